@@ -1,0 +1,1 @@
+"""Shipped benchmark suites (package data)."""

@@ -1,0 +1,1 @@
+"""Shipped method configurations and scenes, one folder per method (package data)."""

@@ -1,0 +1,109 @@
+"""What a method is: the interface that plugins implement and the engine runs."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from refbench.contracts.errors import CancelledError
+from refbench.contracts.tiles import TilePlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from refbench.contracts.grid import Grid
+    from refbench.contracts.raster import DSM
+    from refbench.contracts.scene import Scene
+    from refbench.contracts.tiles import TileBatch
+
+
+def _empty() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+def derived_rng(seed: int, *scope: str | int) -> np.random.Generator:
+    """Return the generator of one purpose, a pure function of the cell's seed and the scope's names."""
+    return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(str(part).encode()) for part in scope)])
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a method may use of its surroundings: everything else is off limits."""
+
+    device: str = "cpu"
+    seed: int = 0
+    scratch: Path | None = None
+    memory_budget_bytes: int = 2 << 30
+    threads: int | None = None
+    report: Callable[[float, str], None] = field(default=lambda share, message: None)
+    """Takes progress in [0, 1] and a short message."""
+    is_cancelled: Callable[[], bool] = field(default=lambda: False)
+
+    def rng(self, *scope: str | int) -> np.random.Generator:
+        """Return the generator of one purpose, derived from the cell's seed."""
+        return derived_rng(self.seed, *scope)
+
+    def check_cancelled(self) -> None:
+        """Raise ``CancelledError`` where the run was asked to stop."""
+        if self.is_cancelled():
+            raise CancelledError("The run was asked to stop.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or images per view, or several.
+
+    ``confidence`` float32 and ``provenance`` uint8 (0 none, 1 measured, 3 interpolated) are [rows, cols] on the
+    DSM's grid. ``notes`` are facts for the result file, of JSON types.
+    """
+
+    dsm: DSM | None = None
+    depths: Mapping[str, NDArray[np.float32]] = field(default_factory=_empty)
+    views: Mapping[str, NDArray[np.float32]] = field(default_factory=_empty)
+    confidence: NDArray[np.float32] | None = None
+    provenance: NDArray[np.uint8] | None = None
+    notes: Mapping[str, Any] = field(default_factory=_empty)
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A method that sees the whole scene."""
+
+    def refine(self, scene: Scene, context: Context) -> Prediction:
+        """Return the refined DSM, depths or views. The inputs are read-only."""
+
+
+class TileMethod(ABC):
+    """A method that sees tiles; the engine cuts, blends and streams them."""
+
+    def prepare(self, scene: Scene, context: Context) -> Mapping[str, Any]:
+        """Look at the scene once before the first tile (image statistics, fallbacks); return notes for the result."""
+        del scene, context
+        return {}
+
+    def plan(self, grid: Grid) -> TilePlan:
+        """Return where the tiles lie; by default 512 px with a halo of 32 and linear ramps."""
+        return TilePlan.regular(grid)
+
+    @abstractmethod
+    def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32]:
+        """Return heights float32 [N, rows, cols] above the batch's ``height_offset``, NaN where unknown."""
+
+
+@runtime_checkable
+class TrainableMethod(Protocol):
+    """What a method with ``trainable`` in its record also has."""
+
+    def fit(self, scenes: Sequence[Scene], context: Context) -> Mapping[str, Any]:
+        """Train on ``scenes`` and return notes (steps, curves)."""
+
+    def save(self, folder: Path) -> None:
+        """Write a weights folder: ``model.safetensors``, ``model.yaml``, a model card."""

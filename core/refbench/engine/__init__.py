@@ -1,0 +1,1 @@
+"""Running methods: tiles, cells, results."""

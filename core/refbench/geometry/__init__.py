@@ -1,0 +1,1 @@
+"""Bridges: thing to thing, in numpy, with differentiable twins in torch."""

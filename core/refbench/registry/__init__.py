@@ -1,0 +1,1 @@
+"""Plugins: hook specifications, records, loading, look-up by name."""

@@ -1,0 +1,87 @@
+"""Records: what plugins register. Data only; importing a record imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from refbench.contracts.need import Gives, Need
+
+
+def resolve(target: str) -> Any:  # noqa: ANN401  # a target can be any object
+    """Return the object behind ``"module:name"``.
+
+    Raises
+    ------
+    ValueError
+        ``target`` is not of that form.
+    ImportError, AttributeError
+        The module or the name does not exist.
+    """
+    module, separator, name = target.partition(":")
+    if not (module and separator and name):
+        raise ValueError(f"A target must read 'module:name', got {target!r}.")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One number from a paper: metric key, value in metres or as a share, and where it stands."""
+
+    metric: str
+    value: float
+    table: str
+    dataset: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodRecord:
+    """Everything that listing, help and tables need to know of a method, without importing it.
+
+    ``target`` is ``"module:Class"``; the class is called as ``Class(config, weights)`` where ``config`` is an
+    instance of the dataclass behind the ``config`` target (None without one) and ``weights`` the folder or file of
+    the weights (``pathlib.Path`` or None). ``weights_in`` is ``"package:folder"``: built-in weights folders there,
+    the first name of ``weights`` is the default. ``official`` is the plugin's module for official files; it may
+    offer ``read_config(path) -> dict | None``, ``import_weights(source, folder) -> Mapping`` and
+    ``export_scene(scene, folder)``.
+    """
+
+    name: str
+    target: str
+    summary: str
+    needs: tuple[Need, ...]
+    gives: tuple[Gives, ...]
+    optional: tuple[Need, ...] = ()
+    trainable: bool = False
+    stochastic: bool = False
+    fills: bool = False
+    """Whether heights appear where the initial DSM has none."""
+    device: tuple[str, ...] = ("cpu",)
+    extras: tuple[str, ...] = ()
+    """Extras of refbench that bring the packages of this method."""
+    packages: tuple[str, ...] = ()
+    """Top-level modules that must be importable."""
+    origin: str = ""
+    licence: str = "MIT"
+    official_licence: str | None = None
+    """Licence of the method's official code; None where it grants none; "" where there is no official code."""
+    paper: str = ""
+    reported: tuple[Reported, ...] = ()
+    config: str | None = None
+    configs_in: str | None = None
+    """Folder under ``configs/`` with the method's defaults and variants."""
+    official: str | None = None
+    weights: tuple[str, ...] = ()
+    weights_in: str | None = None
+    needs_weights: bool = False
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def load(self) -> Any:  # noqa: ANN401  # the class of a plugin
+        """Return the method's class; nothing heavy is imported before this line."""
+        return resolve(self.target)

@@ -1,0 +1,1 @@
+"""The training loop that trainable methods share (on Lightning)."""

@@ -1,0 +1,1 @@
+"""Baselines: what learning must beat."""

@@ -1,0 +1,1 @@
+"""ImpliCity: occupancy field from a point cloud and ortho images."""
