@@ -75,7 +75,8 @@ class MethodRecord:
     reported: tuple[Reported, ...] = ()
     config: str | None = None
     configs_in: str | None = None
-    """Folder under ``configs/`` with the method's defaults and variants."""
+    """Folder of ``refbench.configs`` (or ``"package:folder"``) with the method's defaults and variants, or a pattern
+    such as ``"baselines/fill*.yaml"`` where methods share a folder."""
     official: str | None = None
     weights: tuple[str, ...] = ()
     weights_in: str | None = None
@@ -85,3 +86,64 @@ class MethodRecord:
     def load(self) -> Any:  # noqa: ANN401  # the class of a plugin
         """Return the method's class; nothing heavy is imported before this line."""
         return resolve(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class ImporterRecord:
+    """A reader of foreign scene folders.
+
+    ``recognises`` and ``target`` are ``"module:function"``: ``recognises(path) -> bool`` looks at names only,
+    ``target(path) -> Scene`` opens the folder.
+    """
+
+    name: str
+    target: str
+    recognises: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssessorRecord:
+    """A metric: ``target`` is ``"module:function"``, called as ``f(evaluated, reference, valid) -> float``.
+
+    The arguments are heights float64 [rows, cols] in metres and the bool mask of the pixels that count.
+    """
+
+    name: str
+    target: str
+    summary: str
+    unit: str
+    higher_is_better: bool
+    reference: str = ""
+    """Publication or formula that defines it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReporterRecord:
+    """An output format: ``target`` is ``"module:function"``, called as ``f(results, folder) -> Path`` of the file."""
+
+    name: str
+    target: str
+    summary: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerbRecord:
+    """A verb of the command line: ``target`` is ``"module:name"`` of a ``click.Command``, imported on use."""
+
+    name: str
+    target: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """One moment of a run, for observers. ``values`` are facts of JSON types (status, seconds, paths)."""
+
+    kind: str
+    """``run_started``, ``phase_started``, ``phase_ended`` or ``run_ended``."""
+    method: str
+    scene: str
+    phase: str = ""
+    values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,1 +1,1 @@
-"""The training loop that trainable methods share (on Lightning)."""
+"""Training: the loop that trainable methods share, on Lightning. torch and lightning are optional extras."""

@@ -1,0 +1,35 @@
+"""``refbench import-weights``: official weights become a weights folder; the method's plugin does the reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refbench.cli.official import official_function
+from refbench.cli.options import method_option, official_option
+from refbench.contracts.errors import MissingFileError
+from refbench.engine.weights import user_weights_folder
+
+
+@click.command()
+@method_option
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder to write; by default one named like SOURCE among your weights.",
+)
+@official_option
+def command(method: str, source: Path, out: Path | None, options: dict[str, Any]) -> None:
+    """Turn the official checkpoint SOURCE into a weights folder. Nothing in it is executed."""
+    importer = official_function(method, "import_weights", options)
+    if not source.exists():
+        raise MissingFileError(f"There is no checkpoint {source}.")
+    folder = out if out is not None else user_weights_folder() / method / source.stem
+    for key, value in importer(source, folder).items():
+        click.echo(f"{key}: {value}")
+    click.echo(
+        f"Wrote {folder}. Use it with: refbench run --method {method} --weights {folder if out else source.stem}"
+    )

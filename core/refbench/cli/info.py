@@ -1,0 +1,79 @@
+"""``refbench info NAME``: everything about a method that can be told without importing it."""
+
+from __future__ import annotations
+
+import click
+
+from refbench.cli.columns import columns, facts
+from refbench.engine.config_keys import config_keys, shipped_configs
+from refbench.engine.weights import list_weights, user_weights_folder
+from refbench.registry.records import MethodRecord, resolve
+from refbench.registry.registry import load_registry
+from refbench.registry.requirements import install_command, missing_packages
+
+
+@click.command()
+@click.argument("name")
+def command(name: str) -> None:
+    """Show what a method needs and gives, its origin, licences, weights and configuration keys."""
+    methods = load_registry().methods
+    record = methods.get(name)
+    click.echo(f"{record.name}: {record.summary}")
+    plugin = ("plugin", methods.plugin_of(name).origin)
+    click.echo(facts([*_behaviour(record), *_origin(record), plugin, *_packages(record), *_weights(record)]))
+    if record.official_licence is None:
+        click.echo("  WARNING: the official code grants no licence. This re-implementation is independent of it;")
+        click.echo("           official weights and data may not be free to use either.")
+    for number in record.reported:
+        click.echo(
+            f"  reported: {number.metric} {number.value:g} ({number.table}; {number.dataset}; {number.protocol})"
+        )
+    _echo_config(record)
+
+
+def _behaviour(record: MethodRecord) -> list[tuple[str, str]]:
+    optional = f" (optional: {', '.join(need.value for need in record.optional)})" if record.optional else ""
+    traits = {"trainable": record.trainable, "stochastic": record.stochastic, "fills NoData": record.fills}
+    return [
+        ("needs", ", ".join(need.value for need in record.needs) + optional),
+        ("gives", ", ".join(gives.value for gives in record.gives)),
+        ("traits", ", ".join(f"{'' if holds else 'not '}{trait}" for trait, holds in traits.items())),
+        ("devices", ", ".join(record.device)),
+    ]
+
+
+def _origin(record: MethodRecord) -> list[tuple[str, str]]:
+    official = {None: "none granted", "": ""}.get(record.official_licence, record.official_licence or "")
+    return [
+        ("origin", record.origin),
+        ("paper", record.paper),
+        ("licence", record.licence),
+        ("official code", official),
+    ]
+
+
+def _packages(record: MethodRecord) -> list[tuple[str, str]]:
+    missing = missing_packages(record)
+    present = [name for name in record.packages if name not in missing]
+    return [
+        ("packages", ", ".join(present)),
+        ("missing", f"{', '.join(missing)}; install with: {install_command(record)}" if missing else ""),
+    ]
+
+
+def _weights(record: MethodRecord) -> list[tuple[str, str]]:
+    lines = [("weights", f"{found.name} ({found.where}: {found.path})") for found in list_weights(record)]
+    if not lines and (record.needs_weights or record.weights):
+        lines = [("weights", f"none found, in the package or in {user_weights_folder() / record.name}")]
+    if record.official is not None:
+        lines.append(("import", f"refbench import-weights --method {record.name} CHECKPOINT --out FOLDER"))
+    return lines
+
+
+def _echo_config(record: MethodRecord) -> None:
+    if record.config is None:
+        return
+    if shipped := shipped_configs(record):
+        click.echo(f"\nConfigurations (--config): {', '.join(shipped)}")
+    rows = [(key, kind, repr(default)) for key, kind, default in config_keys(resolve(record.config))]
+    click.echo("\n" + columns(("KEY", "TYPE", "DEFAULT"), rows))

@@ -1,0 +1,155 @@
+"""The command ``refbench``: finds the verb, imports its module alone, turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from refbench import __version__
+from refbench.contracts.errors import InputError, RefbenchError, SkippedError, UnsupportedError
+from refbench.registry import loader
+from refbench.registry.records import resolve
+from refbench.registry.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+DEBUG_VARIABLE = "REFBENCH_DEBUG"
+
+VERBS = {
+    "run": "Refine a scene with a method and score the result.",
+    "train": "Train a method on scenes.",
+    "evaluate": "Score a DSM against a reference.",
+    "city": "Make a procedural city scene with its own ground truth.",
+    "methods": "List the methods.",
+    "plugins": "List the plugins, broken ones with their reason.",
+    "info": "Show everything about a method.",
+    "doctor": "Check packages, GPU, system libraries and folders.",
+    "import-weights": "Turn official weights into a weights folder.",
+    "scene": "Convert scenes to the layouts of other systems.",
+}
+"""Verb -> one line of help. A verb's module is ``refbench.cli.<verb>`` with its click command as ``command``."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module only when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return refbench's verbs, then those of plugins."""
+        del ctx
+        return [*VERBS, *(verb.name for verb in load_registry().verbs if verb.name not in VERBS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a verb; None where there is none of that name."""
+        del ctx
+        if cmd_name in VERBS:
+            command: click.Command = importlib.import_module(f"{__package__}.{cmd_name.replace('-', '_')}").command
+            return command
+        if cmd_name in load_registry().verbs:
+            command = resolve(load_registry().verbs.get(cmd_name).target)
+            return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; an unknown one ends with near misses."""
+        warn_of_broken_plugins()
+        names = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in names:
+            near = difflib.get_close_matches(args[0], names, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else "refbench --help lists them."
+            ctx.fail(f"There is no verb {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs from the table, importing none of them."""
+        del ctx
+        warn_of_broken_plugins()
+        verbs = dict(VERBS) | {verb.name: verb.summary for verb in load_registry().verbs if verb.name not in VERBS}
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(verbs.items()))
+
+
+def _add_plugin(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    del ctx, param
+    # Through the environment, so that the processes of run cells see the same plugins.
+    if value:
+        present = os.environ.get(loader.FILES_VARIABLE, "")
+        os.environ[loader.FILES_VARIABLE] = os.pathsep.join(
+            [*([present] if present else []), *map(os.path.abspath, value)]
+        )
+
+
+def _switch_on(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    del ctx
+    if value:
+        variables = {"no_third_party": loader.NO_THIRD_PARTY_VARIABLE, "strict_plugins": loader.STRICT_VARIABLE}
+        os.environ[variables[str(param.name)]] = "1"
+
+
+def _option(name: str, text: str, **settings: Any) -> Callable[[F], F]:  # noqa: ANN401  # settings of click
+    """Return an option that acts at once: plugins are loaded for ``--help`` too."""
+    return click.option(name, expose_value=False, is_eager=True, help=text, **settings)
+
+
+@click.group(
+    cls=LazyGroup, subcommand_metavar="VERB [ARGS]...", context_settings={"help_option_names": ["-h", "--help"]}
+)
+@_option("--plugin", "Load an unpackaged plugin file; repeatable.", multiple=True, metavar="FILE", callback=_add_plugin)
+@_option("--no-third-party", "Load no plugins but refbench's own.", is_flag=True, callback=_switch_on)
+@_option("--strict-plugins", "Stop at the first broken plugin.", is_flag=True, callback=_switch_on)
+@click.version_option(__version__, prog_name="refbench")
+def cli() -> None:
+    """Refine stereo DSMs with interchangeable methods and compare them on the same ground."""
+
+
+def warn_of_broken_plugins() -> None:
+    """Print one line on stderr for every plugin that failed to load."""
+    for plugin in load_registry().broken:
+        click.echo(f"Warning: plugin {plugin.name} ({plugin.origin}) failed to load: {plugin.reason}.", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 ok; 2 bad input; 3 unsupported or skipped; 130 interrupted; 1 anything else. Errors are one sentence on stderr,
+    with a traceback where ``REFBENCH_DEBUG=1``.
+    """
+    try:
+        answer = cli.main(arguments, prog_name="refbench", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        return _fail(error, error.format_message(), error.exit_code)
+    except RefbenchError as error:
+        is_input, is_skipped = isinstance(error, InputError), isinstance(error, (UnsupportedError, SkippedError))
+        return _fail(error, str(error), 2 if is_input else 3 if is_skipped else 1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(error, f"{error.strerror or error}{where}.", 1)
+    except Exception as error:
+        hint = f"set {DEBUG_VARIABLE}=1 to see where"
+        return _fail(error, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; {hint}.", 1)
+    return answer if isinstance(answer, int) else 0
+
+
+def _fail(error: Exception, message: str, code: int) -> int:
+    """Print the sentence and return the code."""
+    if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+        traceback.print_exception(error)
+    click.echo(f"Error: {message}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

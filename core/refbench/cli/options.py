@@ -1,0 +1,59 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    """Turn ``NAME=FILE`` texts into a mapping; a callback of click."""
+    found = dict(_split(ctx, param, value, "NAME=FILE, such as building=building.tif") for value in values)
+    return {name: Path(file) for name, file in found.items()}
+
+
+def assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Turn ``KEY=VALUE`` texts into a mapping, the values read as YAML; a callback of click."""
+    found = dict(_split(ctx, param, value, "KEY=VALUE, such as size=5") for value in values)
+    return {key: _yaml_value(ctx, param, key, text) for key, text in found.items()}
+
+
+def _split(ctx: click.Context, param: click.Parameter, value: str, form: str) -> tuple[str, str]:
+    left, _, right = value.partition("=")
+    if not (left and right):
+        raise click.BadParameter(f"{value!r} must read {form}.", ctx, param)
+    return left, right
+
+
+def _yaml_value(ctx: click.Context, param: click.Parameter, key: str, text: str) -> Any:  # noqa: ANN401  # any YAML
+    # Not at module level: the listing verbs share this file.
+    import yaml
+
+    from refbench.engine.yaml_text import parse_yaml
+
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"the value of {key} is not YAML: {text!r}.", ctx, param) from error
+
+
+method_option = click.option("--method", metavar="NAME", required=True, help="The method; see refbench methods.")
+config_option = click.option("--config", metavar="NAME|FILE", help="A shipped configuration or a YAML file.")
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=assignments, help="Set one configuration key."
+)
+weights_option = click.option("--weights", metavar="NAME|PATH", help="Weights by name, folder or file.")
+mask_option = click.option(
+    "--mask", "masks", multiple=True, metavar="NAME=FILE", callback=named_files, help="A class mask; repeatable."
+)
+official_option = click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=assignments,
+    help="An option of the method's own reader or writer; repeatable.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,0 +1,41 @@
+"""``refbench scene``: scenes in the layouts of other systems."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refbench.cli.official import official_function
+from refbench.cli.options import official_option
+from refbench.contracts.errors import InputError
+
+
+@click.group()
+def command() -> None:
+    """Convert scenes to the layouts of other systems."""
+
+
+@command.command()
+@click.option("--to", "method", metavar="METHOD", required=True, help="The method whose official layout to write.")
+@official_option
+@click.argument("scene", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> None:
+    """Write SCENE (a folder or its scene.yaml) to FOLDER as the official code of METHOD reads it."""
+    from refbench.scenes.scene_file import load_scene
+
+    exporter = official_function(method, "export_scene", options)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there and not empty; give a new folder.")
+    loaded = load_scene(scene)
+    try:
+        notes = exporter(loaded, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for key, value in (notes or {}).items():
+        click.echo(f"{key}: {value}")
+    click.echo(f"Wrote {folder}.")

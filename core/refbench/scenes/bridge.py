@@ -1,0 +1,57 @@
+"""What a bridge is: one conversion with its conditions, its cost and a description."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from refbench.contracts.need import Need
+    from refbench.contracts.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What crossing a bridge costs, to an order of magnitude: bytes of memory and seconds on one core."""
+
+    bytes: int
+    seconds: float
+
+
+class Bridge(ABC):
+    """One conversion. ``name`` is short and stable; ``describe`` says how, for the result and the dry run."""
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[Need]]
+
+    @abstractmethod
+    def makes(self, scene: Scene) -> frozenset[Need]:
+        """Return what the scene holds besides after it."""
+
+    def obstacle(self, scene: Scene, held: frozenset[Need]) -> str | None:
+        """Return what is missing to cross it where the scene holds ``held`` by then; None: it can be crossed."""
+        missing = [need.value.replace("_", " ") for need in self.needs - held]
+        return " and ".join(sorted(missing)) or self.condition(scene, held)
+
+    def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
+        """Return what else is missing, beyond ``needs``."""
+        del scene, held
+        return None
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one phrase: from what to what, and how."""
+
+    @abstractmethod
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost from headers alone."""
+
+    @abstractmethod
+    def apply(self, scene: Scene, scratch: Path) -> Scene:
+        """Return the scene with what was made, in memory, and with ``describe()`` added to its bridges."""
+
+    def _extended(self, scene: Scene, **parts: Any) -> Scene:  # noqa: ANN401  # any field of a scene
+        return replace(scene, bridges=(*scene.bridges, self.describe()), **parts)

@@ -1,0 +1,123 @@
+"""A folder of weights: ``model.safetensors``, ``model.yaml`` (architecture, normalisation, provenance), a card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refbench.contracts.errors import InputError, MissingFileError, WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+TENSORS_FILE = "model.safetensors"
+META_FILE = "model.yaml"
+CARD_FILE = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFolder:
+    """Weights on disk: ``meta`` is the content of ``model.yaml``; the tensors are read when asked for."""
+
+    path: Path
+    meta: Mapping[str, Any]
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown; empty where there is none."""
+        file = self.path / CARD_FILE
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return the tensors by name.
+
+        Raises
+        ------
+        WeightsError
+            ``model.safetensors`` is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return dict(load_file(self.path / TENSORS_FILE))
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"{self.path / TENSORS_FILE} cannot be read: {error}.") from error
+
+
+def is_weights_folder(path: Path) -> bool:
+    """Return whether ``path`` is a folder with tensors and their description."""
+    return (path / TENSORS_FILE).is_file() and (path / META_FILE).is_file()
+
+
+def read_weights(path: Path) -> WeightsFolder:
+    """Open a weights folder (or the ``model.safetensors`` in it).
+
+    Raises
+    ------
+    MissingFileError
+        The folder lacks one of the two files.
+    WeightsError
+        ``model.yaml`` is not a YAML mapping.
+    """
+    import yaml
+
+    folder = path.parent if path.name == TENSORS_FILE else path
+    if not is_weights_folder(folder):
+        raise MissingFileError(f"{folder} is no weights folder: it must hold {TENSORS_FILE} and {META_FILE}.")
+    try:
+        meta = yaml.safe_load((folder / META_FILE).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise WeightsError(f"{folder / META_FILE} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(meta, dict):
+        raise WeightsError(f"{folder / META_FILE} must hold keys and values, got a {type(meta).__name__}.")
+    return WeightsFolder(folder, meta)
+
+
+def write_weights(
+    folder: Path, tensors: Mapping[str, NDArray[np.generic]], meta: Mapping[str, Any], card: str
+) -> WeightsFolder:
+    """Write a weights folder beside its place and rename it; an older one of that name is replaced.
+
+    Parameters
+    ----------
+    folder
+        Where to write; a folder that holds anything but weights is refused.
+    tensors
+        Name -> array of any shape.
+    meta
+        What ``model.yaml`` holds, of YAML types.
+    card
+        The model card, Markdown.
+
+    Raises
+    ------
+    InputError
+        ``folder`` exists and is not a weights folder.
+    """
+    import numpy as np
+    import yaml
+    from safetensors.numpy import save_file
+
+    if folder.exists() and not is_weights_folder(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is no weights folder; give another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        new = scratch / "new"
+        new.mkdir()
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, new / TENSORS_FILE)
+        (new / META_FILE).write_text(yaml.safe_dump(dict(meta), sort_keys=False), encoding="utf-8")
+        (new / CARD_FILE).write_text(card, encoding="utf-8")
+        if folder.exists():
+            folder.replace(scratch / "old")
+        new.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return WeightsFolder(folder, dict(meta))

@@ -1,0 +1,55 @@
+"""Curves of a training: CSV files that survive an interruption, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class CurveFile:
+    """A CSV whose first column is ``step``; rows after the resumed step are dropped when it is opened."""
+
+    def __init__(self, path: Path, resumed_step: int) -> None:
+        """Keep rows up to ``resumed_step`` (0 starts anew)."""
+        self.path = path
+        self.columns: list[str] = []
+        kept: list[dict[str, str]] = []
+        if resumed_step and path.is_file():
+            with path.open(newline="") as stream:
+                reader = csv.DictReader(stream)
+                kept = [row for row in reader if int(row["step"]) <= resumed_step]
+                self.columns = list(reader.fieldnames or ())
+        path.unlink(missing_ok=True)
+        for row in kept:
+            self.add(row)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row; the first one fixes the columns."""
+        is_new = not self.path.exists()
+        self.columns = self.columns or list(row)
+        with self.path.open("a", newline="") as stream:
+            writer = csv.DictWriter(stream, self.columns, extrasaction="ignore")
+            if is_new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def tensorboard_logger(folder: Path | None, wanted: bool) -> Any:  # noqa: ANN401  # Lightning is not typed here
+    """Return Lightning's TensorBoard logger, or False where it is not wanted or not installed."""
+    if folder is None or not wanted or importlib.util.find_spec("tensorboard") is None:
+        return False
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(str(folder), name="tensorboard", version="")
+
+
+def duration(seconds: float) -> str:
+    """Return ``seconds`` for people: ``42 s``, ``7 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,245 @@
+"""The loop: steps with summed gradients, validation, checkpoints, curves and progress, run by Lightning."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from refbench.contracts.errors import CancelledError, InputError, MissingExtraError
+from refbench.training.batches import batch_loader
+from refbench.training.log import CurveFile, duration, tensorboard_logger
+from refbench.training.task import TrainState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from refbench.contracts.method import Context
+    from refbench.training.settings import TrainSettings
+    from refbench.training.task import TrainTask
+
+Log = Callable[[dict[str, float]], None]
+LAST, BEST = "model.pt", "model_best.pt"
+REPORT_EVERY_SECONDS = 1.0
+
+
+def _lightning() -> Any:  # noqa: ANN401  # Lightning is not typed here
+    try:
+        import lightning.pytorch as lightning
+    except ImportError:
+        raise MissingExtraError("Training needs Lightning: pip install 'refbench[implicity]' brings it.") from None
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return lightning
+
+
+def checkpoint_folder(folder: Path) -> Path:
+    """Return where the checkpoints of a training folder lie."""
+    return folder / "check_points"
+
+
+class _Rhythm:
+    """What happens after a step: logs, validation, checkpoints, progress, the early end."""
+
+    def __init__(self, task: TrainTask, settings: TrainSettings, state: TrainState, context: Context | None) -> None:
+        self.task, self.settings, self.state, self.context = task, settings, state, context
+        self.first_step, self.seconds_before = state.step, state.seconds
+        self.start = self.reported = time.monotonic()
+        self.curves = self.scores = None
+        if settings.folder is not None:
+            checkpoint_folder(settings.folder).mkdir(parents=True, exist_ok=True)
+            self.curves = CurveFile(settings.folder / "training.csv", state.step)
+            self.scores = CurveFile(settings.folder / "validation.csv", state.step)
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and (self.state.step % every == 0)
+
+    def _is_last(self) -> bool:
+        return self.state.step >= self.settings.steps or self.is_out_of_time
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether ``max_seconds`` of this session are used up."""
+        return self.settings.max_seconds is not None and time.monotonic() - self.start >= self.settings.max_seconds
+
+    def after_step(self, read: Callable[[], dict[str, float]], device: torch.device, log: Log) -> None:
+        """Do what is due after one optimiser step (rank 0 only); ``read`` waits for the device."""
+        state, settings = self.state, self.settings
+        state.seconds = self.seconds_before + time.monotonic() - self.start
+        if self._is_due(settings.log_every):
+            values = read()
+            log(values)
+            if self.curves is not None:
+                self.curves.add({"step": state.step, "seconds": round(state.seconds, 2), **values})
+        if self._is_due(settings.validate_every) or (settings.validate_every > 0 and self._is_last()):
+            self._validate(device, log)
+        if self._is_due(settings.checkpoint_every) or self._is_last():
+            self.write(LAST)
+        if self._is_due(settings.backup_every):
+            self.write(f"model_{state.step}.pt")
+        self._report(read)
+
+    def write(self, name: str) -> None:
+        """Write one checkpoint, where the training has a folder."""
+        if self.settings.folder is not None:
+            self.task.write(checkpoint_folder(self.settings.folder) / name, self.state)
+
+    def _validate(self, device: torch.device, log: Log) -> None:
+        task, state = self.task, self.state
+        was_training = task.model.training
+        task.model.eval()
+        with torch.no_grad():
+            scores = dict(task.validate(device))
+        task.model.train(was_training)
+        if not scores:
+            return
+        row = {"step": float(state.step), **scores}
+        state.history.append(row)
+        log({f"validation/{key}": value for key, value in scores.items()})
+        if self.scores is not None:
+            self.scores.add({**row, "step": state.step})
+        if task.score and task.is_better(scores[task.score], state.best):
+            state.best = scores[task.score]
+            self.write(BEST)
+
+    def _report(self, read: Callable[[], dict[str, float]]) -> None:
+        now = time.monotonic()
+        if self.context is None or (now - self.reported < REPORT_EVERY_SECONDS and not self._is_last()):
+            return
+        self.reported = now
+        step, steps = self.state.step, self.settings.steps
+        rate = (step - self.first_step) / max(now - self.start, 1e-9)
+        left = duration((steps - step) / rate)
+        text = f"step {step}/{steps}, loss {read()['loss']:.4g}, {rate:.3g} steps/s, {left} left"
+        if self.state.best is not None:
+            text += f", best {self.task.score} {self.state.best:.4g}"
+        self.context.report(step / steps, text)
+
+
+def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a LightningModule
+    """Return the LightningModule of a task; its class is made here, since Lightning is imported on use."""
+    lightning = _lightning()
+
+    class TaskModule(lightning.LightningModule):  # type: ignore[misc, name-defined]  # Lightning is not typed here
+        """Manual optimisation: gradients are summed, not averaged, over the batches of a step and over ranks."""
+
+        automatic_optimization = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = task.model
+            self.count, self.sums = 0, {}
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return task.optimizer
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # the task's own type
+            del batch_idx
+            loss, values = task.loss(batch)
+            self.manual_backward(loss * self.trainer.world_size)  # ranks average, the sum is wanted
+            for key, value in {"loss": loss.detach(), **values}.items():
+                self.sums[key] = self.sums.get(key, 0.0) + value
+            self.count += 1
+            if self.count * self.trainer.world_size >= task.batches_per_step:
+                self._step()
+
+        def _step(self) -> None:
+            rate = task.optimizer.param_groups[0]["lr"]
+            optimizer = self.optimizers()
+            optimizer.step()
+            optimizer.zero_grad()
+            if task.scheduler is not None:
+                task.scheduler.step()
+            rhythm.state.step += 1
+            count, sums = self.count, self.sums
+            self.count, self.sums = 0, {}
+
+            def read() -> dict[str, float]:
+                return {"lr": rate, **{key: float(value) / count for key, value in sums.items()}}
+
+            if self.trainer.is_global_zero:
+                rhythm.after_step(read, self.device, self._log)
+            if rhythm.is_out_of_time or (rhythm.context is not None and rhythm.context.is_cancelled()):
+                self.trainer.should_stop = True
+
+        def _log(self, values: dict[str, float]) -> None:
+            if self.logger is not None:
+                self.logger.log_metrics(values, step=rhythm.state.step)
+
+        def train_dataloader(self) -> Any:  # noqa: ANN401  # a DataLoader
+            trainer = self.trainer
+            return batch_loader(task, rhythm.settings, rhythm.state.step, trainer.global_rank, trainer.world_size)
+
+    return TaskModule()
+
+
+def _start(task: TrainTask, settings: TrainSettings) -> TrainState:
+    if settings.folder is None:
+        return TrainState()
+    path = checkpoint_folder(settings.folder) / LAST
+    if not settings.resume:
+        if path.exists():
+            raise InputError(f"{settings.folder} already holds a training; add --resume or name another folder.")
+        return TrainState()
+    return task.read(path) if path.exists() else TrainState()
+
+
+def train(
+    task: TrainTask, settings: TrainSettings, context: Context | None = None, start: TrainState | None = None
+) -> TrainState:
+    """Run a training and return how far it came.
+
+    Parameters
+    ----------
+    task
+        The model with its batches, loss and files.
+    settings
+        Budget, rhythm, device, folder. With ``resume`` the folder's last checkpoint is taken up, if there is one.
+    context
+        Gets progress with rate and time left, and may cancel; None is silent.
+    start
+        How far the task already is, where it was restored from elsewhere; step 0 by default.
+
+    Raises
+    ------
+    InputError
+        The folder already holds a training that is not to be resumed, or the device is unknown.
+    MissingExtraError
+        Lightning is not installed.
+    CancelledError
+        ``context`` cancelled; the last checkpoint was written.
+    """
+    lightning = _lightning()
+    resources = settings.accelerator
+    state = _start(task, settings)
+    if start is not None and state.step == 0:
+        state = start
+    if task.batches_per_step % (settings.devices * settings.nodes):
+        raise InputError(f"{task.batches_per_step} batches per step do not divide over {settings.devices} device(s).")
+    if state.step >= settings.steps:
+        return state
+    rhythm = _Rhythm(task, settings, state, context)
+    task.model.train()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        trainer = lightning.Trainer(
+            **resources,
+            precision=settings.precision,
+            max_epochs=1,
+            logger=tensorboard_logger(settings.folder, settings.tensorboard),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(_module(task, rhythm))
+    task.model.eval()
+    if context is not None and context.is_cancelled():
+        rhythm.write(LAST)
+        raise CancelledError("The training was asked to stop; its last checkpoint is written.")
+    return state

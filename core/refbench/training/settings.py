@@ -1,0 +1,59 @@
+"""What a training may be told: budget, rhythm, device, logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refbench.contracts.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How long and where to train. Counts are optimiser steps; a count <= 0 means never.
+
+    ``steps`` is the total, also after a resume. ``max_seconds`` ends a training early, after a whole step: results
+    then depend on the machine, so it is for experiments, not for tables.
+    """
+
+    steps: int
+    folder: Path | None = None
+    """Where checkpoints and logs go; None keeps nothing."""
+    validate_every: int = 100
+    checkpoint_every: int = 50
+    backup_every: int = 0
+    log_every: int = 1
+    resume: bool = False
+    max_seconds: float | None = None
+    device: str = "cpu"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    """Lightning's name of a strategy; with several devices ``auto`` is distributed data parallel."""
+    precision: str = "32-true"
+    workers: int = 0
+    """Processes that make batches; 0 makes them in the training process. Results do not depend on it."""
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a training without steps or resources."""
+        if self.steps < 1:
+            raise InputError(f"A training needs at least 1 step, got {self.steps}.")
+        if self.devices < 1 or self.nodes < 1 or self.workers < 0:
+            raise InputError("devices and nodes must be at least 1, workers at least 0.")
+
+    @property
+    def accelerator(self) -> dict[str, Any]:
+        """Lightning's ``accelerator``, ``devices`` and ``strategy`` for ``device`` ("cpu", "cuda", "cuda:1", "mps")."""
+        kind, _, index = self.device.partition(":")
+        if kind not in ("cpu", "cuda", "mps", "auto") or (index and not index.isdigit()):
+            raise InputError(f"device must be cpu, cuda, cuda:<n>, mps or auto, got {self.device!r}.")
+        several = self.devices * self.nodes > 1
+        strategy = "ddp_find_unused_parameters_true" if several and self.strategy == "auto" else self.strategy
+        return {
+            "accelerator": kind,
+            "devices": [int(index)] if index and not several else self.devices,
+            "num_nodes": self.nodes,
+            "strategy": strategy,
+        }

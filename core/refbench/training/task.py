@@ -1,0 +1,75 @@
+"""What a method brings to the shared loop: a model, its batches, its loss, its files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import torch
+    from torch.utils.data import Dataset
+
+
+@dataclass(slots=True)
+class TrainState:
+    """How far a training is. ``best`` is the best validation score so far, None before the first."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row per validation: step and metrics."""
+
+
+class TrainTask(ABC):
+    """A training that the loop can run. Plugins subclass it.
+
+    ``batches[n]`` is batch number n, a pure function of n and the seed: resuming and any number of workers or devices
+    then see the same data. A step sums the gradients of ``batches_per_step`` batches.
+    """
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+    batches: Dataset[Any]
+    batches_per_step: int = 1
+    score: str = ""
+    """Key of the validation metric that picks the best model; empty picks none."""
+    score_is_loss: bool = False
+    """Whether a smaller score is better."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]:  # noqa: ANN401  # the task's own type
+        """Return the scalar loss of a batch on the model's device, and values to log."""
+
+    def validate(self, device: torch.device) -> Mapping[str, float]:
+        """Return validation metrics; called without gradients, the model in evaluation mode."""
+        del device
+        return {}
+
+    @abstractmethod
+    def write(self, path: Path, state: TrainState) -> None:
+        """Write a checkpoint file, atomically."""
+
+    @abstractmethod
+    def read(self, path: Path) -> TrainState:
+        """Restore model, optimiser and scheduler from a checkpoint file and return how far it was."""
+
+    def is_better(self, score: float, best: float | None) -> bool:
+        """Return whether ``score`` beats ``best``; NaN never does."""
+        if score != score:
+            return False
+        return best is None or (score < best if self.score_is_loss else score > best)
+
+
+def initialised(seed: int, build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Return ``build()`` with torch's generator at ``seed``, the generator's state left as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()

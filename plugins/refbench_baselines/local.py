@@ -1,0 +1,128 @@
+"""The baselines that look at a neighbourhood: tiled they give what they give on the whole raster."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+
+from refbench import Context, Grid, TileBatch, TileMethod, TilePlan
+from refbench_baselines.filters import bilateral, guided, median, tv_l1
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+C = TypeVar("C")
+CORE_PX = 512
+
+
+class Local(TileMethod, Generic[C]):
+    """A filter whose result at a pixel depends on heights up to ``halo`` pixels away and on nothing else."""
+
+    def __init__(self, config: C, weights: Path | None = None) -> None:
+        del weights
+        self.config = config
+
+    @property
+    @abstractmethod
+    def halo(self) -> int:
+        """How far the filter looks, in pixels."""
+
+    @abstractmethod
+    def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the filtered heights [rows, cols]; NaN stays NaN and does not spread."""
+
+    def plan(self, grid: Grid) -> TilePlan:
+        """Return tiles that overlap by the halo, of which only the inner part counts."""
+        return halo_plan(grid, self.halo)
+
+    def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32]:
+        """Filter every tile of the batch; float32 [N, rows, cols]."""
+        assert batch.dsm is not None  # the record asks for it
+        out = np.empty_like(batch.dsm)
+        for index, heights in enumerate(batch.dsm):
+            context.check_cancelled()
+            out[index] = self.filtered(heights)
+        return out
+
+
+class Input(Local[None]):
+    """The initial DSM as it is."""
+
+    halo = 0
+
+    def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the heights."""
+        return heights
+
+
+class Median(Local["MedianConfig"]):
+    """Median filter."""
+
+    @property
+    def halo(self) -> int:
+        """Half the window."""
+        return self.config.size // 2
+
+    def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the median of the known heights in the window."""
+        return median(heights, self.config.size)
+
+
+class Bilateral(Local["BilateralConfig"]):
+    """Bilateral filter."""
+
+    @property
+    def halo(self) -> int:
+        """The radius."""
+        return self.config.radius
+
+    def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean weighted by distance in the plane and in height."""
+        return bilateral(heights, self.config.radius, self.config.sigma_px, self.config.sigma_m)
+
+
+class Guided(Local["GuidedConfig"]):
+    """Guided filter."""
+
+    @property
+    def halo(self) -> int:
+        """Two windows, one after the other."""
+        return 2 * self.config.radius
+
+    def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean of the local linear models."""
+        return guided(heights, self.config.radius, self.config.sigma_m)
+
+
+class TVL1(Local["TVL1Config"]):
+    """TV-L1 with a fixed number of steps, which makes a global problem local."""
+
+    @property
+    def halo(self) -> int:
+        """One pixel per step."""
+        return self.config.iterations
+
+    def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the primal variable after the configured number of steps."""
+        return tv_l1(heights, self.config.fidelity, self.config.iterations)
+
+
+def halo_plan(grid: Grid, halo: int, core: int = CORE_PX) -> TilePlan:
+    """Return tiles of ``core`` pixels that tessellate the grid, each seen with ``halo`` pixels around it.
+
+    The weight is 1 in the core and 0 in the halo, so that nothing that a tile's edge disturbs is ever used.
+    """
+    core_rows, core_cols = min(core, grid.height), min(core, grid.width)
+    rows, cols = np.meshgrid(
+        np.arange(0, grid.height, core_rows, dtype=np.int64) - halo,
+        np.arange(0, grid.width, core_cols, dtype=np.int64) - halo,
+        indexing="ij",
+    )
+    row_weights = np.pad(np.ones(core_rows), halo)
+    col_weights = np.pad(np.ones(core_cols), halo)
+    return TilePlan(row_weights.size, col_weights.size, rows.ravel(), cols.ravel(), row_weights, col_weights)

@@ -1,0 +1,174 @@
+"""A patch's DSM from its occupancy field, at every pixel or, with ``column_stride``, where the surface needs it.
+
+Pixel j of n is read at j / (n - 1) of the patch, as the published weights were used; rows run from north to south.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from refbench_implicity.columns import ColumnDecoder, HeightSearch, column_heights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from refbench_implicity.config import SurfaceConfig
+    from refbench_implicity.network import ImpliCityNet, Planes
+
+    Columns = NDArray[np.int64]
+    Heights = NDArray[np.float32]
+    Read = Callable[[Columns, Columns, Heights], Heights]
+    """Normalised heights, NaN where empty, of columns given by row, column and a ceiling (NaN: none)."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Normalised heights float32 [rows, cols], NaN where a column has no surface."""
+
+    z: NDArray[np.float32]
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Where a column has no surface."""
+        return np.isnan(self.z)
+
+    def metres(self, z_std: float, z_shift: float, *, fill_empty: bool) -> Heights:
+        """Return heights in metres, computed in float32; empty columns get ``z_shift`` or stay NaN."""
+        z = np.where(self.empty, np.float32(0), self.z) if fill_empty else self.z
+        return z * np.float32(z_std) + np.float32(z_shift)
+
+
+def extract_surface(
+    net: ImpliCityNet,
+    planes: Planes,
+    shape: tuple[int, int],
+    config: SurfaceConfig,
+    *,
+    z_std: float,
+    threshold: float,
+) -> Surface:
+    """Return the highest occupied height of every pixel of one patch.
+
+    Parameters
+    ----------
+    net, planes
+        The network and the planes [1, C, R, R] of the patch.
+    shape
+        (rows, cols) of the patch's raster, at least 2 each.
+    config
+        Search range, steps, stride and block size.
+    z_std
+        Metres per normalised height.
+    threshold
+        Probability from which a point is occupied.
+    """
+    rows, cols = shape
+    device = planes.xy.device
+    with torch.inference_mode():
+        decoder = ColumnDecoder(net.decoder, threshold)
+        search = HeightSearch(config, z_std, device)
+        xs = torch.linspace(0, 1, cols, device=device)
+        ys = torch.linspace(1, 0, rows, device=device)
+
+        def read(row: Columns, col: Columns, ceiling: Heights) -> Heights:
+            xy = torch.stack((xs[torch.from_numpy(col).to(device)], ys[torch.from_numpy(row).to(device)]), dim=1)
+            start = search.below(torch.from_numpy(ceiling).to(device))
+            z, empty = column_heights(decoder, planes, xy, search, start, config.block)
+            return torch.where(empty, torch.nan, z).cpu().numpy()
+
+        jump, margin = config.step_threshold / z_std, config.h_resolution_0 / z_std
+        return Surface(_adaptive(read, shape, config.column_stride, jump, margin))
+
+
+def _lattice(size: int, step: int) -> Columns:
+    """Return 0, step, 2 step, … and the last index."""
+    return np.unique(np.append(np.arange(0, size, step), size - 1))
+
+
+def _adaptive(read: Read, shape: tuple[int, int], stride: int, jump: float, margin: float) -> Heights:
+    """Read every ``stride``-th column, then halve the spacing in cells that are not smooth; interpolate the others.
+
+    In a halved cell the search starts ``margin`` above its highest corner.
+    """
+    rows, cols = _lattice(shape[0], stride), _lattice(shape[1], stride)
+    grid = np.meshgrid(rows, cols, indexing="ij")
+    z = read(grid[0].ravel(), grid[1].ravel(), np.full(grid[0].size, np.nan, np.float32)).reshape(grid[0].shape)
+    rough = _rough_cells(z, jump)
+    while stride > 1:
+        stride = max(stride // 2, 1)
+        finer = _lattice(shape[0], stride), _lattice(shape[1], stride)
+        up, left = _cell_of(rows, finer[0]), _cell_of(cols, finer[1])
+        ceiling = _corners(z).max(axis=0)[np.ix_(up, left)] + np.float32(margin)
+        z = _bilinear(z, rows, cols, *finer)
+        wanted = _touching(rough, rows, cols, *finer)
+        known = np.isin(finer[0], rows)[:, None] & np.isin(finer[1], cols)[None]
+        row, col = np.nonzero(wanted & ~known)
+        if len(row):
+            z[row, col] = read(finer[0][row], finer[1][col], ceiling[row, col])
+        rough = _rough_cells(z, jump) & rough[np.ix_(up[:-1], left[:-1])]
+        rows, cols = finer
+    return z
+
+
+def _corners(z: Heights) -> Heights:
+    """Return the four corners of the cells between lattice points, [4, rows - 1, cols - 1]."""
+    return np.stack((z[:-1, :-1], z[:-1, 1:], z[1:, :-1], z[1:, 1:]))
+
+
+def _rough_cells(z: Heights, jump: float) -> NDArray[np.bool_]:
+    """Return, for each cell between four lattice points, whether it holds a step, a ridge or the rim of a hole.
+
+    A cell is smooth where its corners are within ``jump`` of each other or its neighbourhood is a plane.
+    """
+    corners = _corners(z)
+    holes = np.isnan(corners)
+    bend = np.zeros_like(z)
+    with np.errstate(invalid="ignore"):
+        bend[1:-1] = np.abs(z[:-2] - 2 * z[1:-1] + z[2:])
+        bend[:, 1:-1] = np.fmax(bend[:, 1:-1], np.abs(z[:, :-2] - 2 * z[:, 1:-1] + z[:, 2:]))
+        bent = ~(bend <= jump)
+        step = corners.max(axis=0) - corners.min(axis=0) > jump
+    near_bend = bent[:-1, :-1] | bent[:-1, 1:] | bent[1:, :-1] | bent[1:, 1:]
+    return (step & near_bend) | (holes.any(axis=0) & ~holes.all(axis=0))
+
+
+def _cell_of(nodes: Columns, points: Columns) -> Columns:
+    """Return the interval between ``nodes`` that holds each of ``points``."""
+    return np.clip(np.searchsorted(nodes, points, side="right") - 1, 0, max(len(nodes) - 2, 0))
+
+
+def _touching(
+    marked: NDArray[np.bool_], rows: Columns, cols: Columns, new_rows: Columns, new_cols: Columns
+) -> NDArray[np.bool_]:
+    """Return which of the new lattice points lie in or on the border of a marked cell."""
+    out = np.zeros((len(new_rows), len(new_cols)), np.bool_)
+    for row_side in ("left", "right"):
+        up = np.clip(np.searchsorted(rows, new_rows, side=row_side) - 1, 0, len(rows) - 2)
+        for col_side in ("left", "right"):
+            left = np.clip(np.searchsorted(cols, new_cols, side=col_side) - 1, 0, len(cols) - 2)
+            out |= marked[np.ix_(up, left)]
+    return out
+
+
+def _bilinear(
+    z: Heights, rows: Columns, cols: Columns, new_rows: Columns, new_cols: Columns
+) -> Heights:
+    """Return ``z`` at the new lattice points; lattice points that exist keep their value exactly."""
+    up, left = _cell_of(rows, new_rows), _cell_of(cols, new_cols)
+    down, right = np.minimum(up + 1, len(rows) - 1), np.minimum(left + 1, len(cols) - 1)
+    down_share = ((new_rows - rows[up]) / np.maximum(rows[down] - rows[up], 1)).astype(np.float32)[:, None]
+    right_share = ((new_cols - cols[left]) / np.maximum(cols[right] - cols[left], 1)).astype(np.float32)[None]
+    upper = _mix(z[np.ix_(up, left)], z[np.ix_(up, right)], right_share)
+    lower = _mix(z[np.ix_(down, left)], z[np.ix_(down, right)], right_share)
+    return _mix(upper, lower, down_share)
+
+
+def _mix(a: NDArray[np.float32], b: NDArray[np.float32], share: NDArray[np.float32]) -> Heights:
+    """Return the weighted mean; a NaN of weight 0 does not count."""
+    return np.where(share == 0, a, np.where(share == 1, b, a + share * (b - a))).astype(np.float32)

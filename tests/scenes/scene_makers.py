@@ -1,0 +1,88 @@
+"""Small files of every kind for the tests of the scenes wing."""
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+
+from refbench import DSM, Grid, PointCloud
+from refbench.geometry.cameras import Pinhole
+from refbench.geometry.rpc_fit import fit_rpc
+
+UTM = CRS.from_epsg(32632)
+WEST, NORTH = 500_000.0, 5_000_000.0
+
+
+def grid_of(rows=40, cols=50, gsd=0.5, west=WEST, north=NORTH, crs=UTM, vertical="unknown"):
+    return Grid(cols, rows, Affine(gsd, 0, west, 0, -gsd, north), crs, vertical)
+
+
+def hills(grid, seed=0):
+    """A smooth surface with a block on it, float32 [rows, cols]."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[: grid.height, : grid.width]
+    heights = 100 + 3 * np.sin(cols / 9) + 2 * np.cos(rows / 7) + rng.normal(0, 0.05, grid.shape)
+    heights[grid.height // 3 : grid.height // 2, grid.width // 3 : grid.width // 2] += 6
+    return heights.astype(np.float32)
+
+
+def write_tif(path, values, grid=None, nodata=None, unit=None, crs="grid", tags=None, **profile):
+    """Write [rows, cols] or [bands, rows, cols] as a plain GeoTIFF, without refbench."""
+    values = np.asarray(values)
+    bands = values[None] if values.ndim == 2 else values
+    where = {}
+    if grid is not None:
+        where = {"transform": grid.transform, "crs": grid.crs if crs == "grid" else crs}
+    with rasterio.open(
+        path, "w", driver="GTiff", height=bands.shape[1], width=bands.shape[2], count=bands.shape[0],
+        dtype=bands.dtype.name, nodata=nodata, **where, **profile,
+    ) as file:  # fmt: skip
+        file.update_tags(**(tags or {}))
+        file.write(bands)
+        if unit is not None:
+            file.set_band_unit(1, unit)
+    return path
+
+
+def cloud_of(grid, count=2000, seed=0, crs=UTM):
+    """Points on ``hills``, in whole millimetres."""
+    rng = np.random.default_rng(seed)
+    b = grid.bounds
+    x, y = rng.uniform(b.west, b.east, count), rng.uniform(b.south, b.north, count)
+    col, row = (np.floor(v).astype(int).clip(0, n - 1) for v, n in zip(grid.pixel_of(x, y), grid.shape[::-1], strict=True))
+    xyz = np.round(np.stack([x, y, hills(grid)[row, col]], axis=1), 3)
+    return PointCloud(
+        xyz.astype(np.float64), crs, intensity=rng.integers(1, 200, count).astype(np.uint8),
+        colour=rng.integers(1, 255, (count, 3)).astype(np.uint8), classes=rng.integers(1, 7, count).astype(np.uint8),
+    )  # fmt: skip
+
+
+def dsm_of(grid, holes=False):
+    heights = hills(grid)
+    if holes:
+        heights[:5, :5] = np.nan
+    return DSM(heights, grid)
+
+
+def looking_down(grid, lean=0.0, height=500.0, size=(60, 80)):
+    """A pinhole above the middle of ``grid`` that looks at it, ``lean`` its offset east as a share of the height."""
+    b = grid.bounds
+    target = np.array([(b.west + b.east) / 2, (b.south + b.north) / 2, 100.0])
+    centre = target + [lean * height, 0, height]
+    forward = (target - centre) / np.linalg.norm(target - centre)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right)
+    R = np.stack([right, np.cross(forward, right), forward])
+    rows, cols = size
+    focal = height * cols / (b.east - b.west)
+    K = np.array([[focal, 0, (cols - 1) / 2], [0, focal, (rows - 1) / 2], [0, 0, 1]])
+    return Pinhole(K, R, -R @ centre, cols, rows)
+
+
+def rpc_looking_down(grid, lean=0.0):
+    """An RPC fitted to ``looking_down`` from far above."""
+    b = grid.bounds
+    camera = looking_down(grid, lean, height=50_000.0)
+    middle = np.array([(b.west + b.east) / 2, (b.south + b.north) / 2, 100.0])
+    half = np.array([(b.east - b.west), (b.north - b.south), 50.0])
+    return fit_rpc, camera, middle, half
