@@ -47,7 +47,7 @@ class GuidedConfig:
 
     radius: int = 4
     """Half side of the square window in pixels."""
-    sigma_m: float = 1.5
+    sigma_m: float = 0.7
     """Height differences below it, in metres, are smoothed; its square is the filter's epsilon."""
 
     def __post_init__(self) -> None:

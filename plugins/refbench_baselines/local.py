@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from refbench import Context, Grid, TileBatch, TileMethod, TilePlan
+from refbench_baselines.config import BilateralConfig, GuidedConfig, MedianConfig, TVL1Config
 from refbench_baselines.filters import bilateral, guided, median, tv_l1
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Input(Local[None]):
         return heights
 
 
-class Median(Local["MedianConfig"]):
+class Median(Local[MedianConfig]):
     """Median filter."""
 
     @property
@@ -73,7 +74,7 @@ class Median(Local["MedianConfig"]):
         return median(heights, self.config.size)
 
 
-class Bilateral(Local["BilateralConfig"]):
+class Bilateral(Local[BilateralConfig]):
     """Bilateral filter."""
 
     @property
@@ -86,7 +87,7 @@ class Bilateral(Local["BilateralConfig"]):
         return bilateral(heights, self.config.radius, self.config.sigma_px, self.config.sigma_m)
 
 
-class Guided(Local["GuidedConfig"]):
+class Guided(Local[GuidedConfig]):
     """Guided filter."""
 
     @property
@@ -99,7 +100,7 @@ class Guided(Local["GuidedConfig"]):
         return guided(heights, self.config.radius, self.config.sigma_m)
 
 
-class TVL1(Local["TVL1Config"]):
+class TVL1(Local[TVL1Config]):
     """TV-L1 with a fixed number of steps, which makes a global problem local."""
 
     @property

@@ -25,24 +25,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.scene import Scene
+    from refbench_implicity.normalise import Normalisation
 
 TRIES = 50
 WALL_STEP_M = 1.5
 """Height range in a 3 x 3 neighbourhood from which a pixel counts as a wall."""
 
 
-def robust_scale(image: NDArray[np.floating[Any]]) -> tuple[float, float]:
-    """Return median and interquartile range of the finite pixels; a flat image gets range 1."""
-    finite = image[np.isfinite(image)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, middle, high = np.percentile(finite, (25, 50, 75))
-    return float(middle), float(high - low) or 1.0
-
-
 @dataclass(frozen=True)
 class PackedScene:
-    """One scene: ``points`` float64 [N, 3] in world metres; ``orthos`` float32 [images, rows, cols], NaN = invalid.
+    """One scene: ``points`` float64 [N, 3] in world metres; ``orthos`` float32 [images, rows, cols], already scaled.
 
     ``dsm`` float32 [rows, cols] is the reference, NaN where unknown, ``initial`` the input DSM or None, all
     north-up on one grid whose north-west corner is ``corner`` (x, y) and whose square pixels measure ``gsd`` metres.
@@ -60,15 +52,6 @@ class PackedScene:
     def index(self) -> PlanarIndex:
         """The points, findable by rectangle."""
         return PlanarIndex(self.points, 8 * self.gsd)
-
-    @cached_property
-    def images(self) -> NDArray[np.float32]:
-        """The orthos by their own median and interquartile range, 0 where invalid."""
-        out = np.zeros(self.orthos.shape, np.float32)
-        for image, plane in zip(self.orthos, out, strict=True):
-            middle, spread = robust_scale(image)
-            plane[:] = np.nan_to_num((image - middle) / spread)
-        return out
 
     @cached_property
     def relief(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -104,34 +87,51 @@ class PackedScene:
             raise InputError(f"{path} is no packed scene ({error}); pack_scene writes them.") from None
 
 
-def packed_scene(scene: Scene) -> PackedScene:
-    """Return what a training needs of a scene: points, orthos (bands averaged), reference, initial DSM.
+def packed_scene(scene: Scene, normalisation: Normalisation | None = None) -> PackedScene:
+    """Return what a training needs of a scene: points, scaled orthos, reference, initial DSM.
+
+    Parameters
+    ----------
+    scene
+        A scene with points and a reference DSM; its orthos (those of the first pair, else the first two) are on the
+        grid of the reference.
+    normalisation
+        Rule of the images; by default each one's own median and interquartile range, bands averaged.
 
     Raises
     ------
     InputError
         The scene has no points or no reference DSM, or its rasters are on different grids.
     """
+    from refbench_implicity.normalise import one_band
+
     if scene.points is None or scene.reference is None or scene.reference.dsm is None:
         raise InputError(f"Scene {scene.id} cannot train ImpliCity: it needs points and a reference DSM.")
+    rule = normalisation or robust_normalisation()
     reference = scene.reference.dsm.read()
     grid = reference.grid
     if not grid.is_north_up or abs(grid.resolution[0] - grid.resolution[1]) > 1e-6 * grid.gsd:
         raise InputError(f"The reference of scene {scene.id} must be north-up with square pixels.")
-    names = scene.pairs[0] if scene.pairs else tuple(scene.orthos)[:2]
     layers = []
-    for name in names:
-        image = scene.orthos[name].read()
-        if image.grid is None or image.grid != grid:
+    for name in scene.pairs[0] if scene.pairs else tuple(scene.orthos)[:2]:
+        source = scene.orthos[name]
+        if source.grid is None or source.grid != grid:
             raise InputError(f"Ortho {name} of scene {scene.id} is not on the grid of the reference.")
-        band = image.pixels.astype(np.float32).mean(axis=0)
-        layers.append(band if image.valid is None else np.where(image.valid, band, np.nan).astype(np.float32))
+        layers.append(rule.image_scale(source).apply(one_band(source.read(), rule.bands)))
     orthos = np.stack(layers) if layers else np.empty((0, *grid.shape), np.float32)
     initial = scene.dsm.read() if scene.dsm is not None else None
     held = np.asarray(initial.heights) if initial is not None and initial.grid == grid else None
     corner = (float(grid.transform.c), float(grid.transform.f))
     points = np.asarray(scene.points.read().xyz)
     return PackedScene(scene.id, points, orthos, np.asarray(reference.heights), corner, grid.gsd, held)
+
+
+def robust_normalisation() -> Normalisation:
+    """Return the constants of weights that are trained from scenes: every image by its own median and spread."""
+    from refbench_implicity.config import NormalisationConfig
+    from refbench_implicity.normalise import resolve_normalisation
+
+    return resolve_normalisation(NormalisationConfig(image_rule="robust", bands="mean"), {})[0]
 
 
 def pack_scene(scene: Scene, path: Path) -> Path:
@@ -183,7 +183,9 @@ class CityItems(torch.utils.data.Dataset[PatchItem]):
             if min(scene.dsm.shape) < size:
                 raise InputError(f"Scene {scene.name} is smaller than a patch of {self.rules.patch_size:g} m.")
             if len(scene.orthos) < self.rules.n_images:
-                raise InputError(f"Scene {scene.name} has {len(scene.orthos)} orthos, {self.rules.n_images} are needed.")
+                raise InputError(
+                    f"Scene {scene.name} has {len(scene.orthos)} orthos, {self.rules.n_images} are needed."
+                )
 
     def __getitem__(self, number: int) -> PatchItem:
         """Return item ``number``; patches without points or reference are passed over."""
@@ -214,7 +216,7 @@ class CityItems(torch.utils.data.Dataset[PatchItem]):
         inputs = inputs[strictly_inside(inputs)]
         xyz, labels = self._queries(scene, area, known, frame, rng)
         query = _as_read(frame.normalise(xyz), pixels)
-        image = augmentation.image(scene.images[: rules.n_images, *area]) if rules.n_images else None
+        image = augmentation.image(scene.orthos[(slice(rules.n_images), *area)]) if rules.n_images else None
         everywhere = {"gt": np.ones(len(query), np.bool_)}
         return PatchItem(scene.name, inputs, frame.to_world, low, low + size, query, labels, everywhere, image)
 

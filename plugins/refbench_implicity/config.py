@@ -257,7 +257,7 @@ class MaskFiles:
 
 @dataclass(frozen=True, slots=True)
 class DatasetConfig:
-    """An official data set: a folder of chunks and its rasters. Paths are absolute or relative to the working folder."""
+    """An official data set: a folder of chunks and its rasters. Paths are absolute, or start in the working folder."""
 
     path: str | None = None
     name: str = ""
@@ -277,6 +277,8 @@ class DatasetConfig:
     test_strip: tuple[float, float] = (16.0, 16.0)
     n_workers: int = 5
     crs_epsg: int = 32632
+    dsm_pixel_size: tuple[float, float] = (0.25, 0.25)
+    """Pixel of the generated DSM in metres, x and y."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,7 @@ def patch_window(grid: Grid, anchor: NDArray[np.float64], size: NDArray[np.float
     cols, rows = np.maximum(np.rint(size / pixel).astype(int), 1).tolist()
     x, y = anchor + pixel / 2
     col, bottom = grid.pixel_of(np.array(x), np.array(y))
-    # Anchors on pixel corners must not depend on the last digit of the division.
-    col_off, row_last = (int(np.floor(float(v) + 1e-6)) for v in (col, bottom))
-    return Window(col_off, row_last - rows + 1, cols, rows)
+    return Window(int(np.floor(col)), int(np.floor(bottom)) - rows + 1, cols, rows)
 
 
 @dataclass(frozen=True)
@@ -81,5 +79,7 @@ class OrthoPatches:
         for source in self.sources:
             gsd = source.grid.gsd if source.grid is not None else self.pixel_size
             if abs(gsd / self.pixel_size - 1) > SAME_PIXEL:
-                return f"Images of {gsd:g} m are resampled to the {self.pixel_size:g} m that the weights were trained on."
+                return (
+                    f"Images of {gsd:g} m are resampled to the {self.pixel_size:g} m that the weights were trained on."
+                )
         return None

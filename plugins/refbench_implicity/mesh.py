@@ -107,7 +107,7 @@ def read_obj(path: Path) -> Mesh:
         except ValueError:
             raise InputError(f"{path}, line {number}: {line.strip()[:60]!r} is no vertex or face.") from None
     points, index = np.asarray(vertices, np.float64).reshape(-1, 3), np.asarray(faces, np.int64).reshape(-1, 3)
-    if len(index) and not (0 <= index.min() and index.max() < len(points)):
+    if len(index) and (index.min() < 0 or index.max() >= len(points)):
         raise InputError(f"{path} has faces with vertices that it does not hold.")
     return Mesh(points[index])
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from refbench.contracts.source import RasterSource
     from refbench_implicity.config import NormalisationConfig, ZShift
 
-IQR_PER_SIGMA = 1.349
-"""Interquartile range of a normal distribution of unit deviation."""
 SAMPLE_SIDE = 1024
 SAMPLE_WINDOWS = 9
 
@@ -42,15 +40,13 @@ class ImageScale:
 def robust_scale(values: NDArray[Any]) -> ImageScale:
     """Return the scale by median and interquartile range of some values of any shape; NaN does not count.
 
-    The spread is IQR / 1.349, so that normally distributed values get unit deviation. An image whose middle half has
-    one value falls back to its standard deviation, a constant one to 1.
+    An image whose middle half has one value gets spread 1, one without values the scale (0, 1).
     """
     known = values[np.isfinite(values)]
     if not known.size:
         return ImageScale(0.0, 1.0)
     low, centre, high = (float(v) for v in np.percentile(known, (25, 50, 75)))
-    spread = (high - low) / IQR_PER_SIGMA or float(known.std(dtype=np.float64)) or 1.0
-    return ImageScale(centre, spread)
+    return ImageScale(centre, (high - low) or 1.0)
 
 
 def one_band(image: Image, rule: Literal["first", "mean"]) -> NDArray[np.float64]:
@@ -84,29 +80,32 @@ class Normalisation:
 
 
 def resolve_normalisation(
-    config: NormalisationConfig, stored: Mapping[str, Any]
+    config: NormalisationConfig, stored: Mapping[str, Any], *, images: bool = True
 ) -> tuple[Normalisation, tuple[str, ...]]:
     """Return the constants: from the configuration, else as stored with the weights, else the published ones.
 
-    The notes say which were assumed.
+    The notes say which were assumed; those of ``images`` do not matter to a network without any.
     """
     values: dict[str, Any] = {}
     assumed = []
     for field in fields(Normalisation):
         configured = getattr(config, field.name)
-        if configured is not None:
-            values[field.name] = configured
-        elif field.name in stored:
-            values[field.name] = stored[field.name]
-        else:
+        values[field.name] = stored.get(field.name) if configured is None else configured
+        if values[field.name] is None:
             values[field.name] = getattr(published, field.name)
-            assumed.append(f"{field.name} {values[field.name]}")
+            assumed.append(field.name)
+    if values["image_rule"] == "robust":
+        if "bands" in assumed:
+            values["bands"] = "mean"
+        assumed = [name for name in assumed if name not in ("image_mean", "image_std", "bands")]
+    if not images:
+        assumed = [name for name in assumed if name.startswith("z_")]
     if not values["z_std"] > 0 or not values["image_std"] > 0:
         raise WeightsError(f"z_std and image_std must be positive, got {values['z_std']} and {values['image_std']}.")
     if not assumed:
         return Normalisation(**values), ()
-    note = f"Neither weights nor configuration carry these constants, the published ones are used: {', '.join(assumed)}."
-    return Normalisation(**values), (note,)
+    note = "Neither weights nor configuration carry these constants, the published ones are used: "
+    return Normalisation(**values), (note + ", ".join(f"{name} {values[name]}" for name in assumed) + ".",)
 
 
 def _sample_windows(source: RasterSource[Image]) -> Iterator[Window]:

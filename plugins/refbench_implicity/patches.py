@@ -5,7 +5,6 @@ Letters: P points of all patches together, B patches, M queries per patch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +15,15 @@ from refbench.geometry.torch_scatter_ops import scatter_mean
 from refbench_implicity.network import ImpliCityNet, Planes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from refbench_implicity.dataset import PatchItem
 
 Batch = dict[str, "Tensor"]
-"""``points`` [P, 3] with ``owner`` int64 [P], ``query`` [B, M, 3], ``labels`` [B, M], ``mask_*`` bool [B, M], ``image``."""
+"""``points`` [P, 3], ``owner`` int64 [P], ``query`` [B, M, 3], ``labels`` [B, M], ``mask_*`` bool [B, M], ``image``."""
 
 
 def collate(items: Sequence[PatchItem]) -> Batch:
@@ -35,7 +36,9 @@ def collate(items: Sequence[PatchItem]) -> Batch:
     """
     counts = {len(item.query) for item in items}
     if len(counts) > 1:
-        raise InputError(f"Patches of one batch have {sorted(counts)} queries: set dataset.n_query_points or batch_size 1.")
+        raise InputError(
+            f"Patches of one batch have {sorted(counts)} queries: set dataset.n_query_points or batch_size 1."
+        )
     owner = np.repeat(np.arange(len(items)), [len(item.inputs) for item in items])
     batch = {
         "points": torch.from_numpy(np.concatenate([item.inputs for item in items])),

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from refbench.contracts.errors import WeightsError
 from refbench.scenes.checkpoint import read_checkpoint
 from refbench.scenes.weights_folder import TENSORS_FILE, read_weights, write_weights
-from refbench_implicity.config import ModelConfig, published
+from refbench_implicity.config import ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,17 +40,6 @@ class StoredModel:
     model: ModelConfig | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def normalisation(self) -> Mapping[str, Any]:
-        """The normalisation constants that the weights carry; empty for an official checkpoint."""
-        return self.constants.get("normalisation") or {}
-
-    def constant(self, name: str, configured: float | None) -> float:
-        """Return a constant from the configuration, else of the weights, else the published one."""
-        if configured is not None:
-            return configured
-        return float(self.constants.get(name, getattr(published, name)))
-
 
 def read_model(path: Path) -> StoredModel:
     """Open weights: a folder (or its tensors' file), or an official checkpoint (``.pt``).
@@ -65,7 +54,9 @@ def read_model(path: Path) -> StoredModel:
     if path.is_dir() or path.name == TENSORS_FILE:
         folder = read_weights(path)
         if folder.meta.get("method") != METHOD:
-            raise WeightsError(f"{path} holds weights of {folder.meta.get('method', 'an unnamed method')}, not ImpliCity.")
+            raise WeightsError(
+                f"{path} holds weights of {folder.meta.get('method', 'an unnamed method')}, not ImpliCity."
+            )
         model = _architecture(path, folder.meta.get("model"))
         tensors = {name: _as_float32(array) for name, array in folder.tensors().items()}
         return StoredModel(folder.path, tensors, model, folder.meta)

@@ -156,9 +156,7 @@ def _touching(
     return out
 
 
-def _bilinear(
-    z: Heights, rows: Columns, cols: Columns, new_rows: Columns, new_cols: Columns
-) -> Heights:
+def _bilinear(z: Heights, rows: Columns, cols: Columns, new_rows: Columns, new_cols: Columns) -> Heights:
     """Return ``z`` at the new lattice points; lattice points that exist keep their value exactly."""
     up, left = _cell_of(rows, new_rows), _cell_of(cols, new_cols)
     down, right = np.minimum(up + 1, len(rows) - 1), np.minimum(left + 1, len(cols) - 1)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from refbench.training.task import TrainTask
 
+from refbench.training.task import TrainTask
 from refbench_implicity.checkpoints import read_training_checkpoint, write_training_checkpoint
 from refbench_implicity.loss import occupancy_loss
 from refbench_implicity.network import occupancy
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from refbench.training.task import TrainState
     from torch import Tensor
     from torch.utils.data import Dataset
 
+    from refbench.training.task import TrainState
     from refbench_implicity.config import TrainingConfig
     from refbench_implicity.dataset import PatchItem
     from refbench_implicity.network import ImpliCityNet, Planes

@@ -89,11 +89,11 @@ def test_the_nearest_surface_wins():
     both = np.isfinite(got) & np.isfinite(ground)
     assert (got[both] <= ground[both] + 1e-9).all()
     # The middle of the roof, by hand.
-    col, row, depth = camera.project(MIDDLE + [0.25, 0.25, 15.0])
+    col, row, depth = camera.project(MIDDLE + np.array([0.25, 0.25, 15.0]))
     near = got[int(np.rint(row)), int(np.rint(col))]
     assert near == pytest.approx(float(depth), abs=0.7)
     # Ground just behind the block is hidden: there the map shows the block, metres nearer.
-    col, row, depth = camera.project(MIDDLE + [-8.0, 0, 0])
+    col, row, depth = camera.project(MIDDLE + np.array([-8.0, 0, 0]))
     assert got[int(np.rint(row)), int(np.rint(col))] < float(depth) - 3
 
 
@@ -115,7 +115,7 @@ def test_holes_and_what_lies_behind_stay_unknown():
 def test_many_bands_and_chunks_agree_with_one():
     camera = camera_at(np.array([20.0, 0, 60.0]))
     grid = Grid(60, 200, Affine(0.5, 0, 500005, 0, -0.2, 5200040))
-    x, y = grid.centres()
+    x, _ = grid.centres()
     dsm = DSM((10 + 0.1 * (x - MIDDLE[0])).astype(np.float32), grid)
     got = render_depth(dsm, camera, (SIZE, SIZE))
     truth = depth_of_plane(camera, 0.1, 0.0, 10.0)

@@ -159,6 +159,11 @@ def test_weights_and_number_of_a_neighbourhood():
     assert around.weight[0, 0] == pytest.approx(1 + np.exp(-0.5))
 
 
+def test_float32_coordinates_are_refused():
+    with pytest.raises(InputError, match="float64"):
+        rasterise(np.zeros((2, 3), np.float32), grid_of(1, 1, 1.0))
+
+
 @pytest.mark.parametrize(
     ("layer", "options", "word"),
     [

@@ -8,6 +8,7 @@ from rasterio.crs import CRS
 from refbench.contracts.errors import GridMismatchError, InputError
 from refbench.contracts.grid import Grid
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Mask
+from refbench.geometry.crs_map import transform_exact
 from refbench.geometry.sample import bilinear, nearest, sample_bilinear, sample_nearest
 from refbench.geometry.warp import kernels, warp, warp_dsm, warp_mask
 
@@ -81,9 +82,8 @@ def test_warp_to_a_shifted_grid_interpolates_a_plane():
 def test_warp_between_two_crs_follows_the_coordinates():
     source = Grid(60, 60, Affine(10, 0, 499700, 0, -10, 5200300), UTM)
     x, y = source.centres()
-    target = Grid(20, 20, Affine(15, 0, 1001730, 0, -15, 5936230), CRS.from_epsg(3857))
-    from refbench.geometry.crs_map import transform_exact
-
+    west, north = transform_exact(UTM, CRS.from_epsg(3857), np.array(499750.0), np.array(5200250.0))
+    target = Grid(60, 60, Affine(15, 0, float(west), 0, -15, float(north)), CRS.from_epsg(3857))
     to_x, to_y = transform_exact(target.crs, UTM, *target.centres())
     got = warp(np.stack([x - 5e5, y - 5.2e6]), source, target)
     inside = np.isfinite(got[0])

@@ -71,7 +71,10 @@ def test_sliding_window_items(path, info, name):
     case, manifest = info[name], MANIFEST["dataset"]
     split = case["split"]
     config = scene_config(
-        case["scene"], case["variant"], case["override"], patch_size=case["patch_size"],
+        case["scene"],
+        case["variant"],
+        case["override"],
+        patch_size=case["patch_size"],
         **{f"{split}_chunks": case["chunks"]},
     )
     window = SlidingWindowItems(official_items(config, split, GOLDEN), (case["stride"],) * 2)
@@ -87,8 +90,9 @@ def test_sliding_window_items(path, info, name):
         if index in indices:
             part = {k.split("/", 1)[1]: v for k, v in expected.items() if k.startswith(f"{index}/")}
             assert item.name == case["names"][str(index)]
-            first, stride = (None, 1) if index == indices[0] == 0 else (manifest["first_points"], manifest["image_stride"])
-            check_item(item, part, first, first, stride)
+            whole = index == 0
+            first = None if whole else manifest["first_points"]
+            check_item(item, part, first, first, 1 if whole else manifest["image_stride"])
 
 
 def check_item(item, expected, first_inputs, first_queries, image_stride):
@@ -129,8 +133,9 @@ def test_augmentation(path, name):
 
     case = MANIFEST["dataset"]["augm"]
     flip, turns = (int(part) for part in name.removeprefix("flip").split("_rot"))
-    config = scene_config(case["scene"], case["variant"], name=case["config"], patch_size=case["patch_size"],
-                          train_chunks=[case["chunk"]])
+    config = scene_config(
+        case["scene"], case["variant"], name=case["config"], patch_size=case["patch_size"], train_chunks=[case["chunk"]]
+    )
     items = official_items(config, "train", GOLDEN)
     with np.load(path) as golden:
         prefix = f"augm/{name}/"
@@ -268,9 +273,9 @@ TRAININGS = [(path, info[name], name) for path, info in pairs("train") for name 
 @pytest.mark.parametrize(("path", "case", "name"), TRAININGS, ids=[f"{p.stem}-{n}" for p, _, n in TRAININGS])
 def test_training(path, case, name, tmp_path):
     import torch
+
     from refbench.training.loop import train
     from refbench.training.settings import TrainSettings
-
     from refbench_implicity.config import ModelConfig, TrainingConfig
     from refbench_implicity.dataset import SlidingWindowItems, official_items
     from refbench_implicity.network import build_model

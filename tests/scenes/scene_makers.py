@@ -49,7 +49,9 @@ def cloud_of(grid, count=2000, seed=0, crs=UTM):
     rng = np.random.default_rng(seed)
     b = grid.bounds
     x, y = rng.uniform(b.west, b.east, count), rng.uniform(b.south, b.north, count)
-    col, row = (np.floor(v).astype(int).clip(0, n - 1) for v, n in zip(grid.pixel_of(x, y), grid.shape[::-1], strict=True))
+    col, row = (
+        np.floor(v).astype(int).clip(0, n - 1) for v, n in zip(grid.pixel_of(x, y), grid.shape[::-1], strict=True)
+    )
     xyz = np.round(np.stack([x, y, hills(grid)[row, col]], axis=1), 3)
     return PointCloud(
         xyz.astype(np.float64), crs, intensity=rng.integers(1, 200, count).astype(np.uint8),
@@ -79,10 +81,7 @@ def looking_down(grid, lean=0.0, height=500.0, size=(60, 80)):
     return Pinhole(K, R, -R @ centre, cols, rows)
 
 
-def rpc_looking_down(grid, lean=0.0):
+def rpc_looking_down(grid, lean=0.0, size=(60, 80)):
     """An RPC fitted to ``looking_down`` from far above."""
-    b = grid.bounds
-    camera = looking_down(grid, lean, height=50_000.0)
-    middle = np.array([(b.west + b.east) / 2, (b.south + b.north) / 2, 100.0])
-    half = np.array([(b.east - b.west), (b.north - b.south), 50.0])
-    return fit_rpc, camera, middle, half
+    camera = looking_down(grid, lean, height=50_000.0, size=size)
+    return fit_rpc(camera, grid.bounds.padded(20.0), (60.0, 160.0), UTM).rpc

@@ -92,6 +92,12 @@ class Scene:
         if not self.has(need):
             raise UnsupportedError(f"Scene {self.id} has no {need.value.replace('_', ' ')}.")
 
+    def require_grid(self) -> Grid:
+        """Return the grid; raises ``UnsupportedError`` where the scene has none."""
+        if self.grid is None:
+            raise UnsupportedError(f"Scene {self.id} has no grid.")
+        return self.grid
+
     def without_reference(self) -> Scene:
         """Return the scene as a method may see it: no reference, no masks made from it."""
         return replace(self, reference=None)

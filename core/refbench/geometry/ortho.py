@@ -101,7 +101,6 @@ class _Occlusion:
                 at_row = np.floor(np.nan_to_num(row, nan=-9.0)) + down - self.window.row_off
                 inside = (at_col >= 0) & (at_col < self.window.width) & (at_row >= 0) & (at_row < self.window.height)
                 pixel = (np.where(inside, a, 0).astype(np.intp) for a in (at_row, at_col))
-                found = np.where(inside, self.depth[tuple(pixel)], np.nan)
-                deepest = np.fmax(deepest, found)
-        # Where nothing was drawn nothing hides: -inf stays and must not count as a surface.
-        return np.asarray(np.isfinite(deepest) & (depth > deepest + self.tolerance))
+                deepest = np.maximum(deepest, np.where(inside, self.depth[tuple(pixel)], np.nan))
+        # Beside the edge of the DSM one of the four is NaN: the view is open there, and the comparison false.
+        return np.asarray(depth > deepest + self.tolerance)

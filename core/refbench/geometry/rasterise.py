@@ -61,9 +61,12 @@ def rasterise(
     Raises
     ------
     InputError
-        An unknown layer, arrays of other shapes, or a parameter that the layer does not know.
+        An unknown layer, arrays of other shapes, coordinates that are not float64, or a parameter that the layer does
+        not know.
     """
     count = check_shape("Point coordinates", xyz, "N 3")["N"]
+    if xyz.dtype != "float64":
+        raise InputError(f"Point coordinates must be float64 (float32 holds UTM to half a metre), got {xyz.dtype}.")
     values = xyz[:, 2] if values is None else values
     check_shape("Point values", values, str(count))
     if radius is not None and layer not in ("count", "gaussian"):

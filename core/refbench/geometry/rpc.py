@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 WGS84 = CRS.from_epsg(4326)
 LOCALISED_PX = 1e-9
+CHORD_STEPS = 4
 MAX_STEPS = 30
-CHUNK = 1 << 14
+CHUNK = 1 << 12
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -143,19 +144,35 @@ class RPC:
 
     def _newton(self, wanted: NDArray[np.float64], height: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (lon, lat) [2, N] that project to ``wanted`` (col, row) [2, N] at ``height`` [N]."""
-        lonlat = np.tile([[self.long_off], [self.lat_off]], (1, height.size))
+        lonlat = self._chord(wanted, height)
         with np.errstate(all="ignore"):
             for _ in range(MAX_STEPS):
                 missing = wanted - self._image(lonlat, height)
                 open_ = np.abs(missing).max(axis=0) > LOCALISED_PX
                 if not open_.any():
-                    return lonlat
-                (a, b), (c, d) = np.moveaxis(self.jacobian_lonlat(lonlat[0], lonlat[1], height)[..., :2], 0, -1)
-                step = np.stack([d * missing[0] - b * missing[1], a * missing[1] - c * missing[0]]) / (a * d - b * c)
-                lonlat = np.where(open_, lonlat + step, lonlat)
+                    break
+                at = lonlat[:, open_]
+                (a, b), (c, d) = np.moveaxis(self.jacobian_lonlat(at[0], at[1], height[open_])[..., :2], 0, -1)
+                dx, dy = missing[:, open_] / (a * d - b * c)
+                lonlat[:, open_] += np.stack([d * dx - b * dy, a * dy - c * dx])
             missing = np.abs(wanted - self._image(lonlat, height)).max(axis=0)
         # Ten times the goal: in a large image the last rounding alone may exceed it.
         return np.where(missing <= 10 * LOCALISED_PX, lonlat, np.nan)
+
+    def _chord(self, wanted: NDArray[np.float64], height: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where Newton starts, [2, N]: a few steps with the one slope at the centre of the domain.
+
+        An RPC is so nearly linear that most points arrive here, at a fifth of the cost of Newton's own slopes.
+        """
+        centre = np.array([[self.long_off], [self.lat_off]])
+        slope = np.linalg.inv(self.jacobian_lonlat(centre[0], centre[1], np.array([self.height_off]))[0, :, :2])
+        lonlat = np.repeat(centre, height.size, axis=1)
+        with np.errstate(all="ignore"):
+            for _ in range(CHORD_STEPS):
+                missing = wanted - self._image(lonlat, height)
+                lonlat += slope @ missing
+        # Where the steps led away Newton starts from the centre.
+        return np.where(np.abs(missing).max(axis=0) < 1, lonlat, centre)
 
     def _image(self, lonlat: NDArray[np.float64], height: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (col, row) [2, N] of (lon, lat) [2, N]."""

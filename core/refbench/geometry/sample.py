@@ -48,7 +48,7 @@ def bilinear(array: NDArray[Any], col: NDArray[np.float64], row: NDArray[np.floa
     for start in range(0, flat_col.size, CHUNK):
         part = slice(start, start + CHUNK)
         out[:, part] = _bilinear(bands, flat_col[part], flat_row[part])
-    return out.reshape(*array.shape[:-2], *col.shape)
+    return out.reshape((*array.shape[:-2], *col.shape))
 
 
 def _bilinear(bands: NDArray[Any], col: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:

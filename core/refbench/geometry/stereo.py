@@ -221,7 +221,7 @@ def _check_parallel(camera_a: Camera, camera_b: Camera, frame: _Frame, high: flo
     rows, cols = frame.shape
     grid = np.stack(np.meshgrid(np.linspace(0.2, 0.8, 3) * cols, np.linspace(0.2, 0.8, 3) * rows), axis=-1)
     ground = frame.points(grid[..., 0], grid[..., 1]).reshape(-1, 3)
-    raised = ground + [0.0, 0.0, high - frame.height]
+    raised = ground + np.array([0.0, 0.0, high - frame.height])
     drift = []
     for camera in (camera_a, camera_b):
         move = _pixel(camera, raised) - _pixel(camera, ground)

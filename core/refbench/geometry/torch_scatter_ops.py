@@ -66,10 +66,11 @@ def _expanded(index: Tensor, values: Tensor) -> Tensor:
 def _first_equal(values: Tensor, highest: Tensor, index: Tensor, everywhere: Tensor) -> Tensor:
     """Return the number of the first point that holds each maximum, int64 [size, ...]; N in empty cells."""
     count = len(values)
-    place = torch.arange(count, device=values.device).reshape(-1, *[1] * (values.dim() - 1))
-    place = torch.where(values == highest[index], place, torch.full_like(place, count))
-    none = torch.full(highest.shape, count, dtype=torch.int64, device=values.device)
-    return none.scatter_reduce(0, everywhere, place.expand_as(values), "amin", include_self=True)
+    # Counted in float64, exact to 2^53: torch reduces floating point several times as fast as integers here.
+    place = torch.arange(count, dtype=torch.float64, device=values.device).reshape(-1, *[1] * (values.dim() - 1))
+    place = torch.where(values == highest[index], place, float(count))
+    none = place.new_full(highest.shape, float(count))
+    return none.scatter_reduce(0, everywhere, place, "amin", include_self=True).long()
 
 
 def _typed(result: Any) -> Tensor:  # noqa: ANN401  # torch-scatter has no types

@@ -13,6 +13,7 @@ import importlib
 import pickle
 import sys
 import types
+import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ _DATA_TYPES: dict[tuple[str, str], Any] = {
         ("builtins", kind.__name__): kind
         for kind in (bool, bytearray, bytes, complex, dict, float, frozenset, int, list, object, range, set, str, tuple)
     },
+    # What protocols before 3 call them.
+    ("builtins", "long"): int,
+    ("builtins", "unicode"): str,
+    ("builtins", "xrange"): range,
 }
 _BUILDERS = {
     "numpy": ("ndarray", "dtype"),
@@ -108,7 +113,9 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise WeightsError(f"{path} is a TorchScript program, not a checkpoint; save its state_dict instead.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it doubts protocols that it then reads or refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # refused, or no file of torch: the restricted unpickler finds out which
         pass
     readers: list[Callable[[], Any]] = [
@@ -161,9 +168,7 @@ def _unpickler(path: Path) -> type[pickle.Unpickler]:
 
 def _global(path: Path, module: str, name: str) -> Any:  # noqa: ANN401  # any global
     """Return the data type behind a global, an inert stand-in for it, or refuse it."""
-    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module).replace(
-        "numpy.core.", "numpy._core."
-    )
+    module = _RENAMED.get(module, module)
     if (module, name) in _DATA_TYPES:
         return _DATA_TYPES[module, name]
     if (module, name) in _OBJECT_BUILDERS:

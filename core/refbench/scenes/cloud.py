@@ -164,7 +164,7 @@ class PointFile:
             yield chunk
         self._dropped = self._reader.count - kept
         if kept < 2:
-            raise InputError(f"{self._reader.path} holds {kept} finite points; a cloud needs at least 2.")
+            raise InputError(f"{self._reader.path} holds {kept} finite point{_s(kept)}; a cloud needs at least 2.")
 
     def _gather(self, chunks: Iterator[Arrays]) -> PointCloud:
         parts = list(chunks)
@@ -184,6 +184,10 @@ class PointFile:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the points behind: they are read anew."""
         return {**self.__dict__, "_store": None}
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def open_points(
@@ -216,7 +220,7 @@ def open_points(
     reader = open_reader(Path(path))
     where = str(reader.path)
     if reader.count < 2:
-        raise InputError(f"{where} holds {reader.count} points; a cloud needs at least 2.")
+        raise InputError(f"{where} holds {reader.count} point{_s(reader.count)}; a cloud needs at least 2.")
     resolved = reconcile_crs(where, reader.crs.horizontal, None if crs is None else parse_crs(crs))
     if resolved is not None:
         require_metric(where, resolved)

@@ -254,5 +254,8 @@ def import_open3d(purpose: str) -> Any:  # noqa: ANN401  # open3d carries no typ
     try:
         import open3d
     except ImportError as error:
-        raise MissingExtraError(f"open3d is needed for {purpose}: pip install 'refbench[city]'.") from error
+        raise MissingExtraError(
+            f"open3d is needed for {purpose} and cannot be imported ({error}): pip install 'refbench[city]', and "
+            "the system library that it lacks, if the reason names one."
+        ) from error
     return open3d

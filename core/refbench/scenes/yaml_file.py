@@ -45,8 +45,9 @@ def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+            lower = {name.lower(): name for name in known}
+            near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.5)
+            hint = f"did you mean {lower[near[0]]!r}?" if near else f"known are {', '.join(known)}."
             raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
 
 

@@ -70,7 +70,7 @@ class _Rhythm:
         """Do what is due after one optimiser step (rank 0 only); ``read`` waits for the device."""
         state, settings = self.state, self.settings
         state.seconds = self.seconds_before + time.monotonic() - self.start
-        if self._is_due(settings.log_every):
+        if self._is_due(settings.log_every) or self._is_last():
             values = read()
             log(values)
             if self.curves is not None:

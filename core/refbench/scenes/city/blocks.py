@@ -63,7 +63,7 @@ def _house(town: Town, rect: Rect, lot: tuple[float, float], row: int, along_u: 
     if rng.random() < 0.35 and roof == "gable":  # a wing across: an L-shaped house
         wing = float(rng.uniform(5.0, 6.5))
         side = place.moved(length / 4, (1 if rng.random() < 0.5 else -1) * width / 2, np.pi / 2)
-        town.build(Building(side, wing + 2.0, wing, eave, float(pitch), "gable", "house"))
+        town.build(Building(side, wing + 2.0, wing, eave, float(pitch), "gable", "house", joined=True))
     elif rng.random() < 0.5:
         garage = place.moved(length / 2 + 1.8, float(rng.uniform(-1, 1)) * 1.5, np.pi / 2)
         town.build(Building(garage, 6.0, 3.2, 2.6, 0.0, "flat", "garage"))
@@ -192,7 +192,7 @@ def _hall(town: Town, cell: Rect) -> None:
         step = length / teeth
         for tooth in range(teeth):
             middle = place.moved((tooth + 0.5) * step - length / 2, 0.0, np.pi / 2)
-            town.build(Building(middle, width, step, eave, 22.0, "shed", "hall"))
+            town.build(Building(middle, width, step, eave, 22.0, "shed", "hall", joined=tooth > 0))
     elif kind == "low":
         town.build(Building(place, length, width, eave, float(rng.uniform(7, 14)), "gable", "hall"))
     elif kind == "two":
@@ -253,8 +253,8 @@ def church(town: Town, rect: Rect) -> None:
     length = min(32.0, max(rect.size) - 16.0)
     place = cover.frame.place(*rect.centre, 0.0 if rect.size[0] >= rect.size[1] else np.pi / 2)
     town.build(Building(place, length, 12.0, 9.5, 48.0, "gable", "church"))
-    town.build(Building(place.moved(length / 6, 0.0, np.pi / 2), 20.0, 8.0, 8.5, 48.0, "gable", "church"))
-    town.build(Building(place.moved(-length / 2 - 2.0, 0.0), 7.5, 7.5, 17.0, 68.0, "pyramid", "church"))
+    town.build(Building(place.moved(length / 6, 0.0, np.pi / 2), 20.0, 8.0, 8.5, 48.0, "gable", "church", joined=True))
+    town.build(Building(place.moved(-length / 2 - 2.0, 0.0), 7.5, 7.5, 17.0, 68.0, "pyramid", "church", joined=True))
     town.plant_some(rect.inset(3.0), int(np.prod(rect.size) / 130), (8.0, 15.0), 0.1)
 
 

@@ -110,18 +110,22 @@ def _furnish(town: Town, street: Rect, lined: bool) -> None:
         for at in np.arange(start + 4.0, stop - 4.0, 6.0):
             if rng.random() < 0.42:
                 across = kerb - outward * 1.1
-                town.park(*((at, across) if along_u else (across, at)), 0.0 if along_u else np.pi / 2)
+                u, v = (at, across) if along_u else (across, at)
+                town.park(u, v, 0.0 if along_u else np.pi / 2)
         if lined:
             for at in np.arange(start + 3.0, stop - 3.0, 9.0):
                 across = kerb + outward * 1.1
-                town.plant(*((at, across) if along_u else (across, at)), float(rng.uniform(5.0, 9.5)))
+                u, v = (at, across) if along_u else (across, at)
+                town.plant(u, v, float(rng.uniform(5.0, 9.5)))
 
 
 def _build_mesh(town: Town, plan: TownPlan, terrain: Terrain, rng: np.random.Generator) -> Mesh:
     builder = MeshBuilder()
     terrain.add_to(builder, builder.surface(Kind.GROUND, (1.0, 1.0, 1.0, 1.0)))
+    surfaces = (0, 0)
     for building in town.buildings:
-        add_building(builder, building, terrain, rng)
+        surfaces = surfaces if building.joined and surfaces[0] else _surfaces(builder, building, rng)
+        _add_building(builder, building, terrain, rng, surfaces)
     for tree in town.trees:
         colour = conifer_colour(rng) if tree.conifer else crown_colour(rng)
         surface = builder.surface(Kind.CROWN, colour, _phase(rng))
@@ -158,28 +162,33 @@ def _phase(rng: np.random.Generator) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def add_building(builder: MeshBuilder, plan: Building, terrain: Terrain, rng: np.random.Generator) -> None:
+def _surfaces(builder: MeshBuilder, plan: Building, rng: np.random.Generator) -> tuple[int, int]:
+    """Return new rows of the surface table for wall and roof."""
+    return builder.surface(Kind.WALL, wall_colour(rng, plan.style), _phase(rng)), _roof_surface(builder, plan, rng)
+
+
+def _add_building(
+    builder: MeshBuilder, plan: Building, terrain: Terrain, rng: np.random.Generator, surfaces: tuple[int, int]
+) -> None:
     """Add a planned building with its dormers, chimneys and roof plant to the mesh."""
     box = RoofedBox(plan.place, plan.length, plan.width, 0.0, 0.0, 0.0, plan.roof)
     ground = terrain.at(*box.footprint.T)
     base, eave = float(ground.min()) - 0.5, float(ground.mean()) + plan.eave
-    wall = builder.surface(Kind.WALL, wall_colour(rng, plan.style), _phase(rng))
     slope = float(np.tan(np.radians(plan.pitch)))
-    roof = _roof_surface(builder, plan, rng)
     if plan.courtyard:
         ridge = eave + slope * plan.courtyard / 2
         outer = (plan.length, plan.width)
-        add_ring_building(builder, plan.place, outer, plan.courtyard, (base, eave, ridge), (wall, roof))
+        add_ring_building(builder, plan.place, outer, plan.courtyard, (base, eave, ridge), surfaces)
         return
     rise = slope * (plan.width if plan.roof == "shed" else plan.width / 2)
     overhang = 0.0 if plan.roof == "flat" or plan.style in ("garage", "hall") else 0.4
     parapet = float(rng.uniform(0.2, 0.9)) if plan.roof == "flat" and plan.style != "garage" else 0.0
     box = RoofedBox(plan.place, plan.length, plan.width, base, eave, rise, plan.roof, overhang, parapet)
-    add_roofed_box(builder, box, wall, roof)
+    add_roofed_box(builder, box, *surfaces)
     if plan.roof == "gable" and plan.style in ("house", "block"):
         _add_chimneys(builder, box, rng)
     if plan.dormers:
-        _add_dormers(builder, box, slope, (wall, roof), plan.dormers, rng)
+        _add_dormers(builder, box, slope, surfaces, plan.dormers, rng)
     if plan.roof == "flat" and plan.style in ("slab", "hall", "block"):
         _add_roof_plant(builder, box, rng)
 

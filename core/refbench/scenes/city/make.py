@@ -44,6 +44,7 @@ MATCHING_SHARE = 0.8
 """Pixel of the matching frame over that of the images: below 1 few cells of the grid stay without a point."""
 RPC_MARGIN_M = 150.0
 """How far around the tile the RPCs are fitted."""
+RPC_NODES = 9
 BAND_OFFSET = 80.0
 DEPTH_STEPS = 256.0
 """Depths are multiples of 1/256 m, so that they compress."""
@@ -127,7 +128,9 @@ def make_city(
         open3d is not installed.
     """
     if size < 32 or not 0.1 <= gsd <= 2.0 or size * gsd > 2000.0:
-        raise InputError(f"A city of {size} px of {gsd:g} m cannot be made; take at least 32 px of 0.1 to 2 m, up to 2 km.")
+        raise InputError(
+            f"A city of {size} px of {gsd:g} m cannot be made; take at least 32 px of 0.1 to 2 m, up to 2 km."
+        )
     if seed < 0 or aerial < 0:
         raise InputError(f"Seed and number of aerial views must not be negative, got {seed} and {aerial}.")
     grid = city_grid(seed, size, gsd)
@@ -188,7 +191,7 @@ class _Maker:
 
     def _target(self) -> NDArray[np.float64]:
         ground = float(self._world.terrain.at(0.0, 0.0))
-        return self._origin + [0.0, 0.0, ground]
+        return np.asarray(self._origin + np.array([0.0, 0.0, ground]))
 
     def _satellite_stations(self) -> dict[str, Station]:
         extent = self._grid.width * self._grid.gsd + 2 * (0.3 * (self._high - self._low) + 6.0)
@@ -214,14 +217,14 @@ class _Maker:
         return DSM(heights, self._grid), masks
 
     def satellite(self, name: str) -> tuple[Photo, NDArray[np.float32], float]:
-        """Return an image with its RPC, the light behind it float32 [rows, cols, 4], and the RPC's worst error in px."""
+        """Return an image with its RPC, the light behind it float32 [rows, cols, 4], and the RPC's error in px."""
         station = self._stations[name]
         radiance = render_station(self._renderer, station, self._origin, SATELLITE_SAMPLES, self._high + 5.0)
         rng = derived_rng(self._seed, "city", "sensor", name)
         sensor = SatelliteSensor(gain=float(rng.uniform(2300, 3000)), offset=float(rng.uniform(60, 130)))
         image = Image(sensor.pan(radiance, rng)[None], None, ("pan",))
         around = self._grid.bounds.padded(RPC_MARGIN_M)
-        fit = fit_rpc(station.camera, around, (self._low - 50.0, self._high + 50.0), self._grid.crs)
+        fit = fit_rpc(station.camera, around, (self._low - 50.0, self._high + 50.0), self._grid.crs, nodes=RPC_NODES)
         return Photo(name, image, fit.rpc), radiance, float(f"{fit.max_error_px:.2g}")
 
     def match(self, photo_a: Photo, photo_b: Photo, radiance_a: NDArray[np.float32]) -> PointCloud:
@@ -252,15 +255,15 @@ class _Maker:
         """Return the ring of aerial photos with depth."""
         rng = derived_rng(self._seed, "city", "aerial")
         extent = self._grid.width * self._grid.gsd
-        target = self._target() + [0.0, 0.0, 5.0]
+        target = self._target() + np.array([0.0, 0.0, 5.0])
         photos = []
         for index, station in enumerate(aerial_stations(rng, target, extent, count, shape), 1):
             radiance = render_station(self._renderer, station, self._origin, AERIAL_SAMPLES, self._high)
             pixels = photograph(radiance, 1.9 * float(rng.uniform(0.92, 1.08)), rng)
             start, direction = sample_rays(station, self._origin, 1, self._high)
             distance = self._renderer.tracer.cast(start, direction).distance
-            depth = np.where(np.isfinite(distance), distance, np.nan).reshape(shape).astype(np.float32)
-            depth = np.round(depth * DEPTH_STEPS) / np.float32(DEPTH_STEPS)
+            seen = np.where(np.isfinite(distance), np.round(distance * DEPTH_STEPS) / DEPTH_STEPS, np.nan)
+            depth = seen.reshape(shape).astype(np.float32)
             image = Image(pixels, None, ("red", "green", "blue"))
             photos.append(Photo(f"uav_{index}", image, station.camera, depth))
         return tuple(photos)

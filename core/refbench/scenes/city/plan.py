@@ -131,7 +131,7 @@ class CoverMap:
 
     def _at(self, array: NDArray[np.uint8], xy: NDArray[np.float64]) -> NDArray[np.uint8]:
         pixels = self._pixels(xy).clip(0, len(array) - 1)
-        return array[pixels[..., 1], pixels[..., 0]]
+        return np.asarray(array[pixels[..., 1], pixels[..., 0]])
 
     def cover_at(self, xy: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Return the cover at local metres [..., 2], the edge repeated."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refbench.contracts.errors import MissingExtraError
 from refbench.scenes.city.texture import Hits
+from refbench.scenes.cloud_formats import import_open3d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,17 +21,6 @@ SKY = np.array([0.18, 0.21, 0.27, 0.12], np.float32)
 SUN = np.array([1.0, 0.97, 0.9, 1.0], np.float32)
 BLOCK = 1 << 19
 """Rays traced at once: bounds memory."""
-
-
-def _open3d() -> Any:  # noqa: ANN401  # a module without types
-    try:
-        import open3d
-    except (ImportError, OSError) as error:
-        raise MissingExtraError(
-            f"The procedural city needs open3d, which could not be imported ({error}); "
-            "install it with: pip install 'refbench[city]'."
-        ) from error
-    return open3d
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +42,9 @@ class Tracer:
 
     def __init__(self, mesh: Mesh) -> None:
         """Build the ray-casting scene."""
-        self._o3c = _open3d().core
-        self._scene = _open3d().t.geometry.RaycastingScene()
+        open3d = import_open3d("the procedural city")
+        self._o3c = open3d.core
+        self._scene = open3d.t.geometry.RaycastingScene()
         tensor = self._o3c.Tensor
         self._scene.add_triangles(tensor(mesh.vertices.astype(np.float32)), tensor(mesh.triangles.astype(np.uint32)))
 

@@ -46,7 +46,7 @@ class SatelliteSensor:
     def _digitise(self, light: F4, blur_px: float, rng: np.random.Generator) -> NDArray[np.uint16]:
         signal = self.offset + self.gain * ndimage.gaussian_filter(light.astype(np.float64), blur_px)
         noise = rng.standard_normal(signal.shape) * np.sqrt(self.read_noise**2 + self.shot_noise * signal)
-        return np.clip(np.round(signal + noise), 1, FULL_SCALE).astype(np.uint16)
+        return np.asarray(np.clip(np.round(signal + noise), 1, FULL_SCALE), np.uint16)
 
 
 def sample_rays(
@@ -86,4 +86,4 @@ def photograph(radiance: F4, exposure: float, rng: np.random.Generator) -> NDArr
     """Return an aerial photo uint8 [3, rows, cols] of ``radiance`` [rows, cols, 4]: gamma 2.2, a little noise."""
     light = ndimage.gaussian_filter(radiance[..., :3].astype(np.float64), (0.5, 0.5, 0.0)) * exposure
     grey = 255 * np.clip(light, 0, 1) ** (1 / 2.2) + rng.normal(0.0, 1.2, light.shape)
-    return np.clip(np.round(grey), 0, 255).astype(np.uint8).transpose(2, 0, 1)
+    return np.asarray(np.clip(np.round(grey), 0, 255), np.uint8).transpose(2, 0, 1)

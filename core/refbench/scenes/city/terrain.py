@@ -92,8 +92,8 @@ def make_terrain(
     for body in range(1, bodies + 1):
         inside = labels == body
         surface = float(np.quantile(heights[inside], 0.1)) - 1.8
-        # Smoothed, because the lattice would draw steps into the bank.
-        distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(~inside) * step, 2.0)
-        heights = np.clip(heights, surface + np.minimum(0.6 * distance, 0.8), surface + 0.6 * distance)
-        heights[inside] = surface
+        # Signed and smoothed, because the lattice would draw steps into the bank.
+        signed = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
+        bank = np.maximum(0.6 * step * ndimage.gaussian_filter(signed, 2.0), 0.0)
+        heights = np.clip(heights, surface + np.minimum(bank, 0.8), surface + bank)
     return Terrain(heights, half, step)

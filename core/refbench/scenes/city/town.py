@@ -26,6 +26,8 @@ class Building:
     style: str
     dormers: int = 0
     courtyard: float = 0.0
+    joined: bool = False
+    """Part of the building before it: of the same materials."""
 
 
 @dataclass(frozen=True, slots=True)

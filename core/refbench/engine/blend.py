@@ -1,0 +1,67 @@
+"""Blending: the weighted mean of overlapping tiles, row by row, holding only the rows that are not finished."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refbench.contracts.grid import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from refbench.contracts.tiles import TilePlan
+
+ROWS_AT_ONCE = 512
+
+
+class StripBlender:
+    """Accumulates sum(w h) and sum(w), float64 [active rows, width], for tiles that arrive sorted by their first row.
+
+    A pixel's height is sum(w h) / sum(w) over the tiles that hold a height there; NaN where none does.
+    """
+
+    def __init__(self, plan: TilePlan, width: int) -> None:
+        self._weights = np.outer(plan.row_weights, plan.col_weights)
+        self._width = width
+        self._first = 0
+        self._sum = np.zeros((0, width))
+        self._weight = np.zeros((0, width))
+
+    def add(self, window: Window, heights: NDArray[np.float32], offset: float) -> None:
+        """Add one tile, heights float32 [rows, cols] in metres above ``offset``; what lies outside is cropped."""
+        rows = slice(max(window.row_off, self._first), window.row_stop)
+        cols = slice(max(window.col_off, 0), min(window.col_stop, self._width))
+        if rows.start >= rows.stop or cols.start >= cols.stop:
+            return
+        self._grow(rows.stop - self._first)
+        part = (
+            slice(rows.start - window.row_off, rows.stop - window.row_off),
+            slice(cols.start - window.col_off, cols.stop - window.col_off),
+        )
+        tile = heights[part].astype(np.float64) + offset
+        weight = np.where(np.isfinite(tile), self._weights[part], 0.0)
+        target = np.s_[rows.start - self._first : rows.stop - self._first, cols]
+        self._sum[target] += weight * np.where(weight > 0, tile, 0.0)
+        self._weight[target] += weight
+
+    def finished(self, stop_row: int) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Yield and forget the rows before ``stop_row``: no later tile may touch them."""
+        while self._first < stop_row:
+            count = min(stop_row - self._first, ROWS_AT_ONCE)
+            self._grow(count)
+            total, weight = self._sum[:count], self._weight[:count]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                heights = np.where(weight > 0, total / weight, np.nan).astype(np.float32)
+            window = Window(0, self._first, self._width, count)
+            self._sum, self._weight = self._sum[count:].copy(), self._weight[count:].copy()
+            self._first += count
+            yield window, heights
+
+    def _grow(self, rows: int) -> None:
+        if (missing := rows - self._sum.shape[0]) > 0:
+            more = np.zeros((missing, self._width))
+            self._sum, self._weight = np.concatenate([self._sum, more]), np.concatenate([self._weight, more])

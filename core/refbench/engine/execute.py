@@ -1,0 +1,175 @@
+"""What a cell does: open, bridge, load, refine, write, score. Runs in the cell's own process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from refbench.contracts.errors import InputError, MissingExtraError, SkippedError, WeightsError
+from refbench.contracts.method import Prediction, TileMethod
+from refbench.engine.config import load_config
+from refbench.engine.hashing import hash_file, hash_inputs, hash_tree, hash_values
+from refbench.engine.manifest import manifest
+from refbench.engine.prepare import prepare
+from refbench.engine.stream import run_tiles
+from refbench.engine.weights import find_weights
+from refbench.evaluation.evaluate import evaluate_pair
+from refbench.registry.registry import load_registry
+from refbench.scenes.bridges import apply_bridges
+from refbench.scenes.raster import open_dsm
+from refbench.scenes.raster_write import DSMWriter, write_band, write_dsm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from refbench.contracts.method import Context
+    from refbench.contracts.raster import DSM
+    from refbench.contracts.scene import Scene
+    from refbench.engine.child import Recorder
+    from refbench.engine.config import ResolvedConfig
+    from refbench.engine.request import CellRequest
+    from refbench.registry.records import MethodRecord
+
+DSM_FILE = "dsm.tif"
+
+
+def execute(request: CellRequest, context: Context, recorder: Recorder) -> None:
+    """Run the cell of ``request``; facts go to ``recorder``, files to its folder.
+
+    Raises
+    ------
+    RefbenchError
+        As the readers, the bridges, the method and the writers do.
+    """
+    draft = recorder.draft
+    with recorder.phase("open"):
+        record = load_registry().methods.get(request.method)
+        scene = request.scene.open()
+        config = load_config(record, request.config, request.overrides)
+        draft.update(scene=scene.id, config=config.values, config_source=config.source, notes={})
+        draft["warnings"] += [*scene.warnings, *config.notes]
+        draft["hashes"] = {"inputs": hash_inputs(scene), "config": hash_values(config.values)}
+    with recorder.phase("prepare"):
+        assert context.scratch is not None  # the child gives one
+        context.scratch.mkdir(exist_ok=True)
+        bridged = apply_bridges(scene, prepare(scene, record, request.gsd).bridges, context.scratch)
+        draft["bridges"] = list(bridged.bridges)
+    with recorder.phase("load"):
+        method = load_method(record, config, request, draft)
+        draft["manifest"] = manifest()
+    with recorder.phase("refine"):
+        prediction = refine(record, method, bridged.without_reference(), context, request, draft)
+    with recorder.phase("evaluate"):
+        score(bridged, prediction, request, draft)
+    draft["hashes"]["outputs"] = {name: hash_file(request.folder / name) for name in draft["outputs"].values()}
+
+
+def load_method(record: MethodRecord, config: ResolvedConfig, request: CellRequest, draft: dict[str, Any]) -> Any:  # noqa: ANN401  # the plugin's class
+    """Return the method's instance with its weights.
+
+    Raises
+    ------
+    SkippedError
+        A package or the weights are missing; the message names the command that brings them.
+    """
+    missing = [name for name in record.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        extra = record.extras[0] if record.extras else record.name
+        raise MissingExtraError(f'{record.name} needs {", ".join(missing)}: pip install "refbench[{extra}]".')
+    weights = find_weights(record, request.weights, config.values.get("weights"))
+    if weights is None and record.needs_weights:
+        raise SkippedError(
+            f"{record.name} has no weights here; bring some with: "
+            f"refbench import-weights --method {record.name} SOURCE --out FOLDER, then --weights FOLDER."
+        )
+    if weights is not None:
+        draft["weights"] = str(weights)
+        draft["hashes"]["weights"] = hash_tree(weights)
+    limit_threads(request.threads, record)
+    try:
+        return record.load()(config.instance, weights)
+    except WeightsError as error:
+        raise InputError(f"{error}") from error
+
+
+def limit_threads(threads: int | None, record: MethodRecord) -> None:
+    """Set the number of threads of torch where the method uses it; BLAS reads the environment set by the parent."""
+    if threads is not None and "torch" in (*record.packages, *sys.modules):
+        import torch
+
+        torch.set_num_threads(threads)
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def refine(
+    record: MethodRecord,
+    method: Any,  # noqa: ANN401  # the plugin's class
+    scene: Scene,
+    context: Context,
+    request: CellRequest,
+    draft: dict[str, Any],
+) -> Prediction:
+    """Run the method, write what it gives, and return it; a streamed DSM is opened again for scoring."""
+    folder, outputs = request.folder, draft.setdefault("outputs", {})
+    tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": draft["hashes"]["config"]}
+    if not isinstance(method, TileMethod):
+        prediction: Prediction = method.refine(scene, context)
+        write_prediction(prediction, scene, folder, request.nodata, tags, outputs)
+        draft["notes"] = dict(prediction.notes)
+        return prediction
+    draft["notes"] = dict(method.prepare(scene, context))
+    needs = (*record.needs, *record.optional)
+    with DSMWriter(folder / DSM_FILE, scene.require_grid(), nodata=request.nodata, tags=tags) as writer:
+        run_tiles(method, scene, context, writer, needs=needs, fills=record.fills)
+    outputs["dsm"] = DSM_FILE
+    return Prediction(dsm=open_dsm(folder / DSM_FILE).read())
+
+
+def write_prediction(
+    prediction: Prediction, scene: Scene, folder: Path, nodata: float, tags: dict[str, str], outputs: dict[str, str]
+) -> None:
+    """Write the DSM, its confidence and provenance, and depth maps.
+
+    Raises
+    ------
+    InputError
+        The method returned a DSM on another grid than the scene's.
+    """
+    if prediction.dsm is not None:
+        if scene.grid is not None and (wrong := "; ".join(scene.grid.differences(prediction.dsm.grid))):
+            raise InputError(f"The method returned a DSM on another grid than the scene's: {wrong}.")
+        write_dsm(folder / DSM_FILE, prediction.dsm, nodata=nodata, tags=tags, provenance=prediction.provenance)
+        outputs["dsm"] = DSM_FILE
+        if prediction.provenance is not None:
+            outputs["provenance"] = "dsm_provenance.tif"
+        if prediction.confidence is not None:
+            write_band(folder / "confidence.tif", prediction.confidence, prediction.dsm.grid, "confidence")
+            outputs["confidence"] = "confidence.tif"
+    for name, depth in prediction.depths.items():
+        write_band(folder / f"depth_{name}.tif", depth, None, "depth")
+        outputs[f"depth_{name}"] = f"depth_{name}.tif"
+
+
+def score(scene: Scene, prediction: Prediction, request: CellRequest, draft: dict[str, Any]) -> None:
+    """Score input and refined on the same pixels, or say why there is nothing to score."""
+    reference = scene.reference.dsm if scene.reference is not None else None
+    if reference is None or prediction.dsm is None:
+        draft["metrics"] = None
+        draft["metrics_reason"] = (
+            "The scene has no reference DSM." if reference is None else "The method returned no DSM."
+        )
+        return
+    initial: DSM | None = scene.dsm.read() if scene.dsm is not None else None
+    mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
+    draft["metrics"] = evaluate_pair(
+        initial,
+        prediction.dsm,
+        reference.read(),
+        {name: source.read() for name, source in scene.masks.items()},
+        gt_mask=mask,
+        bootstrap=request.bootstrap,
+        seed=request.seed,
+    )

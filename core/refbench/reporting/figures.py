@@ -1,0 +1,87 @@
+"""Pictures of surfaces: hillshades and error maps, as PNG bytes. Big rasters are shown thinned, not read whole."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUN_AZIMUTH_DEG, SUN_ALTITUDE_DEG = 315.0, 45.0
+MAX_SIDE_PX = 900
+NODATA_COLOUR = (0.86, 0.80, 0.86)
+"""A pale violet that no hillshade has: what is missing is seen as missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorScale:
+    """The colour range of an error map: -limit to +limit metres."""
+
+    limit_m: float
+
+
+def hillshade(heights: NDArray[np.float32], gsd: float) -> NDArray[np.float64]:
+    """Return the shading in [0, 1], float64 [rows, cols], of heights in metres; NaN stays NaN."""
+    down, right = np.gradient(heights.astype(np.float64), gsd)
+    azimuth, altitude = np.radians(SUN_AZIMUTH_DEG), np.radians(SUN_ALTITUDE_DEG)
+    # The normal is (-dz/dx, -dz/dy, 1) with y to the north, that is against the rows.
+    east, north, up = np.sin(azimuth) * np.cos(altitude), np.cos(azimuth) * np.cos(altitude), np.sin(altitude)
+    shade = (-right * east + down * north + up) / np.sqrt(right**2 + down**2 + 1)
+    return np.clip(shade, 0.0, 1.0)
+
+
+def surface_png(heights: NDArray[np.float32], gsd: float, low: float, high: float) -> bytes:
+    """Return a hillshade tinted by height between ``low`` and ``high`` metres, as PNG."""
+    shade = hillshade(heights, gsd)
+    span = max(high - low, 1e-6)
+    tint = mpl.colormaps["YlGnBu_r"](np.clip((np.nan_to_num(heights, nan=low) - low) / span, 0, 1))[..., :3]
+    picture = (0.35 + 0.65 * tint) * (0.15 + 0.95 * np.nan_to_num(shade, nan=0.7))[..., None]
+    picture[~np.isfinite(heights)] = NODATA_COLOUR
+    return _png(np.clip(picture, 0, 1))
+
+
+def error_png(error: NDArray[np.float64], scale: ErrorScale) -> bytes:
+    """Return an error map (blue too low, white right, red too high) as PNG; missing is violet."""
+    share = np.clip(np.nan_to_num(error) / scale.limit_m * 0.5 + 0.5, 0, 1)
+    picture = mpl.colormaps["RdBu_r"](share)[..., :3]
+    picture[~np.isfinite(error)] = NODATA_COLOUR
+    return _png(picture)
+
+
+def error_legend_png(scale: ErrorScale) -> bytes:
+    """Return the legend of an error map, in metres."""
+    figure = Figure(figsize=(3.4, 0.62), dpi=110)
+    axes = figure.add_axes((0.05, 0.62, 0.9, 0.26))
+    norm = mpl.colors.Normalize(-scale.limit_m, scale.limit_m)
+    bar = figure.colorbar(mpl.cm.ScalarMappable(norm, mpl.colormaps["RdBu_r"]), cax=axes, orientation="horizontal")
+    bar.set_label("evaluated − reference [m]", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", transparent=True)
+    return buffer.getvalue()
+
+
+def error_scale(*errors: NDArray[np.float64]) -> ErrorScale:
+    """Return the scale that shows 95 % of all errors, rounded to half metres, at least half a metre."""
+    known = np.concatenate([np.abs(error[np.isfinite(error)]) for error in errors] or [np.zeros(1)])
+    limit = float(np.percentile(known, 95)) if known.size else 1.0
+    return ErrorScale(max(0.5, np.ceil(limit * 2) / 2))
+
+
+def thinning(shape: tuple[int, int]) -> int:
+    """Return the step that brings the longer side to at most ``MAX_SIDE_PX``."""
+    return max(1, -(-max(shape) // MAX_SIDE_PX))
+
+
+def _png(picture: NDArray[Any]) -> bytes:
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, np.ascontiguousarray(picture), format="png")
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""What a run prints at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from refbench.engine.result import Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from refbench.engine.result import Result
+
+SHOWN = (
+    ("mae", "MAE [m]", "↓"),
+    ("rmse", "RMSE [m]", "↓"),
+    ("medae", "median |e| [m]", "↓"),
+    ("nmad", "NMAD [m]", "↓"),
+    ("le90", "LE90 [m]", "↓"),
+    ("bias", "bias [m]", "→0"),
+    ("completeness_valid", "completeness", "↑"),
+)
+"""Key, label and better direction of the metrics that a person sees first."""
+
+
+def number(value: Any, key: str) -> str:  # noqa: ANN401  # a metric or None
+    """Return a metric as text: shares in percent, metres with three decimals, a dash where it is missing."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} %" if key.startswith(("completeness", "within", "complete")) else f"{value:.3f}"
+
+
+def change(before: Any, after: Any) -> str:  # noqa: ANN401  # metrics or None
+    """Return the relative change of an error, such as ``-23 %``."""
+    if before is None or after is None or before == 0:
+        return ""
+    return f"{100 * (after / before - 1):+.0f} %"
+
+
+def print_summary(result: Result, folder: Path) -> None:
+    """Print status, scores, warnings and where the files lie."""
+    console = Console(highlight=False, soft_wrap=True)
+    if result.status is not Status.OK:
+        console.print(f"[bold red]{result.status.value}[/]: {result.reason}", markup=True)
+        for line in result.log_tail[-8:]:
+            console.print(f"  {line}", markup=False)
+    if result.metrics is not None:
+        console.print(_table(result))
+    elif result.status is Status.OK:
+        console.print(f"Not scored: {result.metrics_reason}")
+    for bridge in result.bridges:
+        console.print(f"bridge: {bridge}", markup=False)
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    if message := result.notes.get("message"):
+        console.print(f"note: {message}", markup=False)
+    cost = result.cost
+    if cost.cpu_s is not None and cost.wall_s is not None and cost.peak_memory_bytes is not None:
+        console.print(
+            f"{cost.wall_s:.1f} s, {cost.cpu_s:.1f} CPU s, {cost.peak_memory_bytes / (1 << 20):,.0f} MiB peak"
+        )
+    for name in (*result.outputs.values(), "result.json", "report.html"):
+        if (folder / name).exists():
+            console.print(f"  {folder / name}", markup=False)
+
+
+def _table(result: Result) -> Table:
+    assert result.metrics is not None  # the caller looked
+    before = (result.metrics.get("input") or {}).get("all") or {}
+    after = (result.metrics.get("refined") or {}).get("all") or {}
+    table = Table(title=f"{result.method} on {result.scene}: {after.get('n', 0):,} common pixels", title_justify="left")
+    for heading in ("", "input", "refined", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for key, label, arrow in SHOWN:
+        delta = change(before.get(key), after.get(key)) if arrow == "↓" else ""
+        table.add_row(f"{label} {arrow}", number(before.get(key), key), number(after.get(key), key), delta)
+    return table
