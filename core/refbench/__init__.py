@@ -12,6 +12,7 @@ __getattr__, __all__ = lazy_names(
         "Gives": "refbench.contracts.need",
         "Grid": "refbench.contracts.grid",
         "Image": "refbench.contracts.raster",
+        "ImporterRecord": "refbench.registry.records",
         "InputError": "refbench.contracts.errors",
         "Mask": "refbench.contracts.raster",
         "Method": "refbench.contracts.method",

@@ -285,7 +285,7 @@ class DatasetConfig:
 class ImpliCityConfig:
     """All of ImpliCity. ``variant`` None is that of the weights, ``model`` None the architecture of the weights."""
 
-    variant: Variant | None = None
+    variant: Variant | Literal[0] | None = None
     weights: str | None = None
     model: ModelConfig | None = None
     normalisation: NormalisationConfig = field(default_factory=NormalisationConfig)
@@ -302,7 +302,9 @@ class ImpliCityConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        """Refuse lengths and shares that cannot be."""
+        """Refuse lengths and shares that cannot be; YAML's bare 0 is the variant "0"."""
+        if self.variant == 0:
+            object.__setattr__(self, "variant", "0")
         for name in ("patch_size", "patch_stride", "pixel_size"):
             value = getattr(self, name)
             if value is not None and not min(value if isinstance(value, tuple) else (value,)) > 0:

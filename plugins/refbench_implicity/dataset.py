@@ -12,6 +12,7 @@ import torch
 from refbench.contracts.errors import ConfigError, InputError
 from refbench_implicity.augment import Augmentation, PatchFrame, strictly_inside, z_origin
 from refbench_implicity.chunk_files import Chunk, OrthoFiles, Queries, read_chunks
+from refbench_implicity.config import ImpliCityConfig, published
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,42 +59,24 @@ class ItemRules:
     strips: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def from_official(cls, config: Mapping[str, Any]) -> ItemRules:
-        """Return the rules of a merged official configuration.
-
-        Raises
-        ------
-        ConfigError
-            A key is missing, or ranges other than [0, 1] are asked for.
-        """
-        try:
-            dataset, normalize = config["dataset"], config["dataset"]["normalize"]
-            for axis in ("x_range", "y_range"):
-                if [float(v) for v in normalize.get(axis, (0, 1))] != [0.0, 1.0]:
-                    raise ConfigError(f"dataset.normalize.{axis} must be [0, 1], got {normalize[axis]}.")
-            training = config.get("training") or {}
-            augmentation = training.get("augmentation") or {}
-            strips = {k.removesuffix("_strip"): _pair(v) for k, v in dataset.get("sliding_window", {}).items()}
-            return cls(
-                patch_size=_pair(dataset["patch_size"]),
-                z_std=float(normalize["z_std"]),
-                z_shift=str(normalize["z_shift"]),
-                n_input_points=dataset.get("n_input_points"),
-                n_query_points=dataset.get("n_query_points"),
-                subsample_val=bool(dataset.get("subsample_val", False)),
-                use_surface=tuple(dataset.get("use_surface") or ()),
-                multi_label=bool((config.get("model") or {}).get("multi_label", False)),
-                rotate=bool(augmentation.get("rotate", False)),
-                flip=bool(augmentation.get("flip", False)),
-                random_dataset_length=int(training.get("random_dataset_length", 6400)),
-                strips=strips,
-            )
-        except KeyError as error:
-            raise ConfigError(f"The official configuration lacks the key {error}.") from None
-
-
-def _pair(value: Sequence[float]) -> tuple[float, float]:
-    return float(value[0]), float(value[1])
+    def from_config(cls, config: ImpliCityConfig) -> ItemRules:
+        """Return the rules of a configuration; what it leaves open takes the published value."""
+        dataset, normalisation, training = config.dataset, config.normalisation, config.training
+        size = config.patch_size or published.patch_size
+        return cls(
+            patch_size=(size, size),
+            z_std=normalisation.z_std or published.z_std,
+            z_shift=normalisation.z_shift or published.z_shift,
+            n_input_points=dataset.n_input_points,
+            n_query_points=dataset.n_query_points,
+            subsample_val=dataset.subsample_val,
+            use_surface=dataset.use_surface or (),
+            multi_label=config.model is not None and config.model.multi_label,
+            rotate=training.augmentation.rotate,
+            flip=training.augmentation.flip,
+            random_dataset_length=training.random_dataset_length,
+            strips={"val": dataset.val_strip, "vis": dataset.vis_strip, "test": dataset.test_strip},
+        )
 
 
 def window_anchors(
@@ -233,23 +216,26 @@ class RandomCropItems(torch.utils.data.Dataset[PatchItem]):
         return self.items.cut(chunk, self.anchor(chunk, generator), f"{chunk.name}-draw{draw}", augmentation, rng)
 
 
-def official_items(config: Mapping[str, Any], split: str, root: Path | None = None) -> ChunkItems:
-    """Return the items of one split of a merged official configuration.
+def official_items(config: ImpliCityConfig, split: str) -> ChunkItems:
+    """Return the items of one split (``train``, ``val``, ``test`` or ``vis``) of a configuration's data set.
 
-    Parameters
-    ----------
-    config
-        The merged configuration (section ``dataset``, and ``model``, ``training`` where they matter).
-    split
-        ``train``, ``val``, ``test`` or ``vis``.
-    root
-        Folder that relative paths start from; the working directory by default.
+    Raises
+    ------
+    ConfigError
+        The configuration names no data set.
+    MissingFileError
+        A file of the data set is missing.
     """
-    base, dataset = root or Path(), config["dataset"]
-    rules = ItemRules.from_official(config)
-    chunks = read_chunks(base / dataset["path"], dataset[f"{split}_chunks"], max(min(rules.patch_size) / 4, 1.0))
+    dataset = config.dataset
+    if dataset.path is None:
+        raise ConfigError("dataset.path is missing: name the folder with chunk_info.yaml.")
+    rules = ItemRules.from_config(config)
+    numbers: tuple[int, ...] = getattr(dataset, f"{split}_chunks")
+    chunks = read_chunks(Path(dataset.path), numbers, max(min(rules.patch_size) / 4, 1.0))
     images = None
-    if block := dataset.get("satellite_image"):
-        paths = [base / block["folder"] / name for name in block["pairs"]]
-        images = OrthoFiles(paths, float(block["normalize"]["mean"]), float(block["normalize"]["std"]))
+    if dataset.satellite_image is not None:
+        block, scale = dataset.satellite_image, config.normalisation
+        mean = published.image_mean if scale.image_mean is None else scale.image_mean
+        std = published.image_std if scale.image_std is None else scale.image_std
+        images = OrthoFiles([Path(block.folder) / name for name in block.pairs], mean, std)
     return ChunkItems(chunks, rules, split, images)

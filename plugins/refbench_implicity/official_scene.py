@@ -154,11 +154,6 @@ def open_chunk_folder(path: Path) -> Scene:
     return dataclasses.replace(official_scene(dataset), warnings=(note,))
 
 
-def is_chunk_folder(path: Path) -> bool:
-    """Return whether a folder is an official chunk data set, by its names."""
-    return (path / CHUNK_INFO).is_file()
-
-
 def chunk_grid(chunks: Sequence[Chunk], pixel: tuple[float, float], crs: CRS | None) -> Grid:
     """Return the grid of the generated DSM: whole pixels from the north-west corner of the chunks."""
     bounds = _bounds(chunks)

@@ -5,94 +5,85 @@ Cases and every parameter come from the golden folder and its ``manifest.json``.
 
 from __future__ import annotations
 
-import copy
-import importlib.util
-import json
-import os
-from pathlib import Path
+import itertools
 
 import numpy as np
 import pytest
+import torch
+import yaml
+from golden_implicity import (
+    array_items,
+    cases,
+    files,
+    fill,
+    golden_folder,
+    load_json,
+    load_npz,
+    manifest,
+    merged_config,
+    named_cases,
+    on_scene,
+    under,
+)
+from pydantic import TypeAdapter
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-ROOT = Path(os.environ.get("REFBENCH_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
-GOLDEN = ROOT / "implicity"
+from refbench.training.loop import train
+from refbench.training.settings import TrainSettings
+from refbench_implicity.augment import Augmentation
+from refbench_implicity.builder import BuildConfig, SceneFiles
+from refbench_implicity.config import (
+    ImpliCityConfig,
+    LandWeights,
+    LossWeights,
+    ModelConfig,
+    SchedulerConfig,
+    TrainingConfig,
+)
+from refbench_implicity.dataset import SlidingWindowItems, official_items
+from refbench_implicity.loss import occupancy_loss
+from refbench_implicity.network import build_model
+from refbench_implicity.official import read_config
+from refbench_implicity.patches import collate
+from refbench_implicity.schedule import build_scheduler
+from refbench_implicity.tasks import OccupancyTask
+from refbench_implicity.validation import accuracy, intersection_over_union, precision_recall
 
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden folder {GOLDEN}")
-
-
-def _json(path):
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-MANIFEST = _json(GOLDEN / "manifest.json")
-VARIANT_IMAGES = {"0": 0, "mono": 1, "stereo": 2}
-
-
-def pairs(kind):
-    """Every (npz, json content) whose name begins with ``kind``; {} where no json stands beside the npz."""
-    files = sorted(GOLDEN.glob(f"{kind}*.npz")) if GOLDEN.is_dir() else []
-    return [(path, _json(path.with_suffix(".json"))) for path in files]
-
-
-def case_names(path):
-    """The first path parts of an npz's array names."""
-    with np.load(path) as arrays:
-        return sorted({name.split("/")[0] for name in arrays.files})
-
-
-def merge(parent, child):
-    """Recursive merge of dictionaries, the child's values win."""
-    merged = copy.deepcopy(parent)
-    for key, value in child.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
-    return merged
-
-
-def scene_config(scene, variant, override=None, name=None, **dataset):
-    """The official defaults of a variant, its data set pointed at a golden scene."""
-    config = _json(GOLDEN / "config" / f"{name or 'merged_' + variant}.json")
-    config["dataset"]["path"] = scene
-    if block := config["dataset"].get("satellite_image"):
-        block["folder"] = f"{scene}/raster"
-        block["pairs"] = [f"ortho_{i}.tif" for i in range(len(block["pairs"]))]
-    config["dataset"].update(dataset)
-    return merge(config, override or {})
+GOLDEN = golden_folder()
+VARIANTS = ("0", "mono", "stereo")
 
 
-DATASETS = [(path, info, name) for path, info in pairs("dataset") for name in info]
+def typed(merged, folder):
+    """A merged official configuration as refbench's own, through a file as a user would give it."""
+    path = folder / "official.yaml"
+    path.write_text(yaml.safe_dump(merged))
+    return TypeAdapter(ImpliCityConfig).validate_python(read_config(path)["config"])
 
 
-@pytest.mark.parametrize(("path", "info", "name"), DATASETS, ids=[f"{p.stem}-{n}" for p, _, n in DATASETS])
-def test_sliding_window_items(path, info, name):
-    from refbench_implicity.dataset import SlidingWindowItems, official_items
+def npz_cases(kind):
+    """(npz path, name) for every case inside the files of one kind."""
+    for path in files(kind):
+        for name in array_items(load_npz(path)):
+            yield pytest.param(path, name, id=f"{path.stem}-{name}")
 
-    case, manifest = info[name], MANIFEST["dataset"]
-    split = case["split"]
-    config = scene_config(
-        case["scene"],
-        case["variant"],
-        case["override"],
-        patch_size=case["patch_size"],
-        **{f"{split}_chunks": case["chunks"]},
-    )
-    window = SlidingWindowItems(official_items(config, split, GOLDEN), (case["stride"],) * 2)
-    with np.load(path) as golden:
-        expected = {key.removeprefix(f"{name}/"): golden[key] for key in golden.files if key.startswith(f"{name}/")}
+
+@cases(("path", "name"), named_cases("dataset"))
+def test_sliding_window_items(path, name, tmp_path):
+    case, stored = load_json(path.with_suffix(".json"))[name], manifest()["dataset"]
+    split, expected = case["split"], under(load_npz(path), name)
+    chunks = {f"{split}_chunks": case["chunks"]}
+    config = merged_config(case["variant"], case["override"])
+    merged = on_scene(config, case["scene"], patch_size=case["patch_size"], **chunks)
+    window = SlidingWindowItems(official_items(typed(merged, tmp_path), split), (case["stride"],) * 2)
     assert len(window) == case["length"]
     np.testing.assert_allclose(window.anchors, expected["anchors"], rtol=0, atol=1e-9)
     assert [window.items.chunks[i].number for i in window.chunk_of] == expected["anchor_chunk"].tolist()
-    indices = sorted({int(key.split("/")[0]) for key in expected if key[0].isdigit()})
     for index in range(len(window)):
-        item = window[index]
+        item, part = window[index], under(expected, str(index))
         assert len(item.inputs) == expected["n_inputs"][index]
-        if index in indices:
-            part = {k.split("/", 1)[1]: v for k, v in expected.items() if k.startswith(f"{index}/")}
+        if part:
             assert item.name == case["names"][str(index)]
-            whole = index == 0
-            first = None if whole else manifest["first_points"]
-            check_item(item, part, first, first, 1 if whole else manifest["image_stride"])
+            first = None if index == 0 else stored["first_points"]
+            check_item(item, part, first, first, 1 if index == 0 else stored["image_stride"])
 
 
 def check_item(item, expected, first_inputs, first_queries, image_stride):
@@ -105,7 +96,9 @@ def check_item(item, expected, first_inputs, first_queries, image_stride):
         np.testing.assert_allclose(item.high, expected["max_bound"], rtol=0, atol=1e-9)
     if "query_pts" in expected:
         np.testing.assert_allclose(item.query[:first_queries], expected["query_pts"], rtol=0, atol=2e-6)
-        np.testing.assert_array_equal(item.labels[: len(expected["query_occ"])], expected["query_occ"])
+        stored = expected["query_occ"]
+        assert len(stored) in (len(item.labels), first_queries)
+        np.testing.assert_array_equal(item.labels[: len(stored)], stored)
     for mask in [key for key in expected if key.startswith("mask_")]:
         np.testing.assert_array_equal(item.masks[mask.removeprefix("mask_")], expected[mask])
     if "image" in expected:
@@ -116,47 +109,28 @@ def check_item(item, expected, first_inputs, first_queries, image_stride):
         np.testing.assert_allclose(item.image[:, : corner.shape[1], : corner.shape[2]], corner, rtol=0, atol=1e-6)
 
 
-def augmentation_cases():
-    for path, _ in pairs("dataset"):
-        with np.load(path) as golden:
-            for name in sorted({k.split("/")[1] for k in golden.files if k.startswith("augm/")}):
-                yield path, name
+def augmentations():
+    """(npz path, name) of every stored pair of a flip and a rotation."""
+    for path in files("dataset"):
+        for name in array_items(under(load_npz(path), "augm")):
+            yield pytest.param(path, name, id=f"{path.stem}-{name}")
 
 
-AUGMENTATIONS = list(augmentation_cases())
-
-
-@pytest.mark.parametrize(("path", "name"), AUGMENTATIONS, ids=[f"{p.stem}-{n}" for p, n in AUGMENTATIONS])
-def test_augmentation(path, name):
-    from refbench_implicity.augment import Augmentation
-    from refbench_implicity.dataset import official_items
-
-    case = MANIFEST["dataset"]["augm"]
+@cases(("path", "name"), augmentations())
+def test_augmentation(path, name, tmp_path):
+    case, expected = manifest()["dataset"]["augm"], under(load_npz(path), f"augm/{name}")
     flip, turns = (int(part) for part in name.removeprefix("flip").split("_rot"))
-    config = scene_config(
-        case["scene"], case["variant"], name=case["config"], patch_size=case["patch_size"], train_chunks=[case["chunk"]]
-    )
-    items = official_items(config, "train", GOLDEN)
-    with np.load(path) as golden:
-        prefix = f"augm/{name}/"
-        expected = {key.removeprefix(prefix): golden[key] for key in golden.files if key.startswith(prefix)}
+    defaults = load_json(GOLDEN / "config" / f"{case['config']}.json")
+    merged = on_scene(defaults, case["scene"], patch_size=case["patch_size"], train_chunks=[case["chunk"]])
+    items = official_items(typed(merged, tmp_path), "train")
     item = items.cut(items.chunks[0], expected["min_bound"], name, Augmentation(turns, flip))
     assert len(item.inputs) == expected["n_inputs"]
     check_item(item, expected, case["first_inputs"], case["first_queries"], case["image_stride"])
 
 
-LOSSES = [(path, name) for path, _ in pairs("loss") for name in case_names(path)]
-
-
-@pytest.mark.parametrize(("path", "name"), LOSSES, ids=[f"{p.stem}-{n}" for p, n in LOSSES])
+@cases(("path", "name"), npz_cases("loss"))
 def test_loss(path, name):
-    import torch
-
-    from refbench_implicity.config import LandWeights, LossWeights
-    from refbench_implicity.loss import occupancy_loss
-
-    with np.load(path) as golden:
-        case = {key.removeprefix(f"{name}/"): golden[key] for key in golden.files if key.startswith(f"{name}/")}
+    case = under(load_npz(path), name)
     gt, building, forest, water = (tuple(pair) for pair in case["weights"].reshape(4, 2).tolist())
     weights = LossWeights(gt, LandWeights(building, forest, water), bool(case["balance_building"]))
     logits = torch.from_numpy(case["logits"]).requires_grad_()
@@ -166,25 +140,24 @@ def test_loss(path, name):
     per_point = losses.per_point.numpy().reshape(case["loss_per_point"].shape)
     np.testing.assert_allclose(per_point, case["loss_per_point"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(losses.total.item(), case["loss"], rtol=0, atol=1e-6)
-    for kind, value in losses.by_type.items():
-        np.testing.assert_allclose(value.item(), case[f"loss_{kind}"], rtol=0, atol=1e-6)
+    kinds = [key.removeprefix("loss_") for key in case if key.startswith("loss_") and key != "loss_per_point"]
+    for kind in kinds:
+        np.testing.assert_allclose(losses.by_type[kind].item(), case[f"loss_{kind}"], rtol=0, atol=1e-6)
     np.testing.assert_allclose(logits.grad.numpy(), case["grad"], rtol=0, atol=1e-6)
 
 
-METRICS = [
-    (path, key, info[key], MANIFEST["eval"]["classes"][key])
-    for path, info in pairs("eval")
-    for key in MANIFEST.get("eval", {}).get("classes", {})
-    if key in info
-]
+def metric_cases():
+    """(npz path, key, number of classes) of every stored set of labels."""
+    classes = manifest().get("eval", {}).get("classes", {})
+    for path, key in itertools.product(files("eval"), classes):
+        if f"{key}/gt" in load_npz(path):
+            yield pytest.param(path, key, classes[key], id=f"{path.stem}-{key}")
 
 
-@pytest.mark.parametrize(("path", "key", "info", "classes"), METRICS, ids=[f"{c[0].stem}-{c[1]}" for c in METRICS])
-def test_query_metrics(path, key, info, classes):
-    from refbench_implicity.validation import accuracy, intersection_over_union, precision_recall
-
-    with np.load(path) as golden:
-        truth, predicted = golden[f"{key}/gt"], golden[f"{key}/pred"]
+@cases(("path", "key", "classes"), metric_cases())
+def test_query_metrics(path, key, classes):
+    arrays, info = under(load_npz(path), key), load_json(path.with_suffix(".json"))[key]
+    truth, predicted = arrays["gt"], arrays["pred"]
     precision, recall = precision_recall(truth, predicted, classes)
     assert accuracy(truth, predicted) == pytest.approx(info["accuracy"], abs=1e-9)
     assert precision == pytest.approx(info["precision"], abs=1e-6)
@@ -194,70 +167,12 @@ def test_query_metrics(path, key, info, classes):
     assert [accuracy(empty, empty), *precision_recall(empty, empty, classes)] == info["empty"]
 
 
-LABELS = [
-    (path, name)
-    for path in (sorted(GOLDEN.glob("labels*/expected.npz")) if GOLDEN.is_dir() else [])
-    for name in case_names(path)
-]
-
-
-@pytest.mark.parametrize(("path", "chunk"), LABELS, ids=[f"{p.parent.name}-{n}" for p, n in LABELS])
-def test_labels(path, chunk):
-    import yaml
-
-    from refbench_implicity.builder import BuildConfig, SceneFiles
-
-    config = BuildConfig.from_official(yaml.safe_load((path.parent / "build.yaml").read_text()), GOLDEN)
-    files = SceneFiles(config)
-    info = yaml.safe_load((path.parent / "chunk_info.yaml").read_text())
-    number, entry = next((n, e) for n, e in info.items() if e["name"] == chunk)
-    made = config.chunks()[number]
-    low, high = files.chunk_bounds(made)
-    np.testing.assert_allclose(low, entry["min_bound"], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(high, entry["max_bound"], rtol=0, atol=1e-6)
-    with np.load(path) as golden:
-        arrays = {key.removeprefix(f"{chunk}/"): golden[key] for key in golden.files if key.startswith(f"{chunk}/")}
-    np.testing.assert_array_equal(files.points_inside(made), arrays["input_point_cloud/pts"])
-    uniform = files.uniform_queries(made, np.random.default_rng(0))
-    assert len(uniform) == len(arrays["query--uniform/pts"]) == entry["n_query_pts-uniform"]
-    for kind in sorted({key.split("/")[0] for key in arrays if key.startswith("query--")}):
-        points = arrays[f"{kind}/pts"]
-        labelled = files.labelled(points)
-        clear = files.distance_to_surfaces(points) > 1e-6
-        np.testing.assert_array_equal(labelled["occ"][clear], arrays[f"{kind}/occ"][clear])
-        for mask in [key for key in arrays if key.startswith(f"{kind}/mask_")]:
-            made_mask = labelled[mask.split("/")[1]]
-            assert made_mask.dtype == arrays[mask].dtype
-            np.testing.assert_array_equal(made_mask, arrays[mask])
-
-
-def fill(model):
-    """Write the golden recipe's weights into a model and return it."""
-    import torch
-
-    spec = importlib.util.spec_from_file_location("golden_fill", ROOT / "fill.py")
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    with torch.no_grad():
-        recipe.fill_state_dict(model.state_dict())
-    return model
-
-
-SCHEDULES = [(path, info, name) for path, info in pairs("lr") for name in info]
-
-
-@pytest.mark.parametrize(("path", "info", "name"), SCHEDULES, ids=[f"{p.stem}-{n}" for p, _, n in SCHEDULES])
-def test_learning_rate(path, info, name):
-    import torch
-
-    from refbench_implicity.config import SchedulerConfig
-    from refbench_implicity.schedule import build_scheduler
-
-    every = MANIFEST["lr"]["iteration_step"]
+@cases(("path", "name"), named_cases("lr"))
+def test_learning_rate(path, name):
+    every = manifest()["lr"]["iteration_step"]
+    expected = load_npz(path)[f"{name}/lr"]
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
-    scheduler = build_scheduler(optimizer, SchedulerConfig(**info[name]))
-    with np.load(path) as golden:
-        expected = golden[f"{name}/lr"]
+    scheduler = build_scheduler(optimizer, SchedulerConfig(**load_json(path.with_suffix(".json"))[name]))
     rates = []
     for iteration in range((len(expected) - 1) * every + 1):
         if iteration % every == 0:
@@ -267,56 +182,87 @@ def test_learning_rate(path, info, name):
     np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-9)
 
 
-TRAININGS = [(path, info[name], name) for path, info in pairs("train") for name in info]
+def label_cases():
+    """(npz path, chunk name) of every chunk of every stored build."""
+    for path in sorted(GOLDEN.glob("labels*/expected.npz")):
+        for name in array_items(load_npz(path)):
+            yield pytest.param(path, name, id=f"{path.parent.name}-{name}")
 
 
-@pytest.mark.parametrize(("path", "case", "name"), TRAININGS, ids=[f"{p.stem}-{n}" for p, _, n in TRAININGS])
-def test_training(path, case, name, tmp_path):
-    import torch
+@cases(("path", "chunk"), label_cases())
+def test_labels(path, chunk):
+    config = BuildConfig.from_official(yaml.safe_load((path.parent / "build.yaml").read_text()), GOLDEN)
+    scene, arrays = SceneFiles(config), under(load_npz(path), chunk)
+    info = yaml.safe_load((path.parent / "chunk_info.yaml").read_text())
+    number, entry = next((n, e) for n, e in info.items() if e["name"] == chunk)
+    made = config.chunks()[number]
+    low, high = scene.chunk_bounds(made)
+    np.testing.assert_allclose(low, entry["min_bound"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(high, entry["max_bound"], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(scene.points_inside(made), arrays["input_point_cloud/pts"])
+    uniform = scene.uniform_queries(made, np.random.default_rng(0))
+    assert len(uniform) == len(arrays["query--uniform/pts"]) == entry["n_query_pts-uniform"]
+    for kind in [name for name in array_items(arrays) if name.startswith("query--")]:
+        expected = under(arrays, kind)
+        labelled = scene.labelled(expected["pts"])
+        clear = scene.distance_to_surfaces(expected["pts"]) > 1e-6
+        np.testing.assert_array_equal(labelled["occ"][clear], expected["occ"][clear])
+        for mask in [key for key in expected if key.startswith("mask_")]:
+            assert labelled[mask].dtype == expected[mask].dtype
+            np.testing.assert_array_equal(labelled[mask], expected[mask])
 
-    from refbench.training.loop import train
-    from refbench.training.settings import TrainSettings
-    from refbench_implicity.config import ModelConfig, TrainingConfig
-    from refbench_implicity.dataset import SlidingWindowItems, official_items
-    from refbench_implicity.network import build_model
-    from refbench_implicity.patches import collate
-    from refbench_implicity.tasks import OccupancyTask
 
-    torch.set_num_threads(2)
-    per_step = case["optimize_every"]
-    with np.load(path) as golden:
-        expected = {key.removeprefix(f"{name}/"): golden[key] for key in golden.files if key.startswith(f"{name}/")}
-    variant = name if name in VARIANT_IMAGES else case.get("variant", "0")
-    config = scene_config(case["scene"], variant, patch_size=case["patch_size"], train_chunks=case["chunks"])
-    window = SlidingWindowItems(official_items(config, "train", GOLDEN), (case["stride"],) * 2)
+def variant_of(name, case):
+    """The variant of a training: named so, else told by its parameters."""
+    if (variant := case.get("variant", name)) in VARIANTS:
+        return variant
+    has_images = any(key.startswith("image_encoder.") for key in case["param_keys"])
+    return next((v for v in VARIANTS[1:] if v in name), "stereo") if has_images else "0"
+
+
+def training_case(path, name, folder):
+    """(case, expected arrays, batches, task) of a training with the recipe's weights."""
+    case, expected = load_json(path.with_suffix(".json"))[name], under(load_npz(path), name)
+    variant = variant_of(name, case)
+    config = merged_config(variant)
+    merged = on_scene(config, case["scene"], patch_size=case["patch_size"], train_chunks=case["chunks"])
+    window = SlidingWindowItems(official_items(typed(merged, folder), "train"), (case["stride"],) * 2)
     batches = [collate([window[n]]) for n in range(min(len(window), case["n_batches"]))]
     model = fill(build_model(ModelConfig.of_variant(variant)))
-    training = TrainingConfig(optimize_every=per_step)
-    task = OccupancyTask(model, batches, training, scores_while_training=True)
+    training = TrainingConfig(optimize_every=case["optimize_every"])
+    return case, expected, batches, OccupancyTask(model, batches, training, scores_while_training=True)
 
+
+@pytest.mark.slow
+@cases(("path", "name"), named_cases("train"))
+def test_summed_gradients(path, name, tmp_path):
+    case, expected, batches, task = training_case(path, name, tmp_path)
     scores = task.evaluate_batch(batches[0])
     for key, value in case["eval_step_patch0"].items():
         assert scores[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
-
-    losses = [task.loss(batch)[0] for batch in batches[:per_step]]
-    np.testing.assert_allclose([loss.item() for loss in losses], expected["patch_losses"], rtol=1e-4)
-    for loss in losses:
+    found = []
+    for batch in batches[: case["optimize_every"]]:
+        loss, _ = task.loss(batch)
         loss.backward()
-    named = dict(model.named_parameters())
-    without = sorted(key for key, parameter in named.items() if parameter.grad is None)
-    assert without == sorted(case["no_grad_keys"])
+        found.append(loss.item())
+    np.testing.assert_allclose(found, expected["patch_losses"], rtol=1e-4)
+    named = dict(task.model.named_parameters())
+    assert sorted(key for key, p in named.items() if p.grad is None) == sorted(case["no_grad_keys"])
     norms = np.array([named[key].grad.norm().item() for key in case["grad_keys"]])
     sums = np.array([named[key].grad.double().sum().item() for key in case["grad_keys"]])
     np.testing.assert_allclose(norms, expected["grad_norm"], rtol=1e-3)
     bound = 1e-3 * np.maximum(np.abs(expected["grad_sum"]), expected["grad_norm"])
     assert (np.abs(sums - expected["grad_sum"]) <= bound).all()
 
-    model.zero_grad(set_to_none=True)
-    steps = len(expected["lr_per_step"])
+
+@pytest.mark.slow
+@cases(("path", "name"), named_cases("train"))
+def test_training_steps(path, name, tmp_path):
+    case, expected, batches, task = training_case(path, name, tmp_path)
+    steps, per_step = len(expected["lr_per_step"]), case["optimize_every"]
     if case["n_batches"] < steps * per_step:
-        task.batches = (batches[:per_step]) * steps
-    settings = TrainSettings(steps, tmp_path, validate_every=0, tensorboard=False)
-    train(task, settings)
+        task.batches = batches[:per_step] * steps
+    train(task, TrainSettings(steps, tmp_path, validate_every=0, tensorboard=False))
     rows = np.genfromtxt(tmp_path / "training.csv", delimiter=",", names=True, deletechars="")
     np.testing.assert_allclose(rows["lr"], expected["lr_per_step"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(rows["loss"][:1], expected["avg_loss_per_step"][:1], rtol=1e-4)
@@ -324,5 +270,6 @@ def test_training(path, case, name, tmp_path):
     for row, metrics in zip(rows, case["metrics_per_step"], strict=True):
         for key, value in metrics.items():
             assert row[key] == pytest.approx(value, rel=2e-3 if key.startswith("loss") else 0, abs=1e-3), key
+    named = dict(task.model.named_parameters())
     norms = [named[key].detach().norm().item() for key in case["param_keys"]]
     np.testing.assert_allclose(norms, expected["param_norm_after"], rtol=1e-4)

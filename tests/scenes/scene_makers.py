@@ -1,9 +1,12 @@
 """Small files of every kind for the tests of the scenes wing."""
 
+import warnings
+
 import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 
 from refbench import DSM, Grid, PointCloud
 from refbench.geometry.cameras import Pinhole
@@ -26,6 +29,11 @@ def hills(grid, seed=0):
     return heights.astype(np.float32)
 
 
+def listing(folder):
+    """The names in a folder, hidden ones as well, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def write_tif(path, values, grid=None, nodata=None, unit=None, crs="grid", tags=None, **profile):
     """Write [rows, cols] or [bands, rows, cols] as a plain GeoTIFF, without refbench."""
     values = np.asarray(values)
@@ -33,6 +41,8 @@ def write_tif(path, values, grid=None, nodata=None, unit=None, crs="grid", tags=
     where = {}
     if grid is not None:
         where = {"transform": grid.transform, "crs": grid.crs if crs == "grid" else crs}
+    if grid is None:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # pytest resets the filters after each test
     with rasterio.open(
         path, "w", driver="GTiff", height=bands.shape[1], width=bands.shape[2], count=bands.shape[0],
         dtype=bands.dtype.name, nodata=nodata, **where, **profile,
@@ -70,7 +80,7 @@ def looking_down(grid, lean=0.0, height=500.0, size=(60, 80)):
     """A pinhole above the middle of ``grid`` that looks at it, ``lean`` its offset east as a share of the height."""
     b = grid.bounds
     target = np.array([(b.west + b.east) / 2, (b.south + b.north) / 2, 100.0])
-    centre = target + [lean * height, 0, height]
+    centre = target + np.array([lean * height, 0, height])
     forward = (target - centre) / np.linalg.norm(target - centre)
     right = np.cross(forward, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)

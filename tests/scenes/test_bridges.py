@@ -24,7 +24,7 @@ def picture(camera, texture):
     depth = render_depth(SURFACE, camera, SIZE)
     rows, cols = np.mgrid[: SIZE[0], : SIZE[1]]
     xyz = camera.unproject(cols, rows, depth)
-    pixels = np.nan_to_num(texture(xyz[..., 0], xyz[..., 1]))
+    pixels = texture(*np.moveaxis(np.nan_to_num(xyz), -1, 0)[:2])
     return depth, Image(pixels.astype(np.float32)[None], None, (), np.isfinite(depth))
 
 

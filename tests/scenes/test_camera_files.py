@@ -61,9 +61,9 @@ def test_a_bad_camera_file_is_refused_by_name(tmp_path, text, error, words):
 
 
 def test_files_that_are_not_there_or_no_rpc_are_named(tmp_path):
-    with pytest.raises(MissingFileError, match="camera.yaml"):
+    with pytest.raises(MissingFileError, match=r"camera\.yaml"):
         read_camera(tmp_path / "camera.yaml")
-    with pytest.raises(InputError, match="x_RPC.TXT"):
+    with pytest.raises(InputError, match=r"x_RPC\.TXT"):
         read_camera(tmp_path / "x_RPC.TXT")
     (tmp_path / "y_RPC.TXT").write_text("LINE_OFF: 3\n")
     with pytest.raises(InputError, match=r"y_RPC.TXT.*SAMP_OFF"):

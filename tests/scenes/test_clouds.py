@@ -1,4 +1,3 @@
-import os
 import pickle
 import sys
 
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
-from scene_makers import UTM, cloud_of, grid_of
+from scene_makers import UTM, cloud_of, grid_of, listing
 
 from refbench import InputError, PointCloud
 from refbench.contracts.errors import MissingExtraError, MissingFileError
@@ -25,7 +24,7 @@ def test_every_format_brings_the_cloud_back(tmp_path, suffix):
         pytest.importorskip("open3d")
     cloud = cloud_of(GRID)
     write_points(tmp_path / f"points{suffix}", cloud)
-    assert os.listdir(tmp_path) == [f"points{suffix}"]
+    assert listing(tmp_path) == [f"points{suffix}"]
     source = open_points(tmp_path / f"points{suffix}", crs=UTM)
     assert isinstance(source, PointSource) and source.count() == 2000
     again = source.read()
@@ -213,7 +212,7 @@ def test_writing_refuses_in_one_sentence_and_leaves_the_old_file(tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             write_points(tmp_path / name, what)
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_ply_without_open3d_names_the_extra(tmp_path, monkeypatch):

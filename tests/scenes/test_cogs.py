@@ -1,12 +1,14 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio.crs import CRS
-from scene_makers import UTM, dsm_of, grid_of, hills, rpc_looking_down, write_tif
+from scene_makers import UTM, dsm_of, grid_of, hills, listing, rpc_looking_down, write_tif
 
 from refbench import DSM, Grid, Image, InputError, Mask, Window
 from refbench.contracts.errors import GridMismatchError
@@ -32,7 +34,7 @@ def test_a_dsm_is_a_cog_with_all_that_a_reader_needs(tmp_path):
     again = open_dsm(tmp_path / "dsm.tif")
     assert again.grid == grid and again.grid.vertical == "EPSG:5773" and again.pixel_is_point
     assert np.array_equal(again.read().heights, dsm.heights, equal_nan=True)
-    assert sorted(os.listdir(tmp_path)) == ["dsm.tif"]
+    assert listing(tmp_path) == ["dsm.tif"]
 
 
 @pytest.mark.parametrize("vertical", ["ellipsoid", "unknown"])
@@ -82,7 +84,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         DSMWriter(tmp_path / "a.tif", grid_of(vertical="EPSG:8228"))
     with pytest.raises(GridMismatchError, match="Provenance"):
         write_dsm(tmp_path / "a.tif", dsm_of(grid), provenance=np.zeros((2, 2), np.uint8))
-    assert os.listdir(tmp_path) == []
+    assert listing(tmp_path) == []
 
 
 def test_an_error_inside_the_block_leaves_the_old_file(tmp_path):
@@ -92,7 +94,7 @@ def test_an_error_inside_the_block_leaves_the_old_file(tmp_path):
     with pytest.raises(RuntimeError), DSMWriter(tmp_path / "dsm.tif", grid) as writer:
         writer.write(Window(0, 0, 5, 5), np.zeros((5, 5), np.float32))
         raise RuntimeError("the method failed")
-    assert (tmp_path / "dsm.tif").read_bytes() == before and os.listdir(tmp_path) == ["dsm.tif"]
+    assert (tmp_path / "dsm.tif").read_bytes() == before and listing(tmp_path) == ["dsm.tif"]
 
 
 @pytest.mark.parametrize("limit", [20_000, 300_000, 1_500_000, 2_400_000])
@@ -115,7 +117,28 @@ def test_a_full_disk_is_said_and_the_old_file_survives(tmp_path, limit):
             os._exit(4)
         os._exit(5)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert (tmp_path / "dsm.tif").read_bytes() == before and os.listdir(tmp_path) == ["dsm.tif"]
+    assert (tmp_path / "dsm.tif").read_bytes() == before and listing(tmp_path) == ["dsm.tif"]
+
+
+def test_writing_a_large_dsm_does_not_hold_it(tmp_path):
+    """256 MB of heights by windows: memory grows by GDAL's limited cache, not by the raster."""
+    script = f"""
+import resource, numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from refbench import Grid, Window
+from refbench.scenes.raster import DSMWriter
+grid = Grid(8192, 8192, Affine(0.5, 0, 500000, 0, -0.5, 5000000), CRS.from_epsg(32632))
+tile = np.full((512, 512), 7, np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with DSMWriter({str(tmp_path / "dsm.tif")!r}, grid) as writer:
+    for row in range(0, 8192, 512):
+        for col in range(0, 8192, 512):
+            writer.write(Window(col, row, 512, 512), tile)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200
 
 
 def test_provenance_lies_beside_the_dsm(tmp_path):
@@ -172,7 +195,7 @@ def test_a_cog_that_does_not_read_back_replaces_nothing(tmp_path, monkeypatch):
 
     def shortened(source, target, **options):
         copy(source, target, **options)
-        os.truncate(target, os.path.getsize(target) * 2 // 3)
+        os.truncate(target, target.stat().st_size * 2 // 3)
 
     def altered(source, target, **options):
         with rasterio.open(source) as file:
@@ -184,4 +207,4 @@ def test_a_cog_that_does_not_read_back_replaces_nothing(tmp_path, monkeypatch):
         monkeypatch.setattr("rasterio.shutil.copy", broken)
         with pytest.raises(InputError, match="Cannot write"):
             write_dsm(tmp_path / "dsm.tif", dsm_of(grid))
-        assert (tmp_path / "dsm.tif").read_bytes() == before and os.listdir(tmp_path) == ["dsm.tif"]
+        assert (tmp_path / "dsm.tif").read_bytes() == before and listing(tmp_path) == ["dsm.tif"]

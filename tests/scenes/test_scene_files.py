@@ -81,8 +81,9 @@ def folder(tmp_path):
 
 
 CONTENT = {
-    "refbench_scene": 1, "id": "small", "dsm": "dsm.tif", "points": "points.npz", "orthos": {"a": "a.tif", "b": "b.tif"},
-    "pairs": [["a", "b"]], "masks": {"water": "water.tif"}, "reference": {"dsm": "reference.tif"},
+    "refbench_scene": 1, "id": "small", "dsm": "dsm.tif", "points": "points.npz",
+    "orthos": {"a": "a.tif", "b": "b.tif"}, "pairs": [["a", "b"]], "masks": {"water": "water.tif"},
+    "reference": {"dsm": "reference.tif"},
 }  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def test_a_wrong_scene_file_is_refused_in_one_sentence(folder, changes, error, w
 
 
 def test_a_folder_without_scene_file_is_said(tmp_path):
-    with pytest.raises(MissingFileError, match="holds no scene.yaml"):
+    with pytest.raises(MissingFileError, match=r"holds no scene\.yaml"):
         load_scene(tmp_path)
     with pytest.raises(MissingFileError, match="no file"):
         load_scene(tmp_path / "scene.yaml")
@@ -168,7 +169,6 @@ LARGER = grid_of(rows=44)
         ("a.tif", None, r"a.tif has no geotransform, so it is no ortho"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_grids_that_do_not_align_are_refused_with_the_amount(folder, name, grid, words):
     heights = hills(grid or GRID)
     write_tif(folder / name, heights if name == "reference.tif" else heights.astype(np.uint8), grid)
@@ -200,7 +200,6 @@ def test_without_a_dsm_the_grid_is_the_references_then_the_orthos_then_over_the_
         load(folder, **bare, gsd=-1, crs="EPSG:32632")
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_views_must_fit_their_camera_depth_and_mask(folder):
     write_scene(folder / "full", full_scene())
     base = {"image": "full/views/uav_1.tif", "camera": "full/views/uav_1.yaml"}

@@ -11,8 +11,8 @@ from refbench.scenes.units import METRES_PER_UNIT, parse_unit, resolve_height_un
 
 @pytest.mark.parametrize(
     ("text", "unit"),
-    [("m", "metre"), ("Metres", "metre"), ("FT", "foot"), ("US survey foot", "us_survey_foot"), ("ftUS", "us_survey_foot"),
-     ("us_survey_foot", "us_survey_foot"), ("furlong", None), ("", None), (None, None)],
+    [("m", "metre"), ("Metres", "metre"), ("FT", "foot"), ("US survey foot", "us_survey_foot"),
+     ("ftUS", "us_survey_foot"), ("us_survey_foot", "us_survey_foot"), ("furlong", None), ("", None), (None, None)],
 )  # fmt: skip
 def test_spellings_of_units(text, unit):
     assert parse_unit(text) == unit

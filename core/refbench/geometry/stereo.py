@@ -3,7 +3,9 @@
 Both images are resampled to one horizontal plane, turned so that height moves a point along the rows only. This needs
 nothing but ``Camera.project``, so RPC, affine and far pinhole cameras are all served. It is exact for parallel
 projection; over a block of ``BLOCK`` px a satellite camera is parallel to a small part of a pixel. Pairs for which it
-is not (close-range convergent views) are refused.
+is not (close-range views) are refused.
+
+OpenCV's sub-pixel estimate is drawn towards whole disparities, by up to a quarter of a pixel on clean images.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ BLOCK = 640
 """Side of a matched block in pixels, without its overlap: bounds memory and the departure from parallel projection."""
 OVERLAP = 48
 MAX_ROW_PARALLAX_PX = 0.75
+MAX_UNEVEN = 0.05
+"""How unevenly a metre of height may move points over a block, as a share."""
 STEPS = 3
 _STEP_M = 0.5
 """Step of the numerical derivatives of a projection, metres."""
@@ -54,7 +58,8 @@ class Matches:
     """Triangulated matches: ``xyz`` float64 [N, 3] scene metres and the pixel (col, row) float64 [N, 2] in image A.
 
     ``residual`` float64 [N] is the distance in pixels between the observed and the projected positions, root mean
-    square over both images.
+    square over both images: as both lie on one row of the frame it tells how far the pair is from parallel projection,
+    not how good a match is.
     """
 
     xyz: F8
@@ -217,21 +222,23 @@ def _frame(
 
 
 def _check_parallel(camera_a: Camera, camera_b: Camera, frame: _Frame, high: float) -> None:
-    """Refuse a pair in which points above the plane leave their row of the frame."""
+    """Refuse a pair in which points above the plane leave their row of the frame, or move unevenly along it."""
     rows, cols = frame.shape
     grid = np.stack(np.meshgrid(np.linspace(0.2, 0.8, 3) * cols, np.linspace(0.2, 0.8, 3) * rows), axis=-1)
     ground = frame.points(grid[..., 0], grid[..., 1]).reshape(-1, 3)
     raised = ground + np.array([0.0, 0.0, high - frame.height])
-    drift = []
+    on_plane = []
     for camera in (camera_a, camera_b):
         move = _pixel(camera, raised) - _pixel(camera, ground)
-        on_plane = np.linalg.solve(_jacobian(camera, ground)[..., :2], move[..., None])[..., 0]
-        drift.append(on_plane @ frame.across / frame.step)
-    worst = float(np.abs(drift[0] - drift[1]).max())
-    if worst > MAX_ROW_PARALLAX_PX:
+        on_plane.append(np.linalg.solve(_jacobian(camera, ground)[..., :2], move[..., None])[..., 0])
+    parallax = (on_plane[0] - on_plane[1]) / frame.step
+    expected = (high - frame.height) / frame.metres_per_px
+    off_row = float(np.abs(parallax @ frame.across).max())
+    uneven = float(np.abs(parallax @ frame.along / expected - 1).max())
+    if off_row > MAX_ROW_PARALLAX_PX or uneven > MAX_UNEVEN:
         raise UnsupportedError(
-            f"Height moves points up to {worst:.1f} px off the epipolar rows; stereo matching here is for far cameras "
-            f"(at most {MAX_ROW_PARALLAX_PX} px)."
+            f"Height moves points up to {off_row:.1f} px off the epipolar rows and {100 * uneven:.0f} % unevenly; "
+            f"stereo matching here is for far cameras (at most {MAX_ROW_PARALLAX_PX} px and {100 * MAX_UNEVEN:.0f} %)."
         )
 
 

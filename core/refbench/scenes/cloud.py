@@ -56,6 +56,11 @@ class HeldPoints:
         """The CRS of the points."""
         return self.cloud.crs
 
+    @property
+    def vertical(self) -> str:
+        """The vertical datum of the points."""
+        return self.cloud.vertical
+
     def bounds(self) -> Bounds:
         """Return the rectangle around all points; it holds the outermost ones although its far sides are open."""
         return bounds_of(self.cloud.xyz)

@@ -21,6 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 from refbench.contracts.errors import GridMismatchError, InputError
 from refbench.contracts.grid import Window
 from refbench.scenes.crs import VERTICAL_TAG, compound_crs, vertical_unit
+from refbench.scenes.raster_file import limited_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +119,8 @@ class CogWriter:
         inside = part.shifted(-window.col_off, -window.row_off).slices
         box = RasterioWindow(part.col_off, part.row_off, part.width, part.height)
         try:
-            self._dataset.write(values[(slice(None), *inside)], window=box)
+            with limited_cache():
+                self._dataset.write(values[(slice(None), *inside)], window=box)
         except _FAILURES as error:
             raise self._refusal(error) from error
 
@@ -128,7 +130,8 @@ class CogWriter:
         """Finish the file, or leave nothing behind where the block failed."""
         try:
             if kind is None:
-                self._finish()
+                with limited_cache():
+                    self._finish()
         except _FAILURES as failure:
             raise self._refusal(failure) from failure
         finally:

@@ -20,9 +20,9 @@ LARGEST_BYTES = 4_000_000
 
 _README = f"""# The embedded scene
 
-City {EMBEDDED_SEED} of refbench's own generator, {EMBEDDED_SIZE} x {EMBEDDED_SIZE} px of {EMBEDDED_GSD} m: the default of
-`refbench run`. Everything in it is computed (geometry, light, sensors); the points and the initial DSM come from
-real semi-global matching of the two satellite images. Seeds from 1000 on are never trained on.
+City {EMBEDDED_SEED} of refbench's own generator, {EMBEDDED_SIZE} x {EMBEDDED_SIZE} px of {EMBEDDED_GSD} m: the default
+of `refbench run`. Everything in it is computed (geometry, light, sensors); the points and the initial DSM come
+from real semi-global matching of the two satellite images. Seeds from 1000 on are never trained on.
 
 Made by `python -m refbench.scenes.city.embed`; `notes.yaml` tells sun, residual of the RPCs and error of the initial
 DSM. Licence: MIT, as refbench itself.

@@ -1,0 +1,75 @@
+"""Slopes and normals of a DSM: Horn 3 x 3 and Florinsky 5 x 5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def horn_gradient(
+    heights: NDArray[np.float32] | Floats, gsd: float, *, replicate: bool = False
+) -> tuple[Floats, Floats]:
+    """Return dz/dx (east) and dz/dy (north), float64 [rows, cols], by Horn's weights 1-2-1 over 8 GSD.
+
+    NaN where any of the nine cells is NaN, and on the outer ring unless the edge is replicated.
+    """
+    z = np.pad(heights.astype(np.float64), 1, mode="edge") if replicate else heights.astype(np.float64)
+    out_x, out_y = np.full(heights.shape, np.nan), np.full(heights.shape, np.nan)
+    if min(z.shape) < 3:
+        return out_x, out_y
+    # Separable: difference along one axis, smooth along the other. 0 x centre carries its NaN along.
+    smooth_rows = z[:-2] + 2 * z[1:-1] + z[2:]
+    smooth_cols = z[:, :-2] + 2 * z[:, 1:-1] + z[:, 2:]
+    centre = 0.0 * z[1:-1, 1:-1]
+    dx = (smooth_rows[:, 2:] - smooth_rows[:, :-2]) / (8 * gsd) + 0.0 * smooth_rows[:, 1:-1]
+    dy = (smooth_cols[:-2] - smooth_cols[2:]) / (8 * gsd) + 0.0 * smooth_cols[1:-1]
+    target = np.s_[:, :] if replicate else np.s_[1:-1, 1:-1]
+    out_x[target], out_y[target] = dx + centre, dy + centre
+    return out_x, out_y
+
+
+def florinsky_gradient(heights: NDArray[np.float32] | Floats, gsd: float) -> tuple[Floats, Floats]:
+    """Return dz/dx and dz/dy by Florinsky's third-order polynomial over 5 x 5 cells (divisor 420 GSD).
+
+    NaN on the two outer rings and where any of the 25 cells is NaN.
+    """
+    z = heights.astype(np.float64)
+    out_x, out_y = np.full(z.shape, np.nan), np.full(z.shape, np.nan)
+    if min(z.shape) < 5:
+        return out_x, out_y
+    rows, cols = z.shape[0] - 4, z.shape[1] - 4
+
+    def cell(row: int, col: int) -> Floats:
+        return z[row : row + rows, col : col + cols]
+
+    dx, dy = np.zeros((rows, cols)), np.zeros((rows, cols))
+    # Weights of the east derivative by |row - 2| (rows of the window) and col - 2; the north one is the transpose.
+    outer = {2: -31.0, 1: 5.0, 0: 17.0}
+    inner = {2: 44.0, 1: 62.0, 0: 68.0}
+    for i in range(5):
+        distance = abs(i - 2)
+        for j, sign in ((0, -1.0), (1, -1.0), (3, 1.0), (4, 1.0)):
+            weight = sign * (outer[distance] if j in (0, 4) else inner[distance])
+            dx += weight * cell(i, j)
+            dy -= weight * cell(j, i)
+    spoiled = sum((0.0 * cell(i, j) for i in range(5) for j in range(5)), np.zeros((rows, cols)))
+    out_x[2:-2, 2:-2], out_y[2:-2, 2:-2] = dx / (420 * gsd) + spoiled, dy / (420 * gsd) + spoiled
+    return out_x, out_y
+
+
+def slope_rad(dx: Floats, dy: Floats) -> Floats:
+    """Return the slope angle in radians, [rows, cols]."""
+    return np.asarray(np.arctan(np.hypot(dx, dy)), np.float64)
+
+
+def angle_between_normals_deg(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Floats:
+    """Return the angle between the normals (-p, -q, 1) of two gradient fields, degrees."""
+    (p, q), (r, s) = first, second
+    cosine = (p * r + q * s + 1) / np.sqrt((p * p + q * q + 1) * (r * r + s * s + 1))
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))), np.float64)

@@ -1,0 +1,90 @@
+"""Strata: where on the ground a metric is taken. Masks: 1 = class, 0 = not, anything else = unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from refbench.contracts.raster import Mask
+
+    Bools = NDArray[np.bool_]
+
+BUILDING_DILATION = 2
+CROSS: NDArray[np.bool_] = ndimage.generate_binary_structure(2, 1)
+"""The 4-neighbour cross, as ResDepth and ImpliCity use it."""
+
+
+def dilated(mask: Bools, iterations: int) -> Bools:
+    """Return ``mask`` [rows, cols] dilated by the 4-neighbour cross."""
+    return ndimage.binary_dilation(mask, CROSS, iterations) if iterations else mask
+
+
+def eroded(mask: Bools, iterations: int) -> Bools:
+    """Return ``mask`` [rows, cols] eroded by the 4-neighbour cross; what lies outside the raster counts as absent."""
+    return ndimage.binary_erosion(mask, CROSS, iterations) if iterations else mask
+
+
+def land_strata(masks: Mapping[str, Mask], dilation: int = BUILDING_DILATION) -> dict[str, Bools]:
+    """Return name -> bool [rows, cols] of the strata that the masks allow.
+
+    ``building`` is dilated and ``terrain`` is its complement, as in ResDepth and ImpliCity; ``terrain_nowater`` and
+    ``terrain_nowater_noforest`` take those classes away; ``building_undilated`` and ``building_border`` (dilated minus
+    eroded) are raw; every other mask is a stratum under its own name. Unknown pixels seed no dilation, and where they
+    stay unknown they are neither building nor terrain.
+    """
+    strata: dict[str, Bools] = {}
+    if "building" in masks:
+        building = masks["building"]
+        wide = dilated(building.is_class, dilation)
+        known = building.is_class | building.is_other | wide
+        strata["building"] = wide
+        terrain = known & ~wide
+        strata["terrain"] = terrain
+        if "water" in masks:
+            terrain = terrain & masks["water"].is_other
+            strata["terrain_nowater"] = terrain
+            if "forest" in masks:
+                strata["terrain_nowater_noforest"] = terrain & masks["forest"].is_other
+        if "forest" in masks:
+            strata["terrain_noforest"] = known & ~wide & masks["forest"].is_other
+        strata["building_undilated"] = building.is_class
+        strata["building_border"] = wide & ~eroded(building.is_class, dilation)
+    for name, mask in masks.items():
+        if name != "building":
+            strata[name] = mask.is_class
+    return strata
+
+
+def slope_strata(
+    slope_rad: NDArray[np.float64], edges: Sequence[float] = (0, 10, 25, 50, 90), unit: str = "percent"
+) -> dict[str, Bools]:
+    """Return classes [a, b) of the slope, the last one open; NaN slopes are in none.
+
+    Parameters
+    ----------
+    slope_rad
+        Slope of the reference, radians [rows, cols].
+    edges
+        Lower edges.
+    unit
+        ``percent`` (100 tan), ``degree``, or ``demcompare``: 100 x the angle in radians, which that tool labels %.
+    """
+    scales = {
+        "percent": lambda s: 100 * np.tan(s),
+        "degree": np.degrees,
+        "demcompare": lambda s: 100 * s,
+    }
+    values = scales[unit](slope_rad)
+    suffix = "deg" if unit == "degree" else "pct"
+    strata = {}
+    for low, high in zip(edges, [*edges[1:], np.inf], strict=True):
+        with np.errstate(invalid="ignore"):
+            strata[f"slope_{low:g}_{high:g}_{suffix}"] = (values >= low) & (values < high)
+    return strata

@@ -1,0 +1,49 @@
+"""What the ImpliCity plugin registers. Data only."""
+
+from __future__ import annotations
+
+from refbench import Gives, ImporterRecord, MethodRecord, Need, hookimpl
+
+_PACKAGE = "refbench_implicity"
+
+
+@hookimpl
+def refbench_methods() -> list[MethodRecord]:
+    """Return ImpliCity in its three variants: points alone, with one ortho image, with two."""
+    return [
+        MethodRecord(
+            name="implicity",
+            target=f"{_PACKAGE}.method:ImpliCity",
+            summary="Occupancy field from a point cloud and up to two ortho images; the DSM is its highest surface.",
+            needs=(Need.POINTS,),
+            optional=(Need.ORTHO, Need.ORTHO_PAIR),
+            gives=(Gives.DSM,),
+            trainable=True,
+            fills=True,
+            device=("cpu", "cuda"),
+            extras=("implicity",),
+            packages=("torch",),
+            origin="https://github.com/prs-eth/ImpliCity",
+            official_licence="MIT",
+            paper="Stucker et al., ISPRS Annals V-2-2022, pp. 193-201, arXiv 2201.09968",
+            config=f"{_PACKAGE}.config:ImpliCityConfig",
+            configs_in="implicity",
+            official=f"{_PACKAGE}.official",
+            weights=("stereo", "0"),
+            weights_in=f"{_PACKAGE}:weights",
+            needs_weights=True,
+        )
+    ]
+
+
+@hookimpl
+def refbench_importers() -> list[ImporterRecord]:
+    """Return the reader of official chunk data sets."""
+    return [
+        ImporterRecord(
+            name="implicity-chunks",
+            target=f"{_PACKAGE}.official_scene:open_chunk_folder",
+            recognises=f"{_PACKAGE}.names:is_chunk_folder",
+            summary="ImpliCity chunk data set: a folder with chunk_info.yaml.",
+        )
+    ]
