@@ -51,6 +51,7 @@ def patch(variant):
     """Network, planes' inputs, configuration and truth of the benchmark's patch."""
     sys.path.insert(0, str(PARITY))
     import golden_implicity as golden
+
     from refbench_implicity.config import ModelConfig
     from refbench_implicity.dataset import SlidingWindowItems, official_items
     from refbench_implicity.network import build_model
@@ -120,7 +121,9 @@ def measure(variant, mode, repeats, out):
 def row(variant, mode, repeats, folder):
     """Run one mode in a process of its own."""
     command = [sys.executable, __file__, "--one", variant, mode, "--repeats", str(repeats), "--out", str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -48,6 +48,18 @@ def read_config(path: Path) -> dict[str, Any] | None:
     return {"config": translate(checked, path), "notes": notes}
 
 
+def typed_config(official: Mapping[str, Any], path: Path) -> ImpliCityConfig:
+    """Return a merged official configuration as this method's; ``path`` is where it was read.
+
+    Raises
+    ------
+    ConfigError
+        An unknown, ill-typed or unsupported key.
+    """
+    checked, _ = check_official(official, path)
+    return _typed(translate(checked, path), path)
+
+
 def translate(official: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return a checked official configuration as values of ``ImpliCityConfig``; ``path`` is where it was read."""
     out: dict[str, Any] = {}
@@ -160,7 +172,7 @@ def scene_from_config(path: Path, split: str = "test") -> Scene | None:
     from refbench_implicity.official_scene import official_scene
 
     translated = read_config(path)
-    return None if translated is None else official_scene(typed_config(translated["config"], path).dataset, split)
+    return None if translated is None else official_scene(_typed(translated["config"], path).dataset, split)
 
 
 def import_weights(source: Path, folder: Path, config: Path | None = None) -> dict[str, Any]:
@@ -187,7 +199,7 @@ def import_weights(source: Path, folder: Path, config: Path | None = None) -> di
     translated = read_config(Path(config)) if config is not None else None
     if config is not None and translated is None:
         raise InputError(f"{config} is no official ImpliCity configuration (YAML with model, dataset, ...).")
-    settings = ImpliCityConfig() if translated is None else typed_config(translated["config"], Path(str(config)))
+    settings = ImpliCityConfig() if translated is None else _typed(translated["config"], Path(str(config)))
     method = ImpliCity(settings, Path(source))
     remarks = [*method.notes]
     if translated is None:
@@ -206,7 +218,7 @@ def export_scene(scene: Scene, folder: Path) -> Mapping[str, Any]:
     return official_dataset.export_scene(scene, folder)
 
 
-def typed_config(values: Mapping[str, Any], path: Path) -> ImpliCityConfig:
+def _typed(values: Mapping[str, Any], path: Path) -> ImpliCityConfig:
     """Return the dataclass of translated values; ``path`` is named in errors."""
     from pydantic import TypeAdapter, ValidationError
 

@@ -99,7 +99,7 @@ def _adaptive(read: Read, shape: tuple[int, int], stride: int, jump: float, marg
     rows, cols = _lattice(shape[0], stride), _lattice(shape[1], stride)
     grid = np.meshgrid(rows, cols, indexing="ij")
     z = read(grid[0].ravel(), grid[1].ravel(), np.full(grid[0].size, np.nan, np.float32)).reshape(grid[0].shape)
-    rough = _rough_cells(z, jump)
+    rough = _rough_cells(z, rows, cols, jump)
     while stride > 1:
         stride = max(stride // 2, 1)
         finer = _lattice(shape[0], stride), _lattice(shape[1], stride)
@@ -111,7 +111,7 @@ def _adaptive(read: Read, shape: tuple[int, int], stride: int, jump: float, marg
         row, col = np.nonzero(wanted & ~known)
         if len(row):
             z[row, col] = read(finer[0][row], finer[1][col], ceiling[row, col])
-        rough = _rough_cells(z, jump) & rough[np.ix_(up[:-1], left[:-1])]
+        rough = _rough_cells(z, *finer, jump) & rough[np.ix_(up[:-1], left[:-1])]
         rows, cols = finer
     return z
 
@@ -121,21 +121,26 @@ def _corners(z: Heights) -> Heights:
     return np.stack((z[:-1, :-1], z[:-1, 1:], z[1:, :-1], z[1:, 1:]))
 
 
-def _rough_cells(z: Heights, jump: float) -> NDArray[np.bool_]:
+def _rough_cells(z: Heights, rows: Columns, cols: Columns, jump: float) -> NDArray[np.bool_]:
     """Return, for each cell between four lattice points, whether it holds a step, a ridge or the rim of a hole.
 
     A cell is smooth where its corners are within ``jump`` of each other or its neighbourhood is a plane.
     """
     corners = _corners(z)
     holes = np.isnan(corners)
-    bend = np.zeros_like(z)
     with np.errstate(invalid="ignore"):
-        bend[1:-1] = np.abs(z[:-2] - 2 * z[1:-1] + z[2:])
-        bend[:, 1:-1] = np.fmax(bend[:, 1:-1], np.abs(z[:, :-2] - 2 * z[:, 1:-1] + z[:, 2:]))
-        bent = ~(bend <= jump)
+        bent = ~(np.fmax(_bend(z, rows), _bend(z.T, cols).T) <= jump)
         step = corners.max(axis=0) - corners.min(axis=0) > jump
     near_bend = bent[:-1, :-1] | bent[:-1, 1:] | bent[1:, :-1] | bent[1:, 1:]
     return (step & near_bend) | (holes.any(axis=0) & ~holes.all(axis=0))
+
+
+def _bend(z: Heights, rows: Columns) -> Heights:
+    """Return twice the distance of each point from the line through its two neighbours along axis 0; 0 at the ends."""
+    out = np.zeros_like(z)
+    share = ((rows[1:-1] - rows[:-2]) / (rows[2:] - rows[:-2])).astype(np.float32)[:, None]
+    out[1:-1] = 2 * np.abs(z[1:-1] - (1 - share) * z[:-2] - share * z[2:])
+    return out
 
 
 def _cell_of(nodes: Columns, points: Columns) -> Columns:

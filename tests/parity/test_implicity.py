@@ -40,8 +40,8 @@ from refbench_implicity.config import ImpliCityConfig, ModelConfig
 from refbench_implicity.dataset import SlidingWindowItems, official_items
 from refbench_implicity.method import ImpliCity
 from refbench_implicity.network import build_model, occupancy
-from refbench_implicity.official import import_weights, model_values, read_config, translate
-from refbench_implicity.official_config import check_official, read_official
+from refbench_implicity.official import import_weights, model_values, read_config, typed_config
+from refbench_implicity.official_config import read_official
 from refbench_implicity.official_report import BUILDING_DILATION, evaluate_official
 from refbench_implicity.official_scene import official_scene
 from refbench_implicity.patches import collate
@@ -68,11 +68,6 @@ def close(found, expected, tolerance):
 
 def typed_model(section):
     return TypeAdapter(ModelConfig).validate_python(model_values(section, HERE))
-
-
-def typed_config(official):
-    checked, _ = check_official(official, HERE)
-    return TypeAdapter(ImpliCityConfig).validate_python(translate(checked, HERE))
 
 
 def check_shapes(net, expected, parameters):
@@ -208,7 +203,7 @@ def trained(config, decoder):
 @cases("path, name", named_cases("dsm"))
 def test_dsm(path, name, tmp_path):
     case, arrays = load_json(path.with_suffix(".json"))[name], under(load_npz(path), name)
-    config = typed_config(dsm_config(case))
+    config = typed_config(dsm_config(case), HERE)
     trained(config, under(arrays, "decoder")).save(tmp_path / "weights")
     heights, scene, plan = generate(ImpliCity(config, tmp_path / "weights"), config)
     assert len(plan) == case["n_patches"]
@@ -246,7 +241,7 @@ def dsm_patches():
 def test_dsm_patch(path, name, number):
     case, arrays = load_json(path.with_suffix(".json"))[name], under(load_npz(path), name)
     official = dsm_config(case)
-    config = typed_config(official)
+    config = typed_config(official, HERE)
     net = trained(config, under(arrays, "decoder")).net
     stride = (float(case["stride"]),) * 2
     item = SlidingWindowItems(official_items(config, "test"), stride=stride)[number]
@@ -411,7 +406,7 @@ def test_config_inheritance_from_elsewhere(folder, name, monkeypatch, tmp_path):
 def test_config_merged(path):
     """Every key of the official chain is known and arrives in the typed configuration."""
     official = load_json(path)
-    config = typed_config(official)
+    config = typed_config(official, HERE)
     assert config.model == ModelConfig.of_variant(path.stem.removeprefix("merged_"))
     assert config.patch_size == official["dataset"]["patch_size"][0]
     assert list(config.surface.h_range) == official["dsm_generation"]["h_range"]

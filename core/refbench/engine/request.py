@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.scenes.plain import scene_from_files
+from refbench.scenes.scan import scanned
 from refbench.scenes.scene_file import embedded_scene_path, load_scene
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class SceneRequest:
         """Open the scene; raises ``InputError`` as the readers do."""
         if self.files:
             return scene_from_files(**self.files)
-        return load_scene(self.path if self.path is not None else embedded_scene_path())
+        return scanned(load_scene(self.path if self.path is not None else embedded_scene_path()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from refbench.contracts.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -76,12 +78,14 @@ def slope_strata(
     unit
         ``percent`` (100 tan), ``degree``, or ``demcompare``: 100 x the angle in radians, which that tool labels %.
     """
-    scales = {
-        "percent": lambda s: 100 * np.tan(s),
-        "degree": np.degrees,
-        "demcompare": lambda s: 100 * s,
-    }
-    values = scales[unit](slope_rad)
+    if unit == "percent":
+        values = 100 * np.tan(slope_rad)
+    elif unit == "degree":
+        values = np.degrees(slope_rad)
+    elif unit == "demcompare":
+        values = 100 * slope_rad
+    else:
+        raise InputError(f"Slope classes are in percent, degree or demcompare, got {unit!r}.")
     suffix = "deg" if unit == "degree" else "pct"
     strata = {}
     for low, high in zip(edges, [*edges[1:], np.inf], strict=True):

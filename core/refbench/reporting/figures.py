@@ -33,7 +33,7 @@ def hillshade(heights: NDArray[np.float32], gsd: float) -> NDArray[np.float64]:
     # The normal is (-dz/dx, -dz/dy, 1) with y to the north, that is against the rows.
     east, north, up = np.sin(azimuth) * np.cos(altitude), np.cos(azimuth) * np.cos(altitude), np.sin(altitude)
     shade = (-right * east + down * north + up) / np.sqrt(right**2 + down**2 + 1)
-    return np.clip(shade, 0.0, 1.0)
+    return np.asarray(np.clip(shade, 0.0, 1.0), np.float64)
 
 
 def surface_png(heights: NDArray[np.float32], gsd: float, low: float, high: float) -> bytes:
