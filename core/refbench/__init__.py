@@ -1,6 +1,33 @@
 """refbench: refine stereo DSMs with interchangeable methods and score them on the same ground."""
 
+from typing import TYPE_CHECKING
+
 from refbench.contracts.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from refbench.contracts.errors import InputError as InputError
+    from refbench.contracts.errors import RefbenchError as RefbenchError
+    from refbench.contracts.grid import Grid as Grid
+    from refbench.contracts.grid import Window as Window
+    from refbench.contracts.method import Context as Context
+    from refbench.contracts.method import Method as Method
+    from refbench.contracts.method import Prediction as Prediction
+    from refbench.contracts.method import TileMethod as TileMethod
+    from refbench.contracts.need import Gives as Gives
+    from refbench.contracts.need import Need as Need
+    from refbench.contracts.points import PointCloud as PointCloud
+    from refbench.contracts.raster import DSM as DSM
+    from refbench.contracts.raster import Image as Image
+    from refbench.contracts.raster import Mask as Mask
+    from refbench.contracts.scene import Scene as Scene
+    from refbench.contracts.scene import View as View
+    from refbench.contracts.tiles import TileBatch as TileBatch
+    from refbench.contracts.tiles import TilePlan as TilePlan
+    from refbench.evaluation.evaluate import evaluate as evaluate
+    from refbench.registry.hookspecs import hookimpl as hookimpl
+    from refbench.registry.records import ImporterRecord as ImporterRecord
+    from refbench.registry.records import MethodRecord as MethodRecord
+    from refbench.scenes.scene_file import load_scene as load_scene
 
 __version__ = "0.1.0"
 

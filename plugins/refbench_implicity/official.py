@@ -69,6 +69,8 @@ def translate(official: Mapping[str, Any], path: Path) -> dict[str, Any]:
     out |= _lengths(dataset, path)
     out["normalisation"] = _normalisation(dataset, path)
     out["dataset"] = _dataset(official, path)
+    if (pixel := _image_pixel(out["dataset"])) is not None:
+        out["pixel_size"] = pixel
     test = official.get("test") or {}
     if "threshold" in test:
         out["threshold"] = test["threshold"]
@@ -144,6 +146,18 @@ def _dataset(official: Mapping[str, Any], path: Path) -> dict[str, Any]:
         out["dsm_pixel_size"] = pixel
     out.pop("train_strip", None)
     return out
+
+
+def _image_pixel(dataset: Mapping[str, Any]) -> float | None:
+    """Return the pixel size of the data set's images, which the official network sees as they are."""
+    from refbench.scenes.raster import open_image
+
+    images = dataset.get("satellite_image")
+    file = None if images is None else Path(images["folder"]) / images["pairs"][0]
+    if file is None or not file.is_file():
+        return None
+    grid = open_image(file).grid
+    return None if grid is None else grid.gsd
 
 
 def _located(name: str | None, path: Path) -> str | None:

@@ -176,6 +176,12 @@ def _list(check: Callable[[Any], Any], length: int | None = None) -> Callable[[A
     return listed
 
 
+def _images(value: Any) -> list[str]:  # noqa: ANN401
+    if not isinstance(value, list) or len(value) not in (1, 2):
+        raise _Invalid("a list of 1 or 2 files")
+    return [_text(item) for item in value]
+
+
 _PAIR = _list(_number, 2)
 _CHUNKS = _list(_integer)
 _PATH = _optional(_text)
@@ -201,7 +207,7 @@ SCHEMA: dict[str, Any] = {
         "sliding_window": {f"{split}_strip": _PAIR for split in ("train", "val", "vis", "test")},
         "satellite_image": {
             "folder": _text,
-            "pairs": _list(_text),
+            "pairs": _images,
             "normalize": {"mean": _number, "std": _number},
         },
     },

@@ -97,6 +97,7 @@ def test_official_configuration_is_loaded_by_the_engine(dataset):
     config = resolved.instance
     assert isinstance(config, ImpliCityConfig)
     assert (config.patch_size, config.patch_stride, config.threshold) == (16.0, (8.0, 8.0), 0.4)
+    assert config.pixel_size == 0.5  # that of the image
     assert (config.normalisation.z_std, config.normalisation.image_rule) == (20.0, "fixed")
     assert config.dataset.vis_chunks == (1,)
     assert config.model.point_encoder.unet is None
@@ -116,6 +117,7 @@ def test_official_configuration_is_loaded_by_the_engine(dataset):
         ({"training": {"learning_rate": "fast"}}, "training.learning_rate must be a number, got 'fast'"),
         ({"training": {"lock_seed": 1}}, "training.lock_seed must be True or False"),
         ({"model": {"method": "conv_onet", "encoder_kwargs": {"unet3d": True}}}, "unet3d is not supported"),
+        ({"dataset": {"satellite_image": {"pairs": []}}}, "satellite_image.pairs must be a list of 1 or 2 files"),
         ({"model": 3}, "model must hold keys and values"),
         ({"dsm_generation": {"h_upsampling_steps": 2.5}}, "h_upsampling_steps must be a whole number"),
     ],

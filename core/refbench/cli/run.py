@@ -22,7 +22,7 @@ from refbench.contracts.errors import InputError
 from refbench.engine.cell import check_out, run_cell
 from refbench.engine.config import load_config
 from refbench.engine.prepare import prepare
-from refbench.engine.request import CellRequest, SceneRequest
+from refbench.engine.request import CellRequest, SceneRequest, open_scene
 from refbench.engine.result import Status
 from refbench.engine.weights import find_weights
 from refbench.registry.registry import load_registry
@@ -166,13 +166,13 @@ def _check(request: CellRequest) -> Scene:
     record = load_registry().methods.get(request.method)
     config = load_config(record, request.config, request.overrides)
     find_weights(record, request.weights, config.values.get("weights"))
-    return request.scene.open()
+    return open_scene(request)
 
 
 def _dry_run(request: CellRequest) -> int:
     record = load_registry().methods.get(request.method)
     config = load_config(record, request.config, request.overrides)
-    scene = request.scene.open()
+    scene = open_scene(request)
     preparation = prepare(scene, record, request.gsd)
     weights = find_weights(record, request.weights, config.values.get("weights"))
     click.echo(f"scene    {scene.id}: {scene.grid!r}")

@@ -13,6 +13,7 @@ from refbench.engine.config import load_config
 from refbench.engine.hashing import hash_file, hash_inputs, hash_tree, hash_values
 from refbench.engine.manifest import manifest
 from refbench.engine.prepare import prepare
+from refbench.engine.request import open_scene
 from refbench.engine.stream import run_tiles
 from refbench.engine.weights import find_weights
 from refbench.evaluation.evaluate import evaluate_pair
@@ -46,7 +47,7 @@ def execute(request: CellRequest, context: Context, recorder: Recorder) -> None:
     draft = recorder.draft
     with recorder.phase("open"):
         record = load_registry().methods.get(request.method)
-        scene = request.scene.open()
+        scene = open_scene(request)
         config = load_config(record, request.config, request.overrides)
         draft.update(scene=scene.id, config=config.values, config_source=config.source, notes={})
         draft["warnings"] += [*scene.warnings, *config.notes]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refbench.registry.records import resolve
+from refbench.registry.registry import load_registry
 from refbench.scenes.plain import scene_from_files
 from refbench.scenes.scan import scanned
-from refbench.scenes.scene_file import embedded_scene_path, load_scene
+from refbench.scenes.scene_file import SCENE_FILE, embedded_scene_path, load_scene
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
@@ -17,16 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SceneRequest:
-    """A scene: a folder with ``scene.yaml``, or arguments of ``scene_from_files``; neither: the embedded scene."""
+    """A scene: a folder, or arguments of ``scene_from_files``; neither: see ``open_scene``."""
 
     path: str | None = None
     files: dict[str, Any] = field(default_factory=dict)
-
-    def open(self) -> Scene:
-        """Open the scene; raises ``InputError`` as the readers do."""
-        if self.files:
-            return scene_from_files(**self.files)
-        return scanned(load_scene(self.path if self.path is not None else embedded_scene_path()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +62,39 @@ class CellRequest:
     def folder(self) -> Path:
         """The folder that the cell's process writes to."""
         return Path(self.out)
+
+
+def open_scene(request: CellRequest) -> Scene:
+    """Open the scene of a request.
+
+    Plain files win; a folder is a refbench scene, or of a layout that an importer recognises; without either the
+    official configuration may name its own data set; else it is the embedded scene.
+
+    Raises
+    ------
+    InputError
+        As the readers do.
+    """
+    wanted = request.scene
+    if wanted.files:
+        return scene_from_files(**wanted.files)
+    if wanted.path is not None:
+        path = Path(wanted.path)
+        if path.is_dir() and not (path / SCENE_FILE).exists():
+            for importer in load_registry().importers:
+                if resolve(importer.recognises)(path):
+                    scene: Scene = resolve(importer.target)(path)
+                    return scanned(scene)
+        return scanned(load_scene(path))
+    official = _official_scene(request)
+    return scanned(official if official is not None else load_scene(embedded_scene_path()))
+
+
+def _official_scene(request: CellRequest) -> Scene | None:
+    """Return the scene that an official configuration file names itself, None where there is no such thing."""
+    record = load_registry().methods.get(request.method)
+    if request.config is None or record.official is None or not Path(request.config).is_file():
+        return None
+    reader = getattr(importlib.import_module(record.official), "scene_from_config", None)
+    scene: Scene | None = None if reader is None else reader(Path(request.config))
+    return scene

@@ -31,7 +31,7 @@ def _lightning() -> Any:  # noqa: ANN401  # Lightning is not typed here
     try:
         import lightning.pytorch as lightning
     except ImportError:
-        raise MissingExtraError("Training needs Lightning: pip install 'refbench[implicity]' brings it.") from None
+        raise MissingExtraError("Training needs Lightning: pip install 'refbench[training]' brings it.") from None
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return lightning
@@ -132,7 +132,8 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
         def __init__(self) -> None:
             super().__init__()
             self.model = task.model
-            self.count, self.sums = 0, {}
+            self.count = 0
+            self.sums: dict[str, Any] = {}  # tensors are read when they are logged, not each step
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return task.optimizer
