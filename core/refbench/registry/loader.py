@@ -131,18 +131,24 @@ def _found(options: Options) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
 
 
 def _import_file(path: Path) -> Any:  # noqa: ANN401  # a module
-    """Import an unpackaged plugin under its stem, so that its records can name it as ``"stem:Class"``."""
+    """Import an unpackaged plugin under its stem, so that its records can name it as ``"stem:Class"``.
+
+    Its folder goes to the end of the module path, so that they can name the files beside it as well.
+    """
     path = path.expanduser().resolve()
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
     present = sys.modules.get(path.stem)
     if present is not None and getattr(present, "__file__", None) == str(path):
         return present
-    if present is not None or importlib.util.find_spec(path.stem) is not None:
+    hidden = None if present is not None else importlib.util.find_spec(path.stem)
+    if present is not None or (hidden is not None and hidden.origin != str(path)):
         raise PluginError(f"the file name {path.name} hides the module {path.stem}; rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path.name} is not a Python file (*.py)")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

@@ -55,8 +55,8 @@ def print_summary(result: Result, folder: Path) -> None:
         console.print(f"bridge: {bridge}", markup=False)
     for warning in result.warnings:
         console.print(f"warning: {warning}", markup=False)
-    if message := result.notes.get("message"):
-        console.print(f"note: {message}", markup=False)
+    for remark in result.notes.get("remarks") or ():
+        console.print(f"note: {remark}", markup=False)
     cost = result.cost
     if cost.cpu_s is not None and cost.wall_s is not None and cost.peak_memory_bytes is not None:
         console.print(

@@ -103,7 +103,7 @@ def write_weights(
     """
     import numpy as np
     import yaml
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     if folder.exists() and not is_weights_folder(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder} exists and is no weights folder; give another folder.")
@@ -112,7 +112,8 @@ def write_weights(
     try:
         new = scratch / "new"
         new.mkdir()
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, new / TENSORS_FILE)
+        # save_file would make a private file
+        (new / TENSORS_FILE).write_bytes(save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
         (new / META_FILE).write_text(yaml.safe_dump(dict(meta), sort_keys=False), encoding="utf-8")
         (new / CARD_FILE).write_text(card, encoding="utf-8")
         if folder.exists():
