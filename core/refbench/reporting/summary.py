@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from refbench.engine.result import Result
 
 SHOWN = (
-    ("mae", "MAE [m]", "↓"),
-    ("rmse", "RMSE [m]", "↓"),
-    ("medae", "median |e| [m]", "↓"),
-    ("nmad", "NMAD [m]", "↓"),
-    ("le90", "LE90 [m]", "↓"),
-    ("bias", "bias [m]", "→0"),
+    ("mae", "MAE (m)", "↓"),
+    ("rmse", "RMSE (m)", "↓"),
+    ("medae", "median |e| (m)", "↓"),
+    ("nmad", "NMAD (m)", "↓"),
+    ("le90", "LE90 (m)", "↓"),
+    ("bias", "bias (m)", "→0"),
     ("completeness_valid", "completeness", "↑"),
 )
 """Key, label and better direction of the metrics that a person sees first."""

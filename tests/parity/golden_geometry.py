@@ -1,13 +1,12 @@
-"""Parity with the golden numbers of gridding, georeferencing and cameras: every case is read from the files."""
+"""Parity of gridding, georeferencing and cameras; ``test_evaluation`` collects these tests."""
 
 import json
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
+from golden_evaluation import FOLDER, cases
 from rasterio.crs import CRS
 
 from refbench.contracts.grid import Grid
@@ -20,16 +19,6 @@ from refbench.geometry.rpc import RPC
 from refbench.geometry.sample import sample_bilinear, sample_nearest
 from refbench.geometry.warp import warp
 from refbench.scenes.raster import open_dsm
-
-GOLDEN = Path(os.environ.get("REFBENCH_GOLDEN", Path(__file__).resolve().parents[3] / "shared" / "golden"))
-FOLDER = GOLDEN / "evaluation"
-if not FOLDER.is_dir():
-    pytest.skip(f"no golden data: {FOLDER} does not exist (set REFBENCH_GOLDEN)", allow_module_level=True)
-
-
-def cases(argument, values, **options):
-    """Parametrise a test; without any value it does not exist (pytest alone would report a skip)."""
-    return lambda test: pytest.mark.parametrize(argument, list(values), **options)(test) if values else None
 
 
 def expected(kind):

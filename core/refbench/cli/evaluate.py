@@ -1,0 +1,122 @@
+"""``refbench evaluate``: score one DSM against a reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from refbench.cli.options import json_option, mask_option
+from refbench.evaluation.evaluate import evaluate
+from refbench.reporting.summary import number
+from refbench.scenes.raster import open_dsm, open_mask
+
+COLUMNS = (
+    ("n", "n", ""),
+    ("completeness_valid", "complete", "↑"),
+    ("bias", "bias", "→0"),
+    ("median", "median", "→0"),
+    ("mae", "MAE", "↓"),
+    ("rmse", "RMSE", "↓"),
+    ("medae", "median |e|", "↓"),
+    ("nmad", "NMAD", "↓"),
+    ("le90", "LE90", "↓"),
+    ("within_1m", "< 1 m", "↑"),
+)
+SHAPE = (
+    ("slope_mae_deg", "slope MAE (deg)", "↓"),
+    ("normal_angle_median_deg", "normals, median angle (deg)", "↓"),
+    ("roof_normal_angle_median_deg", "roof normals, median angle (deg)", "↓"),
+    ("edge_gradient_ratio", "edge gradient, share of the reference's", "→1"),
+    ("step_edge_f1", "step edges, F1", "↑"),
+    ("roof_plane_rms_median_m", "roof planes, median RMS (m)", "↓"),
+)
+
+
+@click.command()
+@click.argument("evaluated", type=click.Path(path_type=Path))
+@click.argument("reference", type=click.Path(path_type=Path))
+@mask_option
+@click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@click.option("--no-bootstrap", is_flag=True, help="No confidence intervals.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
+@json_option
+def command(
+    evaluated: Path,
+    reference: Path,
+    masks: dict[str, Path],
+    gt_mask: Path | None,
+    no_bootstrap: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
+    sources = {"evaluated": open_dsm(evaluated), "reference": open_dsm(reference)}
+    mask_sources = {name: open_mask(path, name=name) for name, path in masks.items()}
+    truth_mask = None if gt_mask is None else open_mask(gt_mask, name="gt")
+    surfaces = {name: source.read() for name, source in sources.items()}
+    found = evaluate(
+        surfaces["evaluated"],
+        surfaces["reference"],
+        {name: source.read() for name, source in mask_sources.items()},
+        gt_mask=None if truth_mask is None else truth_mask.read(),
+        bootstrap=not no_bootstrap,
+        seed=seed,
+    )
+    warnings = [text for source in sources.values() for text in (*source.warnings, *_undeclared(source))]
+    grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
+    if differences := "; ".join(grids[1].differences(grids[0])):
+        warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")
+    if as_json:
+        click.echo(json.dumps({**found, "warnings": warnings}, indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False)
+    console.print(_strata_table(found))
+    if "intervals" in found:
+        console.print(_interval_line(found["intervals"]), markup=False)
+    console.print(_shape_table(found["shape"]))
+    console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
+    if "empty" in found["notes"]:
+        console.print(found["notes"]["empty"])
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
+    count = source.scan.undeclared
+    if not count:
+        return []
+    return [f"{source.files[0]}: {count:,} infinite or impossible heights count as NoData; the file declares none."]
+
+
+def _strata_table(found: dict[str, Any]) -> Table:
+    table = Table(title="Accuracy (m)", title_justify="left")
+    table.add_column("stratum")
+    for _, label, arrow in COLUMNS:
+        table.add_column(f"{label} {arrow}".strip(), justify="right")
+    for name, values in found.items():
+        if isinstance(values, dict) and "mae" in values:
+            cells = [f"{values['n']:,}" if key == "n" else number(values[key], key) for key, _, _ in COLUMNS]
+            table.add_row(name.replace("_", " "), *cells)
+    return table
+
+
+def _shape_table(shape: dict[str, Any]) -> Table:
+    table = Table(title="Shape", title_justify="left", show_header=False)
+    for key, label, arrow in SHAPE:
+        if key in shape:
+            table.add_row(f"{label} {arrow}", number(shape[key], key))
+    return table
+
+
+def _interval_line(intervals: dict[str, Any]) -> str:
+    """Return the intervals of all pixels as one line."""
+    parts = [f"{key} [{i['low']:.3f}, {i['high']:.3f}]" for key, i in intervals["all"].items() if i is not None]
+    if not parts:
+        return "No confidence intervals: fewer than two blocks hold pixels."
+    blocks = next(interval["blocks"] for interval in intervals["all"].values() if interval is not None)
+    return f"{100 * intervals['level']:.0f} % intervals (bootstrap of {blocks} blocks): " + ", ".join(parts)
