@@ -67,7 +67,7 @@ def run_cell(
     request
         What to run; ``out`` is the folder of the result.
     overwrite
-        Replace a result that is there.
+        Replace a result that is there, by one that ended ok; else the older one stays and nothing is written.
     progress
         Takes phase, share in [0, 1] and message.
     finish
@@ -87,6 +87,9 @@ def run_cell(
         raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
     try:
         result = _run_in(partial, request, progress)
+        if result.status is not Status.OK and (out / RESULT_FILE).exists():
+            kept = f"The older result in {out} was kept."
+            return result.model_copy(update={"warnings": [*result.warnings, kept]})
         if finish is not None:
             finish(partial, result)
         write_result(partial, result)

@@ -19,6 +19,8 @@ from refbench.contracts.errors import InputError, SkippedError, UnsupportedError
 from refbench.contracts.method import Context
 from refbench.engine.request import CellRequest
 from refbench.engine.result import Phase, json_ready
+from refbench.registry.records import RunEvent
+from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +33,8 @@ _REPORT_EVERY_S = 0.1
 class Recorder:
     """Collects the draft of the result: phases, facts, and how it ended."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, method: str = "") -> None:
+        self.folder, self.method = folder, method
         self.draft: dict[str, Any] = {"phases": [], "warnings": [], "notes": {}}
         self._fd = int(os.environ.get(PROGRESS_VARIABLE, "-1"))
         self._last = 0.0
@@ -43,6 +45,7 @@ class Recorder:
         """Time one phase, wall and CPU seconds of this process."""
         self._phase = name
         self.progress(0.0, "")
+        self.notify("phase_started")
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
@@ -50,6 +53,12 @@ class Recorder:
             self.draft["phases"].append(
                 Phase(name=name, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu).model_dump()
             )
+            self.notify("phase_ended", self.draft["phases"][-1])
+
+    def notify(self, kind: str, values: dict[str, Any] | None = None) -> None:
+        """Tell the plugins that observe runs."""
+        scene = str(self.draft.get("scene", ""))
+        load_registry().notify(RunEvent(kind, self.method, scene, self._phase, values or {}))
 
     def progress(self, share: float, message: str) -> None:
         """Send progress in [0, 1] to the parent, at most ten times a second."""
@@ -82,7 +91,7 @@ def run(request: CellRequest) -> None:
     """Run the cell and write the draft; every error becomes a status with its reason."""
     from refbench.engine.execute import execute
 
-    recorder = Recorder(request.folder)
+    recorder = Recorder(request.folder, request.method)
     context = Context(
         device=request.device,
         seed=request.seed,
@@ -92,6 +101,7 @@ def run(request: CellRequest) -> None:
         report=recorder.progress,
     )
     try:
+        recorder.notify("run_started")
         execute(request, context, recorder)
     except UnsupportedError as error:
         recorder.write("unsupported", str(error))
@@ -105,6 +115,7 @@ def run(request: CellRequest) -> None:
         recorder.write("oom" if is_out_of_memory(error) else "failed", text)
     else:
         recorder.write("ok")
+    recorder.notify("run_ended", {"status": recorder.draft["status"]})
 
 
 def main() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from refbench.contracts.errors import InputError, MissingExtraError, SkippedError, WeightsError
+from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.contracts.method import Prediction, TileMethod
 from refbench.engine.config import load_config
 from refbench.engine.hashing import hash_file, hash_inputs, hash_tree, hash_values
@@ -18,6 +17,7 @@ from refbench.engine.stream import run_tiles
 from refbench.engine.weights import find_weights
 from refbench.evaluation.evaluate import evaluate_pair
 from refbench.registry.registry import load_registry
+from refbench.registry.requirements import check_packages
 from refbench.scenes.bridges import apply_bridges
 from refbench.scenes.raster import open_dsm
 from refbench.scenes.raster_write import DSMWriter, write_band, write_dsm
@@ -75,10 +75,7 @@ def load_method(record: MethodRecord, config: ResolvedConfig, request: CellReque
     SkippedError
         A package or the weights are missing; the message names the command that brings them.
     """
-    missing = [name for name in record.packages if importlib.util.find_spec(name) is None]
-    if missing:
-        extra = record.extras[0] if record.extras else record.name
-        raise MissingExtraError(f'{record.name} needs {", ".join(missing)}: pip install "refbench[{extra}]".')
+    check_packages(record)
     weights = find_weights(record, request.weights, config.values.get("weights"))
     if weights is None and record.needs_weights:
         raise SkippedError(
