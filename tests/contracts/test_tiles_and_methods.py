@@ -23,7 +23,8 @@ def test_a_regular_plan_covers_every_pixel_and_blends_evenly_inside(width, heigh
     inside = weight[2 * tile[0] : 2 * tile[0] + height, 2 * tile[0] : 2 * tile[0] + width]
     assert (inside > 0).all()
     if height > 4 * tile[1] and width > 4 * tile[1]:
-        core = inside[tile[1] : height - tile[1] or None, tile[1] : width - tile[1] or None]
+        # Only the ramps at the raster's own border have no partner.
+        core = inside[tile[1] : height - tile[1], tile[1] : width - tile[1]]
         assert np.allclose(core, 1)
 
 

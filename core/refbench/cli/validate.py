@@ -1,4 +1,4 @@
-"""``refbench validate``: is a result file what its schema says?"""
+"""``refbench validate``: check a result file against its schema."""
 
 from __future__ import annotations
 

@@ -68,21 +68,26 @@ class TilePlan:
 
     @classmethod
     def regular(cls, grid: Grid, size: int = 512, halo: int = 32) -> TilePlan:
-        """Return overlapping square tiles with linear ramps over twice the halo; weights sum to a constant.
+        """Return overlapping square tiles whose outer ``halo`` px have weight 0 and the next ``halo`` px a linear ramp.
 
-        The first tile starts ``halo`` px before the grid, so that every pixel is seen with its neighbourhood.
+        So a method that looks no further than ``halo`` px gives the same heights as on the whole raster. Weights sum
+        to 1. The first tile starts ``halo`` px before the grid.
         """
         if not 0 <= 4 * halo < size:
             raise InputError(f"A halo of {halo} px does not fit tiles of {size} px: at most a quarter, less one.")
-        stride = size - 2 * halo
-        ramp = np.ones(size)
+        stride = size - 3 * halo
+        weights = np.ones(size)
         if halo:
-            rise = (np.arange(2 * halo) + 0.5) / (2 * halo)
-            ramp[: 2 * halo], ramp[-2 * halo :] = rise, rise[::-1]
-        rows = np.arange(-halo, grid.height - halo if halo else grid.height, stride, dtype=np.int64)
-        cols = np.arange(-halo, grid.width - halo if halo else grid.width, stride, dtype=np.int64)
+            rise = (np.arange(halo) + 0.5) / halo
+            weights[:halo], weights[-halo:] = 0.0, 0.0
+            weights[halo : 2 * halo], weights[-2 * halo : -halo] = rise, rise[::-1]
+        reach = size - 2 * halo
+        rows, cols = (
+            stride * np.arange(1 + max(0, -(-(length - reach) // stride)), dtype=np.int64) - halo
+            for length in (grid.height, grid.width)
+        )
         grid_rows, grid_cols = np.meshgrid(rows, cols, indexing="ij")
-        return cls(size, size, grid_rows.ravel(), grid_cols.ravel(), ramp, ramp)
+        return cls(size, size, grid_rows.ravel(), grid_cols.ravel(), weights, weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
