@@ -105,7 +105,7 @@ class ImpliCity(TileMethod):
         del context
         if not self.is_trained:
             raise SkippedError(
-                "ImpliCity has no weights; import some with refbench import-weights implicity, or train it."
+                "ImpliCity has no weights; import some with refbench import-weights --method implicity, or train it."
             )
         names = _image_names(scene)
         notes = [*self._fall_back(len(names)), *self.notes]
@@ -183,6 +183,20 @@ class ImpliCity(TileMethod):
             threshold=self.constants["threshold"],
         )
         return surface.metres(self.normalisation.z_std, shift, fill_empty=self.config.surface.fill_empty)
+
+    def fit(
+        self,
+        scenes: Sequence[Scene],
+        context: Context,
+        *,
+        steps: int | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+    ) -> dict[str, Any]:
+        """Train the network in place; see ``fit.fit`` for the options and errors."""
+        from refbench_implicity.fit import fit  # Lightning is loaded for training only
+
+        return fit(self, scenes, context, steps=steps, folder=folder, resume=resume)
 
     def save(
         self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False

@@ -226,10 +226,10 @@ def import_weights(source: Path, folder: Path, config: Path | None = None) -> di
 
 
 def export_scene(scene: Scene, folder: Path) -> Mapping[str, Any]:
-    """Write a scene as an official data set; see ``official_dataset.export_scene``."""
-    from refbench_implicity import official_dataset
+    """Write a scene as an official data set; see ``export.export_scene``."""
+    from refbench_implicity import export
 
-    return official_dataset.export_scene(scene, folder)
+    return export.export_scene(scene, Path(folder))
 
 
 def _typed(values: Mapping[str, Any], path: Path) -> ImpliCityConfig:

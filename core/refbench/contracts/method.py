@@ -116,8 +116,19 @@ class TrainOptions:
 class TrainableMethod(Protocol):
     """What a method with ``trainable`` in its record also has."""
 
-    def fit(self, scenes: Sequence[Scene], context: Context, options: TrainOptions | None = None) -> Mapping[str, Any]:
-        """Train on ``scenes`` (none where the configuration names its own data set) and return notes of JSON types."""
+    def fit(
+        self,
+        scenes: Sequence[Scene],
+        context: Context,
+        *,
+        steps: int | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+    ) -> Mapping[str, Any]:
+        """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return provenance.
+
+        Checkpoints and logs go to ``folder``; ``resume`` goes on from the last one there.
+        """
 
     def save(self, folder: Path) -> None:
         """Write a weights folder: ``model.safetensors``, ``model.yaml``, a model card."""

@@ -1,0 +1,73 @@
+"""``refbench train``: train a method and write its weights folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from refbench.cli.options import config_option, method_option, set_option, weights_option
+from refbench.contracts.errors import InputError, SkippedError
+from refbench.contracts.method import Context, TrainableMethod
+from refbench.engine.config import load_config
+from refbench.engine.weights import find_weights
+from refbench.registry.registry import load_registry
+from refbench.registry.requirements import check_packages
+from refbench.scenes.scan import scanned
+from refbench.scenes.scene_file import load_scene
+from refbench.scenes.weights_folder import is_weights_folder
+
+RUN_FOLDER = "run"
+
+
+@click.command()
+@click.argument("scenes", nargs=-1, type=click.Path(path_type=Path))
+@method_option
+@config_option
+@set_option
+@weights_option
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps; default: as configured.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the weights and of the run.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+def command(scenes: tuple[Path, ...], method: str, out: Path, **options: Any) -> None:  # noqa: ANN401  # the options above
+    """Train on SCENES (folders with scene.yaml and a reference), or on the data set that the configuration names.
+
+    OUT/weights is the weights folder, OUT/run holds checkpoints, curves and TensorBoard logs. Without --weights
+    training starts from scratch.
+    """
+    record = load_registry().methods.get(method)
+    if not record.trainable:
+        raise InputError(f"{record.name} does not learn; refbench methods shows which methods do.")
+    check_packages(record)
+    config = load_config(record, options["config"], options["overrides"])
+    start = find_weights(record, options["weights"]) if options["weights"] is not None else None
+    weights = out / "weights"
+    if out.exists() and not options["resume"] and any(out.iterdir()):
+        raise InputError(f"--out {out} is not empty; give another folder, or --resume to go on with it.")
+    if weights.exists() and not is_weights_folder(weights):
+        raise InputError(f"{weights} exists and holds no weights; give another --out.")
+    opened = [scanned(load_scene(path)) for path in scenes]
+    learner = record.load()(config.instance, start)
+    if not isinstance(learner, TrainableMethod):
+        raise SkippedError(f"{record.name} says that it can be trained, but has no fit.")
+    console = Console(stderr=True)
+    for note in config.notes:
+        console.print(f"note: {note}", markup=False)
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("start", total=1.0)
+
+        def report(share: float, message: str) -> None:
+            bar.update(task, completed=share, description=message)
+
+        context = Context(device=options["device"], seed=options["seed"], report=report)
+        run = out / RUN_FOLDER
+        facts = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
+    learner.save(weights)
+    for key, value in facts.items():
+        click.echo(f"{key.replace('_', ' ')}: {value}")
+    click.echo(f"weights: {weights}")
