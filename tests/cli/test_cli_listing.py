@@ -27,6 +27,7 @@ def fresh(monkeypatch):
     for name in ("REFBENCH_PLUGINS", "REFBENCH_NO_PLUGINS", "REFBENCH_STRICT_PLUGINS", "REFBENCH_DEBUG"):
         # Set first: what the command sets is then undone with it.
         monkeypatch.setenv(name, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])  # loading a plugin's file adds its folder
     load_registry.cache_clear()
     yield monkeypatch
     load_registry.cache_clear()
