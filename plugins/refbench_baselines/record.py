@@ -21,6 +21,7 @@ def _record(
         official_licence="",
         paper=paper,
         packages=("cv2", "scipy"),
+        tags={"seconds_per_megapixel": "1"},
         config=None if config is None else f"{_PACKAGE}.config:{config}",
         configs_in=None if config is None else f"baselines/{name}*.yaml",
     )
