@@ -12,7 +12,7 @@ from refbench.contracts.errors import InputError
 from refbench.contracts.raster import DSM, Mask
 from refbench.evaluation.shape import Surface, roof_planes, shape_errors, step_edge_scores
 from refbench.evaluation.slope import slope_rad
-from refbench.evaluation.statistics import relative_gain, statistics
+from refbench.evaluation.statistics import ordered_statistics, relative_gain
 from refbench.evaluation.strata import land_strata, slope_strata
 from refbench.evaluation.uncertainty import LEVEL, block_bootstrap, paired_difference
 from refbench.geometry.warp import warp_dsm, warp_mask
@@ -86,10 +86,7 @@ def evaluate(
     truth = Surface.of(reference.heights, reference.grid.gsd) if {"slope", "shape"} & set(layers) else None
     if truth is not None and "slope" in layers:
         strata |= slope_strata(slope_rad(*truth.gradient))
-    found: dict[str, Any] = {
-        name: statistics(residuals[valid & where], int(np.count_nonzero(base & where)))
-        for name, where in strata.items()
-    }
+    found = _stratified(residuals, base, valid, strata)
     if truth is not None and "shape" in layers:
         found["shape"] = _shape(heights, reference, truth, valid, land)
     if bootstrap:
@@ -148,6 +145,19 @@ def evaluate_pair(
         difference = paired_difference(errors[0], errors[1], valid, seed=seed)
         metrics["mae_difference"] = None if difference is None else asdict(difference)
     return metrics
+
+
+def _stratified(
+    residuals: NDArray[np.float64], base: Bools, valid: Bools, strata: Mapping[str, Bools]
+) -> dict[str, Any]:
+    """Return the statistics of every stratum; the residuals are sorted once, each stratum is a part of them."""
+    order = np.argsort(residuals[valid])
+    ordered = residuals[valid][order]
+    found: dict[str, Any] = {}
+    for name, where in strata.items():
+        part = ordered if name == "all" else ordered[where[valid][order]]
+        found[name] = ordered_statistics(part, int(np.count_nonzero(base & where)))
+    return found
 
 
 def check_metric(reference: DSM) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -23,14 +24,19 @@ def horn_gradient(
     out_x, out_y = np.full(heights.shape, np.nan), np.full(heights.shape, np.nan)
     if min(z.shape) < 3:
         return out_x, out_y
-    # Separable: difference along one axis, smooth along the other. 0 x centre carries its NaN along.
-    smooth_rows = z[:-2] + 2 * z[1:-1] + z[2:]
-    smooth_cols = z[:, :-2] + 2 * z[:, 1:-1] + z[:, 2:]
-    centre = 0.0 * z[1:-1, 1:-1]
-    dx = (smooth_rows[:, 2:] - smooth_rows[:, :-2]) / (8 * gsd) + 0.0 * smooth_rows[:, 1:-1]
-    dy = (smooth_cols[:-2] - smooth_cols[2:]) / (8 * gsd) + 0.0 * smooth_cols[1:-1]
-    target = np.s_[:, :] if replicate else np.s_[1:-1, 1:-1]
-    out_x[target], out_y[target] = dx + centre, dy + centre
+    # Separable: smooth along one axis, difference along the other.
+    smooth_rows = z[:-2] + z[2:]
+    smooth_rows += 2 * z[1:-1]
+    smooth_cols = z[:, :-2] + z[:, 2:]
+    smooth_cols += 2 * z[:, 1:-1]
+    dx, dy = smooth_rows[:, 2:] - smooth_rows[:, :-2], smooth_cols[:-2] - smooth_cols[2:]
+    dx /= 8 * gsd
+    dy /= 8 * gsd
+    unknown = cv2.dilate(np.isnan(z).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1] != 0
+    dx[unknown], dy[unknown] = np.nan, np.nan
+    if replicate:
+        return dx, dy
+    out_x[1:-1, 1:-1], out_y[1:-1, 1:-1] = dx, dy
     return out_x, out_y
 
 
@@ -65,7 +71,7 @@ def florinsky_gradient(heights: NDArray[np.float32] | Floats, gsd: float) -> tup
 
 def slope_rad(dx: Floats, dy: Floats) -> Floats:
     """Return the slope angle in radians, [rows, cols]."""
-    return np.asarray(np.arctan(np.hypot(dx, dy)), np.float64)
+    return np.asarray(np.arctan(np.sqrt(dx * dx + dy * dy)), np.float64)
 
 
 def angle_between_normals_deg(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Floats:
