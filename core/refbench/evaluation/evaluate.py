@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LAYERS = ("strata", "slope", "shape")
 KERNEL = "bilinear"
+MAX_STRATA = 64
 CONVENTIONS = {
     "residual": "evaluated minus reference, metres",
     "nmad": "1.4826 median|e - median e|",
@@ -151,11 +152,18 @@ def _stratified(
     residuals: NDArray[np.float64], base: Bools, valid: Bools, strata: Mapping[str, Bools]
 ) -> dict[str, Any]:
     """Return the statistics of every stratum; the residuals are sorted once, each stratum is a part of them."""
-    order = np.argsort(residuals[valid])
-    ordered = residuals[valid][order]
+    if len(strata) > MAX_STRATA:
+        raise InputError(f"At most {MAX_STRATA} strata can be scored at once, the masks make {len(strata)}.")
+    known = residuals[valid]
+    order = np.argsort(known)
+    ordered = known[order]
+    bits = np.zeros(valid.shape, np.uint64)  # gathered once: one bit per stratum
+    for number, where in enumerate(strata.values()):
+        bits |= where.astype(np.uint64) << np.uint64(number)
+    bits = bits[valid][order]
     found: dict[str, Any] = {}
-    for name, where in strata.items():
-        part = ordered if name == "all" else ordered[where[valid][order]]
+    for number, (name, where) in enumerate(strata.items()):
+        part = ordered if name == "all" else ordered[bits & np.uint64(1 << number) != 0]
         found[name] = ordered_statistics(part, int(np.count_nonzero(base & where)))
     return found
 

@@ -20,24 +20,18 @@ def horn_gradient(
 
     NaN where any of the nine cells is NaN, and on the outer ring unless the edge is replicated.
     """
-    z = np.pad(heights.astype(np.float64), 1, mode="edge") if replicate else heights.astype(np.float64)
-    out_x, out_y = np.full(heights.shape, np.nan), np.full(heights.shape, np.nan)
-    if min(z.shape) < 3:
-        return out_x, out_y
-    # Separable: smooth along one axis, difference along the other.
-    smooth_rows = z[:-2] + z[2:]
-    smooth_rows += 2 * z[1:-1]
-    smooth_cols = z[:, :-2] + z[:, 2:]
-    smooth_cols += 2 * z[:, 1:-1]
-    dx, dy = smooth_rows[:, 2:] - smooth_rows[:, :-2], smooth_cols[:-2] - smooth_cols[2:]
-    dx /= 8 * gsd
-    dy /= 8 * gsd
-    unknown = cv2.dilate(np.isnan(z).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1] != 0
+    z = heights.astype(np.float64)
+    if min(z.shape) < (1 if replicate else 3):
+        return np.full(z.shape, np.nan), np.full(z.shape, np.nan)
+    # Horn's weights are Sobel's; OpenCV's rows run down, north is up.
+    border = {"ksize": 3, "borderType": cv2.BORDER_REPLICATE}
+    dx = np.asarray(cv2.Sobel(z, cv2.CV_64F, 1, 0, scale=1 / (8 * gsd), **border), np.float64)
+    dy = np.asarray(cv2.Sobel(z, cv2.CV_64F, 0, 1, scale=-1 / (8 * gsd), **border), np.float64)
+    unknown = cv2.dilate(np.isnan(z).astype(np.uint8), np.ones((3, 3), np.uint8)) != 0
+    if not replicate:
+        unknown[[0, -1]], unknown[:, [0, -1]] = True, True
     dx[unknown], dy[unknown] = np.nan, np.nan
-    if replicate:
-        return dx, dy
-    out_x[1:-1, 1:-1], out_y[1:-1, 1:-1] = dx, dy
-    return out_x, out_y
+    return dx, dy
 
 
 def florinsky_gradient(heights: NDArray[np.float32] | Floats, gsd: float) -> tuple[Floats, Floats]:
