@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     errors = {name: heights - truth for name, heights in list(surfaces.items())[:2]}
     scale = error_scale(*errors.values())
     low, high = np.nanpercentile(truth, (2, 98))
-    figure = Figure(figsize=(12, 8.3), dpi=72)
+    figure = Figure(figsize=(12, 8.6), dpi=72, layout="constrained")
     axes = figure.subplots(2, 3)
     for axis, (name, heights) in zip(axes[0], surfaces.items(), strict=True):
         axis.imshow(imread(io.BytesIO(surface_png(heights, scene.grid.gsd, low, high))))
@@ -44,8 +44,7 @@ def main(folder: Path) -> None:
     for axis in axes.flat:
         axis.set_axis_off()
     words = f"error maps: blue too low, red too high, full colour at {scale.limit_m:g} m; violet: NoData"
-    figure.text(0.5, 0.012, words, ha="center")
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    figure.supxlabel(words, fontsize="medium")
     figure.savefig(Path(__file__).with_name("embedded.png"))
 
 
