@@ -157,13 +157,14 @@ def _stratified(
     known = residuals[valid]
     order = np.argsort(known)
     ordered = known[order]
-    bits = np.zeros(valid.shape, np.uint64)  # gathered once: one bit per stratum
+    kind = np.min_scalar_type((1 << len(strata)) - 1)  # one bit per stratum, gathered once
+    bits = np.zeros(known.shape, kind)
     for number, where in enumerate(strata.values()):
-        bits |= where.astype(np.uint64) << np.uint64(number)
-    bits = bits[valid][order]
+        bits |= where[valid].astype(kind) << kind.type(number)
+    bits = bits[order]
     found: dict[str, Any] = {}
     for number, (name, where) in enumerate(strata.items()):
-        part = ordered if name == "all" else ordered[bits & np.uint64(1 << number) != 0]
+        part = ordered if name == "all" else ordered[bits & kind.type(1 << number) != 0]
         found[name] = ordered_statistics(part, int(np.count_nonzero(base & where)))
     return found
 
