@@ -89,7 +89,7 @@ def fill_model(net: nn.Module, stored: StoredModel) -> None:
                 given[key] = given[twin]
     if mistakes := list(_differences(expected, given)):
         more = f" (and {len(mistakes) - 1} more differences)" if len(mistakes) > 1 else ""
-        hint = "give the weights of this architecture, or its configuration with --config"
+        hint = "give weights of this architecture, or its --config (import-weights: --option config=FILE)"
         raise WeightsError(f"{stored.path} does not fit the network: {mistakes[0]}{more}; {hint}.")
     net.load_state_dict({key: given[key] for key in expected})
 

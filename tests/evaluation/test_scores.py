@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -198,6 +199,23 @@ def test_other_grids_are_resampled_and_degrees_refused():
         evaluate(truth, truth, {"water": Mask(np.zeros((3, 3), np.uint8), name="water")})
     limited = evaluate(truth, truth, gt_mask=Mask(np.tri(40, dtype=np.uint8)), bootstrap=False)
     assert limited["all"]["n_ref_valid"] == 820
+
+
+def test_a_shifted_surface_and_another_datum_are_noticed():
+    x, y = grid_of(120, 140).centres()
+
+    def hills(east, north):
+        u, v = (x - 500_000 - east) / 9, (y - 5_200_000 - north) / 7
+        return (5 * np.sin(u) + 4 * np.cos(v)).astype(np.float32)
+
+    noise = np.random.default_rng(0).normal(0, 0.1, x.shape).astype(np.float32)
+    shifted = evaluate(dsm_of(hills(0.3, -0.2) + noise), dsm_of(hills(0, 0)), bootstrap=False)
+    (warning,) = shifted["notes"]["warnings"]
+    found = [float(number) for number in re.findall(r"([+-][\d.]+) px", warning)]
+    assert found == pytest.approx([0.6, -0.4], abs=0.03)  # 0.3 and -0.2 m in pixels of 0.5 m
+    assert evaluate(dsm_of(hills(0, 0) + noise), dsm_of(hills(0, 0)), bootstrap=False)["notes"]["warnings"] == []
+    offset = evaluate(dsm_of(hills(0, 0) + 48), dsm_of(hills(0, 0)), bootstrap=False)["notes"]["warnings"]
+    assert len(offset) == 1 and "+48.0 m" in offset[0]
 
 
 def test_the_verb_prints_a_table_and_json(tmp_path):

@@ -27,6 +27,9 @@ COLUMNS = (
     ("le90", "LE90", "↓"),
     ("within_1m", "< 1 m", "↑"),
 )
+NARROW = ("n", "completeness_valid", "bias", "mae", "rmse", "nmad", "le90")
+"""What a terminal of less than ``WIDE`` columns shows; --json holds everything."""
+WIDE = 112
 SHAPE = (
     ("slope_mae_deg", "slope MAE (deg)", "↓"),
     ("normal_angle_median_deg", "normals, median angle (deg)", "↓"),
@@ -68,6 +71,7 @@ def command(
         seed=seed,
     )
     warnings = [text for source in sources.values() for text in (*source.warnings, *_undeclared(source))]
+    warnings += found["notes"].get("warnings", [])
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
         warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")
@@ -75,7 +79,7 @@ def command(
         click.echo(json.dumps({**found, "warnings": warnings}, indent=2, allow_nan=False))
         return
     console = Console(highlight=False)
-    console.print(_strata_table(found))
+    console.print(_strata_table(found, console.width))
     if "intervals" in found:
         console.print(_interval_line(found["intervals"]), markup=False)
     console.print(_shape_table(found["shape"]))
@@ -93,14 +97,15 @@ def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
     return [f"{source.files[0]}: {count:,} infinite or impossible heights count as NoData; the file declares none."]
 
 
-def _strata_table(found: dict[str, Any]) -> Table:
+def _strata_table(found: dict[str, Any], width: int) -> Table:
+    columns = [column for column in COLUMNS if width >= WIDE or column[0] in NARROW]
     table = Table(title="Accuracy (m)", title_justify="left")
     table.add_column("stratum")
-    for _, label, arrow in COLUMNS:
-        table.add_column(f"{label} {arrow}".strip(), justify="right")
+    for _, label, arrow in columns:
+        table.add_column(f"{label} {arrow}".strip(), justify="right", no_wrap=True)
     for name, values in found.items():
         if isinstance(values, dict) and "mae" in values:
-            cells = [f"{values['n']:,}" if key == "n" else number(values[key], key) for key, _, _ in COLUMNS]
+            cells = [f"{values['n']:,}" if key == "n" else number(values[key], key) for key, _, _ in columns]
             table.add_row(name.replace("_", " "), *cells)
     return table
 

@@ -171,3 +171,8 @@ def score(scene: Scene, prediction: Prediction, request: CellRequest, draft: dic
         bootstrap=request.bootstrap,
         seed=request.seed,
     )
+    draft["warnings"] += [
+        f"{name}: {text}"
+        for name in ("input", "refined")
+        for text in ((draft["metrics"][name] or {}).get("notes") or {}).get("warnings", ())
+    ]

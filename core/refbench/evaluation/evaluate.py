@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.raster import DSM, Mask
+from refbench.evaluation.misalignment import misalignment_warnings
 from refbench.evaluation.shape import Surface, roof_planes, shape_errors, step_edge_scores
 from refbench.evaluation.slope import slope_rad
 from refbench.evaluation.statistics import ordered_statistics, relative_gain
@@ -97,6 +98,10 @@ def evaluate(
             "level": LEVEL,
         }
     found["notes"] = dict(CONVENTIONS)
+    if truth is not None:
+        found["notes"]["warnings"] = misalignment_warnings(
+            residuals, truth.gradient, valid, evaluated.grid, reference.grid
+        )
     if not valid.any():
         found["notes"]["empty"] = "No pixel is valid in both: every metric is null."
     return found
