@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from refbench.registry.hookspecs import hookimpl as hookimpl
     from refbench.registry.records import ImporterRecord as ImporterRecord
     from refbench.registry.records import MethodRecord as MethodRecord
+    from refbench.registry.records import ReporterRecord as ReporterRecord
     from refbench.scenes.scene_file import load_scene as load_scene
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __getattr__, __all__ = lazy_names(
         "PointCloud": "refbench.contracts.points",
         "Prediction": "refbench.contracts.method",
         "RefbenchError": "refbench.contracts.errors",
+        "ReporterRecord": "refbench.registry.records",
         "Scene": "refbench.contracts.scene",
         "TileBatch": "refbench.contracts.tiles",
         "TileMethod": "refbench.contracts.method",

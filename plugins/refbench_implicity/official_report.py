@@ -7,16 +7,17 @@ not left out), so that numbers can be compared with those of the official code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
-from refbench.contracts.errors import GridMismatchError, InputError
+from refbench.contracts.errors import GridMismatchError, InputError, SkippedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -102,6 +103,45 @@ def evaluate_official(
     residual = np.asarray(target, np.float64) - truth[area]
     statistics = {name: statistics_of(residual[mask[area]]) for name, mask in types.items()}
     return OfficialEvaluation(np.where(types["overall"][area], residual, np.nan), statistics)
+
+
+STRATA = {
+    **{"overall": "all", "building": "building", "forest": "forest", "water": "water", "terrain": "terrain"},
+    **{"terrain_wo_water": "terrain_nowater", "terrain_wo_forest": "terrain_noforest"},
+}
+"""Land type of the report -> stratum of a result."""
+RESULT_KEYS = {
+    **{"max": "max", "min": "min", "MAE": "mae", "RMSE": "rmse", "abs_median": "medae", "median": "median"},
+    **{"n_pixel": "n", "NMAD": "nmad_about_medae"},
+}
+
+
+def write_official_report(results: Sequence[Any], folder: Path) -> Path:
+    """Write ``implicity_eval.txt``: the official table of each result's refined DSM on its own valid pixels.
+
+    Raises
+    ------
+    SkippedError
+        No result was scored.
+    """
+    texts = []
+    for result in results:
+        scores = ((result.metrics or {}).get("own_domain") or {}).get("refined")
+        if scores is None:
+            continue
+        table = {
+            name: {key: scores[stratum][own] for key, own in RESULT_KEYS.items()}
+            for name, stratum in STRATA.items()
+            if stratum in scores
+        }
+        empty = np.empty((0, 0))
+        title = f"{result.scene}-{result.method}"
+        texts.append(OfficialEvaluation(empty, table).report(title, datetime.fromisoformat(result.created)))
+    if not texts:
+        raise SkippedError("There is no reference, so there is nothing to put into ImpliCity's report.")
+    path = folder / "implicity_eval.txt"
+    path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    return path
 
 
 def statistics_of(residuals: NDArray[np.float64]) -> Statistics:

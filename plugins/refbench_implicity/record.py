@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refbench import Gives, ImporterRecord, MethodRecord, Need, hookimpl
+from refbench import Gives, ImporterRecord, MethodRecord, Need, ReporterRecord, hookimpl
 
 _PACKAGE = "refbench_implicity"
 
@@ -46,5 +46,18 @@ def refbench_importers() -> list[ImporterRecord]:
             target=f"{_PACKAGE}.official_scene:open_chunk_folder",
             recognises=f"{_PACKAGE}.names:is_chunk_folder",
             summary="ImpliCity chunk data set: a folder with chunk_info.yaml.",
+        )
+    ]
+
+
+@hookimpl
+def refbench_reporters() -> list[ReporterRecord]:
+    """Return the official evaluation report."""
+    return [
+        ReporterRecord(
+            name="implicity-eval",
+            target=f"{_PACKAGE}.official_report:write_official_report",
+            summary="The official evaluation table, with its NMAD about the median absolute error.",
+            suffix=".txt",
         )
     ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -25,10 +26,13 @@ def run(folder, *arguments):
 
 
 def test_the_default_run_beats_its_input(tmp_path):
-    result, shown = run(tmp_path)
+    result, shown = run(tmp_path, "--reporter", "implicity-eval")
     before, after = result["metrics"]["input"]["all"], result["metrics"]["refined"]["all"]
     assert after["mae"] <= 0.85 * before["mae"] and after["n"] == before["n"]
     assert result["notes"]["variant"] == "stereo" and "MAE" in shown
+    table = (tmp_path / "out" / "implicity_eval.txt").read_text()
+    own = result["metrics"]["own_domain"]["refined"]["all"]
+    assert re.search(rf"^Overall +{own['mae']:.4f} ", table, re.MULTILINE) and "Terrain_wo_water" in table
     with rasterio.open(tmp_path / "out" / "dsm.tif") as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and file.crs.to_epsg() == 32632
 

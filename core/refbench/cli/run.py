@@ -25,6 +25,7 @@ from refbench.engine.prepare import prepare
 from refbench.engine.request import CellRequest, SceneRequest, open_scene
 from refbench.engine.result import Status
 from refbench.engine.weights import find_weights
+from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.reporting.report import write_report
 from refbench.reporting.summary import print_summary
@@ -79,6 +80,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
+@click.option("--reporter", "reporters", multiple=True, metavar="NAME", help="A further report; see refbench plugins.")
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @json_option
 def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: ANN401  # the options above
@@ -87,6 +89,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     Exit codes: 0 ok, 1 failed, 2 bad input, 3 unsupported or skipped.
     """
     record = load_registry().methods.get(method)
+    reporters = [load_registry().reporters.get(name) for name in options["reporters"]]
     request = _request(scene, record.name, options)
     if options["dry_run"]:
         return _dry_run(request)
@@ -101,6 +104,9 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     def finish(folder: Path, result: Result) -> None:
         if not options["no_report"]:
             write_report(folder, result, opened)
+        for reporter in reporters:
+            if result.status is Status.OK:
+                resolve(reporter.target)([result], folder)
 
     console = Console(stderr=True)
     with Progress(
