@@ -100,7 +100,7 @@ def evaluate(
     found["notes"] = dict(CONVENTIONS)
     if truth is not None:
         found["notes"]["warnings"] = misalignment_warnings(
-            residuals, truth.gradient, valid, evaluated.grid, reference.grid
+            residuals, truth.gradient, valid, (evaluated.grid, reference.grid), found["all"]["median"] or 0.0
         )
     if not valid.any():
         found["notes"]["empty"] = "No pixel is valid in both: every metric is null."
@@ -163,10 +163,10 @@ def _stratified(
     order = np.argsort(known)
     ordered = known[order]
     kind = np.min_scalar_type((1 << len(strata)) - 1)  # one bit per stratum, gathered once
-    bits = np.zeros(known.shape, kind)
+    planes = np.zeros(valid.shape, kind)
     for number, where in enumerate(strata.values()):
-        bits |= where[valid].astype(kind) << kind.type(number)
-    bits = bits[order]
+        planes |= where.astype(kind) << kind.type(number)
+    bits = planes[valid][order]
     found: dict[str, Any] = {}
     for number, (name, where) in enumerate(strata.items()):
         part = ordered if name == "all" else ordered[bits & kind.type(1 << number) != 0]

@@ -40,10 +40,12 @@ def estimated_shift(
     gsd
         Pixel in metres.
     """
-    where = np.flatnonzero(valid & np.isfinite(gradient[0]) & np.isfinite(gradient[1]))
-    where = where[:: max(1, where.size // SAMPLES)]
-    design = np.column_stack([gradient[0].ravel()[where], gradient[1].ravel()[where], np.ones(where.size)])
-    e = residuals.ravel()[where]
+    step = max(1, round(float(np.sqrt(valid.size / SAMPLES))))
+    thin = np.s_[::step, ::step]
+    p, q = gradient[0][thin], gradient[1][thin]
+    where = valid[thin] & np.isfinite(p) & np.isfinite(q)
+    e = residuals[thin][where]
+    design = np.column_stack([p[where], q[where], np.ones(e.size)])
     solution: NDArray[Any] = np.zeros(3)
     for _ in range(_ROUNDS):
         if e.size < 100:
@@ -59,9 +61,13 @@ def estimated_shift(
 
 
 def misalignment_warnings(
-    residuals: Floats, gradient: tuple[Floats, Floats], valid: Bools, evaluated: Grid, reference: Grid
+    residuals: Floats, gradient: tuple[Floats, Floats], valid: Bools, grids: tuple[Grid, Grid], median: float
 ) -> list[str]:
-    """Return sentences on a shift above 0.25 px and on a vertical datum that differs or hides a large offset."""
+    """Return sentences on a shift above 0.25 px and on a vertical datum that differs or hides a large offset.
+
+    ``grids`` are those of the evaluated DSM and of the reference, ``median`` is that of the residuals, metres.
+    """
+    evaluated, reference = grids
     found = []
     east, north = estimated_shift(residuals, gradient, valid, reference.gsd)
     if np.hypot(east, north) > SHIFT_WARNING_PX:
@@ -70,7 +76,6 @@ def misalignment_warnings(
             "reference; nothing was shifted."
         )
     datums = (evaluated.vertical, reference.vertical)
-    median = float(np.median(residuals[valid])) if valid.any() else 0.0
     if "unknown" not in datums and datums[0] != datums[1]:
         found.append(f"The heights are above different datums: {datums[0]} and {datums[1]}.")
     elif "unknown" in datums and abs(median) > DATUM_WARNING_M:

@@ -71,5 +71,8 @@ def slope_rad(dx: Floats, dy: Floats) -> Floats:
 def angle_between_normals_deg(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Floats:
     """Return the angle between the normals (-p, -q, 1) of two gradient fields, degrees."""
     (p, q), (r, s) = first, second
-    cosine = (p * r + q * s + 1) / np.sqrt((p * p + q * q + 1) * (r * r + s * s + 1))
-    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))), np.float64)
+    cosine = p * r
+    cosine += q * s
+    cosine += 1
+    cosine /= np.sqrt((p * p + q * q + 1) * (r * r + s * s + 1))
+    return np.asarray(np.degrees(np.arccos(np.minimum(cosine, 1, out=cosine))), np.float64)
