@@ -1,4 +1,4 @@
-"""Statistics of residuals: e = evaluated - reference, metres, float64. Keys and formulas are in ``metric_table``.
+"""Statistics of residuals: e = evaluated - reference, metres, float64.
 
 Percentiles interpolate linearly between order statistics (numpy's default).
 """
