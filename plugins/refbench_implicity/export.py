@@ -9,19 +9,21 @@ import yaml
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.method import derived_rng
-from refbench.contracts.raster import Mask
+from refbench.contracts.raster import Image, Mask
 from refbench.scenes.raster_write import write_dsm, write_image, write_mask
 from refbench_implicity.builder import write_chunk_info
 from refbench_implicity.chunk_files import CHUNK_INFO, MASKS, POINT_FILE
+from refbench_implicity.config import VARIANTS, published
 from refbench_implicity.labels import Lookup
+from refbench_implicity.normalise import one_band
+from refbench_implicity.official_values import official_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from refbench import Scene
-    from refbench.contracts.raster import DSM
+    from refbench import DSM, Grid, Scene
 
 CHUNK = "chunk_000"
 UNIFORM_PER_M2 = 12.0
@@ -31,7 +33,9 @@ PADDING_M = (10.0, 20.0)
 WALL_STEP_M = 1.5
 BELOW_ALL_M = -1e6
 """Stands where the reference is unknown: everything there is air, and the ground-truth mask leaves it out."""
-MASK_NAMES = {"gt": "mask_gt", **{name: f"mask_{name}" for name in MASKS if name != "gt"}}
+PIXEL_MULTIPLE = 16
+"""What the published image encoder's input must be a multiple of."""
+LEAST_RANGE, STRETCHED = 1000.0, 10_000.0
 
 
 def export_scene(scene: Scene, folder: Path, seed: int = 0) -> dict[str, Any]:
@@ -70,34 +74,63 @@ def export_scene(scene: Scene, folder: Path, seed: int = 0) -> dict[str, Any]:
 
 
 def _rasters(scene: Scene, folder: Path) -> dict[str, Any]:
-    """Write orthos, reference and masks; return the official configuration that names them."""
+    """Write orthos, reference and masks; return the whole official configuration that names them."""
     assert scene.grid is not None  # the caller checked
     raster = folder / "raster"
     raster.mkdir(exist_ok=True)
-    dataset: dict[str, Any] = {"name": scene.id, "path": str(folder), "mask_files": {}}
     names = scene.pairs[0] if scene.pairs else tuple(sorted(scene.orthos))[:2]
-    files = []
-    for number, name in enumerate(names):
-        files.append(f"ortho_{number}.tif")
-        write_image(raster / files[-1], scene.orthos[name].read())
+    config = official_values(VARIANTS[len(names)])
+    dataset: dict[str, Any] = config["dataset"]
+    dataset |= {"name": scene.id, "path": str(folder), "mask_files": {}, "dsm_gt_path": None}
+    images = [_counts(scene.orthos[name].read()) for name in names]
+    files = [f"ortho_{number}.tif" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        write_image(raster / file, image)
     if files:
-        values = np.concatenate([scene.orthos[name].read().pixels[0].ravel() for name in names]).astype(np.float64)
+        values = np.concatenate([image.pixels[0].ravel() for image in images]).astype(np.float64)
         scale = {"mean": float(values.mean()), "std": float(values.std()) or 1.0}
         dataset["satellite_image"] = {"folder": str(raster), "pairs": files, "normalize": scale}
     truth = scene.reference
     if truth is not None and truth.dsm is not None:
         write_dsm(raster / "gt_dsm.tif", truth.dsm.read())
         dataset["dsm_gt_path"] = str(raster / "gt_dsm.tif")
-    for kind, name in MASK_NAMES.items():
-        write_mask(raster / f"{name}.tif", _mask(scene, kind))
-        dataset["mask_files"][kind] = str(raster / f"{name}.tif")
-    gsd = scene.grid.resolution
-    epsg = scene.grid.crs.to_epsg() if scene.grid.crs is not None else None
-    generation = {"pixel_size": list(gsd), **({"crs_epsg": epsg} if epsg is not None else {})}
-    model: dict[str, Any] = {"method": "implicity_onet" if files else "conv_onet"}
-    if files:
-        model["encoder2_kwargs"] = {"in_channel": len(files)}
-    return {"dataset": dataset, "model": model, "dsm_generation": generation}
+    for kind in MASKS:
+        write_mask(raster / f"mask_{kind}.tif", _mask(scene, kind))
+        dataset["mask_files"][kind] = str(raster / f"mask_{kind}.tif")
+    _fit_lengths(config, scene.grid)
+    return config
+
+
+def _fit_lengths(config: dict[str, Any], grid: Grid) -> None:
+    """Make the patch whole pixels that the networks accept, no larger than the scene; strides follow."""
+    rows, cols = grid.shape
+    pixels = int(min(published.patch_size / grid.gsd, rows, cols))
+    if pixels < PIXEL_MULTIPLE:
+        raise InputError(f"A scene of {cols} x {rows} px is smaller than the smallest patch of {PIXEL_MULTIPLE} px.")
+    patch = pixels // PIXEL_MULTIPLE * PIXEL_MULTIPLE * grid.gsd
+    config["dataset"]["patch_size"] = [patch, patch]
+    for split, share in (("val", 2), ("vis", 4), ("test", 4)):
+        config["dataset"]["sliding_window"][f"{split}_strip"] = [patch / share, patch / share]
+    config["dsm_generation"]["pixel_size"] = list(grid.resolution)
+    if grid.crs is not None and (epsg := grid.crs.to_epsg()) is not None:
+        config["dsm_generation"]["crs_epsg"] = epsg
+
+
+def _counts(image: Image) -> Image:
+    """Return one band of counts: the official loader reads the first band, as whole numbers, and knows no NoData.
+
+    Several bands are averaged, a range of less than ``LEAST_RANGE`` is stretched, unknown pixels get the median.
+    """
+    band = one_band(image, "mean")
+    known = band[np.isfinite(band)]
+    if not known.size:
+        raise InputError("An ortho image without a valid pixel cannot be exported.")
+    low, span = float(known.min()), float(np.ptp(known))
+    band = np.nan_to_num(band, nan=float(np.median(known)))
+    if image.pixels.dtype.kind == "f" and 0 < span < LEAST_RANGE:
+        band = (band - low) / span * STRETCHED
+    band = np.clip(np.rint(band), 0, np.iinfo(np.uint16).max)
+    return Image(band[None].astype(np.uint16), image.grid)
 
 
 def _mask(scene: Scene, kind: str) -> Mask:
@@ -163,7 +196,7 @@ def _labelled(scene: Scene, reference: DSM, points: NDArray[np.float64]) -> dict
     heights = np.where(reference.valid, reference.heights, np.float32(BELOW_ALL_M))
     xy = points[:, :2]
     under = points[:, 2] <= Lookup(heights, transform, BELOW_ALL_M)(xy)
-    masks = {kind: _mask(scene, kind).values for kind in MASK_NAMES}
+    masks = {kind: _mask(scene, kind).values for kind in MASKS}
     looked = {f"mask_{kind}": Lookup(values, transform, 0)(xy) for kind, values in masks.items()}
     occupied = np.where(looked["mask_building"] == 1, 1, 2)
     return {"pts": points, "occ": np.where(under, occupied, 0), **looked}

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from refbench.contracts.errors import ConfigError
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
+from refbench.training.task import initialised
 from refbench_implicity.city_items import CityRules, packed_scene
 from refbench_implicity.dataset import RandomCropItems, SlidingWindowItems, official_items
+from refbench_implicity.network import build_model
 from refbench_implicity.patches import collate
 from refbench_implicity.tasks import OccupancyTask, PatchBatches
 from refbench_implicity.training import CityTraining, fit_packed, take_best
@@ -56,18 +58,24 @@ def fit(
     InputError
         A scene lacks points, orthos or a reference, or is smaller than a patch.
     """
+    if not scenes and method.config.dataset.path is None:
+        raise ConfigError("Training needs scenes with a reference, or a configuration that names a data set.")
+    if not method.is_trained:
+        method.net = initialised(context.seed, lambda: build_model(method.model))
     if scenes:
         return _fit_scenes(method, scenes, context, steps, folder, resume)
-    if method.config.dataset.path is None:
-        raise ConfigError("Training needs scenes with a reference, or a configuration that names a data set.")
     return _fit_official(method, context, steps, folder, resume)
 
 
 def _fit_scenes(
     method: ImpliCity, scenes: Sequence[Scene], context: Context, steps: int | None, folder: Path | None, resume: bool
 ) -> dict[str, Any]:
+    if not method.is_trained and method.config.normalisation.image_rule is None:
+        # New weights from any sensor: the published constants belong to one.
+        method.normalisation = dataclasses.replace(method.normalisation, image_rule="robust", bands="mean")
     packed = [packed_scene(scene, method.normalisation) for scene in scenes]
-    rules = CityRules(patch_size=method.patch_size, z_std=method.normalisation.z_std)
+    scale = method.normalisation
+    rules = CityRules(patch_size=method.patch_size, z_std=scale.z_std, z_shift=scale.z_shift)
     training = method.config.training
     total = training.iterations if steps is None else steps
     config = CityTraining(

@@ -229,10 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def fresh_net(variant: Variant, seed: int) -> ImpliCityNet:
     """Return the reduced network of a variant, initialised from ``seed``."""
-    net = initialised(seed, lambda: build_model(small_model(variant)))
-    if not isinstance(net, ImpliCityNet):
-        raise TypeError("build_model returns an ImpliCityNet")
-    return net
+    return initialised(seed, lambda: build_model(small_model(variant)))
 
 
 def measured_steps(scenes: Sequence[PackedScene], config: CityTraining, options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ Files are found by the kind prefix of their name. A kind that a folder lacks yie
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import os
@@ -114,7 +115,8 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
 
 def merged_config(variant: str, override: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The merged official configuration of a variant with a case's override."""
-    return merge(load_json(golden_folder() / "config" / f"merged_{variant}.json"), override or {})
+    stored = copy.deepcopy(load_json(golden_folder() / "config" / f"merged_{variant}.json"))
+    return merge(stored, override or {})
 
 
 def scene_images(scene: Path, count: int) -> list[Path]:

@@ -27,6 +27,7 @@ from golden_implicity import (
 )
 from pydantic import TypeAdapter
 
+from refbench.scenes.checkpoint import read_checkpoint
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
 from refbench_implicity.augment import Augmentation
@@ -43,6 +44,7 @@ from refbench_implicity.dataset import SlidingWindowItems, official_items
 from refbench_implicity.loss import occupancy_loss
 from refbench_implicity.network import build_model
 from refbench_implicity.official import read_config
+from refbench_implicity.official_values import official_values
 from refbench_implicity.patches import collate
 from refbench_implicity.schedule import build_scheduler
 from refbench_implicity.tasks import OccupancyTask
@@ -180,6 +182,50 @@ def test_learning_rate(path, name):
         optimizer.step()
         scheduler.step()
     np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-9)
+
+
+def checkpoint_cases():
+    """(configuration, checkpoint) of every stored training."""
+    stored = manifest().get("ckpt", {})
+    for name in stored.get("checkpoints", ()):
+        yield pytest.param(stored["config"], name, id=name.rpartition("/")[2])
+
+
+@cases(("config", "name"), checkpoint_cases())
+def test_official_checkpoints_are_resumed(config, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(GOLDEN)
+    settings = TypeAdapter(ImpliCityConfig).validate_python(read_config(GOLDEN / config)["config"])
+    task = OccupancyTask(build_model(settings.model), [], settings.training)
+    configured = task.scheduler.state_dict()
+    state = task.read(GOLDEN / name)
+    content = read_checkpoint(GOLDEN / name)
+    assert state.step == content["n_iter"] > 0
+    assert state.best == pytest.approx(float(content["loss_val_best"]))
+    for key, tensor in task.model.state_dict().items():
+        assert torch.equal(tensor, content["model"][key]), key
+    # Base, maximum and steps of the schedule come from the file, and so does the rate of the next step.
+    held = content["scheduler"]
+    resumed = task.scheduler.state_dict()
+    for key in ("base_lrs", "max_lrs", "total_size", "step_ratio"):
+        assert resumed[key] == held[key]
+    assert resumed["total_size"] != configured["total_size"]
+    assert task.optimizer.param_groups[0]["lr"] == held["_last_lr"][0]
+    moments = task.optimizer.state_dict()["state"]
+    assert moments.keys() == content["optimizer"]["state"].keys()
+    task.write(tmp_path / "again.pt", state)
+    again = torch.load(tmp_path / "again.pt", weights_only=True)
+    assert again.keys() == content.keys() and again["model"].keys() == content["model"].keys()
+
+
+@cases("variant", [v for v in VARIANTS if (GOLDEN / "config" / f"merged_{v}.json").is_file()])
+def test_the_exported_configuration_is_the_published_one(variant):
+    published, ours = merged_config(variant), official_values(variant)
+    ours.pop("logging")
+    for files_of in ("name", "path", "dsm_gt_path", "mask_files", "satellite_image"):
+        published["dataset"].pop(files_of, None)
+    for block, key in (("training", "resume_from"), ("test", "check_point")):
+        published[block][key] = None
+    assert ours == published
 
 
 def label_cases():

@@ -98,20 +98,6 @@ class TileMethod(ABC):
         """Return heights float32 [N, rows, cols] above the batch's ``height_offset``, NaN where unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What the caller of a training decides; None leaves it to the method's configuration.
-
-    ``folder`` keeps checkpoints and curves; with ``resume`` a training that it holds goes on. ``steps`` is the total.
-    """
-
-    steps: int | None = None
-    folder: Path | None = None
-    resume: bool = False
-    devices: int = 1
-    workers: int = 0
-
-
 @runtime_checkable
 class TrainableMethod(Protocol):
     """What a method with ``trainable`` in its record also has."""

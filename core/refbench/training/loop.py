@@ -49,6 +49,7 @@ class _Rhythm:
         self.task, self.settings, self.state, self.context = task, settings, state, context
         self.first_step, self.seconds_before = state.step, state.seconds
         self.start = self.reported = time.monotonic()
+        self.written = state.step
         self.curves = self.scores = None
         if settings.folder is not None:
             checkpoint_folder(settings.folder).mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,13 @@ class _Rhythm:
         """Write one checkpoint, where the training has a folder."""
         if self.settings.folder is not None:
             self.task.write(checkpoint_folder(self.settings.folder) / name, self.state)
+        if name == LAST:
+            self.written = self.state.step
+
+    def finish(self) -> None:
+        """Write the last checkpoint where the training was ended between two."""
+        if self.written != self.state.step:
+            self.write(LAST)
 
     def _validate(self, device: torch.device, log: Log) -> None:
         task, state = self.task, self.state
@@ -164,7 +172,9 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
 
             if self.trainer.is_global_zero:
                 rhythm.after_step(read, self.device, self._log)
-            if rhythm.is_out_of_time or (rhythm.context is not None and rhythm.context.is_cancelled()):
+            is_over = rhythm.is_out_of_time or (rhythm.context is not None and rhythm.context.is_cancelled())
+            # All ranks or none: one that stopped alone would leave the others waiting.
+            if self.trainer.strategy.reduce_boolean_decision(is_over, all=False):
                 self.trainer.should_stop = True
 
         def _log(self, values: dict[str, float]) -> None:
@@ -240,7 +250,8 @@ def train(
         )
         trainer.fit(_module(task, rhythm))
     task.model.eval()
+    if trainer.is_global_zero:
+        rhythm.finish()
     if context is not None and context.is_cancelled():
-        rhythm.write(LAST)
         raise CancelledError("The training was asked to stop; its last checkpoint is written.")
     return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import torch
     from torch.utils.data import Dataset
+
+M = TypeVar("M", bound="torch.nn.Module")
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class TrainTask(ABC):
         return best is None or (score < best if self.score_is_loss else score > best)
 
 
-def initialised(seed: int, build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+def initialised(seed: int, build: Callable[[], M]) -> M:
     """Return ``build()`` with torch's generator at ``seed``, the generator's state left as it was."""
     import torch
 
