@@ -133,6 +133,11 @@ class ImpliCity(TileMethod):
             "remarks": notes,
         }
 
+    def orthos(self, scene: Scene) -> tuple[str, ...]:
+        """Return nothing: images are read at the pixel size of the network, not at the grid's."""
+        del scene
+        return ()
+
     def plan(self, grid: Grid) -> TilePlan:
         """Return patches every ``patch_stride`` metres, half a patch by default."""
         stride = self.config.patch_stride or self.patch_size / 2

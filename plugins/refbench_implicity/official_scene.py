@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -15,8 +15,8 @@ from rasterio.crs import CRS
 from refbench.contracts.errors import ConfigError, InputError
 from refbench.contracts.grid import Bounds, Grid, Window
 from refbench.contracts.points import PointCloud
-from refbench.contracts.raster import DSM, Image, Mask
 from refbench.contracts.scene import Reference, Scene
+from refbench.scenes.cropped import Cropped
 from refbench.scenes.raster import open_dsm, open_image, open_mask
 from refbench_implicity.chunk_files import CHUNK_INFO, POINT_FILE, read_chunks
 
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench.contracts.source import RasterSource
+    from refbench.contracts.raster import Mask
     from refbench_implicity.chunk_files import Chunk
     from refbench_implicity.config import DatasetConfig
 
 LAND_MASKS = ("building", "forest", "water")
-T = TypeVar("T", DSM, Image, Mask)
 
 
 @dataclass(frozen=True)
@@ -72,30 +71,6 @@ class ChunkPoints:
             low = np.maximum(low, np.nextafter([bounds.west, bounds.south], -np.inf))
             high = np.minimum(high, [bounds.east, bounds.north])
         return np.asarray(chunk.points.xyz[chunk.points.inside(low, high)], np.float64)
-
-
-@dataclass(frozen=True)
-class Cropped(Generic[T]):
-    """A window of a raster as a source of its own; pixels past the raster's edge are NoData."""
-
-    source: RasterSource[T]
-    window: Window
-
-    @property
-    def grid(self) -> Grid | None:
-        """The grid of the window."""
-        return None if self.source.grid is None else self.source.grid.window(self.window)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of the whole raster."""
-        return self.source.files
-
-    def read(self, window: Window | None = None) -> T:
-        """Return the window, or a window of it."""
-        if window is None:
-            return self.source.read(self.window)
-        return self.source.read(window.shifted(self.window.col_off, self.window.row_off))
 
 
 def official_scene(dataset: DatasetConfig, split: str = "test") -> Scene:

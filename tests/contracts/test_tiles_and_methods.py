@@ -59,3 +59,22 @@ def test_a_scene_says_what_it_lacks():
     with pytest.raises(UnsupportedError, match="ortho pair"):
         Scene("empty").require(Need.ORTHO_PAIR)
     assert not any(Scene("empty").has(need) for need in Need)
+
+
+def test_joined_plans_shift_tiles_and_keep_each_ones_weights():
+    ramp = TilePlan(4, 4, np.array([0, 2]), np.array([0, 0]), np.arange(1.0, 5), np.ones(4))
+    table = TilePlan(
+        4, 4, np.array([1]), np.array([3]), np.eye(4) + 1, np.full((1, 4), 2.0),
+        row_profiles=np.array([2]), col_profiles=np.array([0]),
+    )  # fmt: skip
+    plan = TilePlan.joined([(ramp, 10, 20), (table, 100, 200)])
+    assert plan.rows.tolist() == [10, 12, 101]
+    assert plan.cols.tolist() == [20, 20, 203]
+    np.testing.assert_array_equal(plan.weights_of(1)[0], np.arange(1.0, 5))
+    np.testing.assert_array_equal(plan.weights_of(2)[0], (np.eye(4) + 1)[2])
+    np.testing.assert_array_equal(plan.weights_of(2)[1], np.full(4, 2.0))
+
+
+def test_profiles_must_name_a_line():
+    with pytest.raises(InputError, match="row profiles"):
+        TilePlan(2, 2, np.zeros(1, int), np.zeros(1, int), np.ones((1, 2)), np.ones(2), row_profiles=np.array([1]))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from scipy import ndimage
 
-from refbench import DSM, Context, Grid, Image, Need, PointCloud, Scene, TileMethod, TilePlan
+from refbench import DSM, Context, Grid, Image, Need, PointCloud, Scene, TileMethod, TilePlan, Window
 from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.cut import TileCutter
 from refbench.engine.stream import ArrayWriter, run_tiles
@@ -156,7 +156,8 @@ def test_a_tile_sees_points_and_images_relative_to_its_corner():
         points=HeldPoints(PointCloud(xyz, CRS_UTM)),
         orthos={"a": ArraySource(Image(pixels, fine))},
     )
-    batch = TileCutter(scene, TilePlan.whole(grid), frozenset({Need.POINTS, Need.ORTHO})).cut(np.array([0]))
+    needs = frozenset({Need.POINTS, Need.ORTHO})
+    batch = TileCutter(scene, TilePlan.whole(grid), needs, ("a",)).cut(np.array([0]))
     assert batch.anchors.tolist() == [[500_000, 5_199_996]]
     assert batch.height_offset.tolist() == [415]
     assert np.allclose(batch.points[0], [[1.25, 3.5, -3], [3.75, 0.25, 3]])
@@ -164,3 +165,41 @@ def test_a_tile_sees_points_and_images_relative_to_its_corner():
     east, north = grid.centres()
     expected = ((east - 500_000) + (north - 5_199_996)) / 2  # several bands become one by their mean
     assert np.allclose(batch.orthos[0, 0], expected, atol=1e-4)
+
+
+class Layered(TileMethod):
+    """Gives the height, the height plus one, and a confidence."""
+
+    def layers(self):
+        return ("raised", "confidence")
+
+    def refine_tiles(self, batch, context):
+        return {"dsm": batch.dsm, "raised": batch.dsm + 1, "confidence": np.full_like(batch.dsm, 0.25)}
+
+
+def test_layers_are_blended_like_the_dsm():
+    heights = np.random.default_rng(0).normal(400, 9, (40, 50)).astype(np.float32)
+    writers = {name: ArrayWriter(np.zeros_like(heights)) for name in ("dsm", "raised", "confidence")}
+    taken = dict(writers)
+    run_tiles(Layered(), scene_of(heights), Context(), taken.pop("dsm"), needs=(Need.DSM,), layers=taken)
+    np.testing.assert_allclose(writers["dsm"].heights, heights, atol=1e-4)
+    np.testing.assert_allclose(writers["raised"].heights, heights + 1, atol=1e-4)
+    np.testing.assert_allclose(writers["confidence"].heights, 0.25, atol=1e-6)
+
+
+def test_a_layer_that_was_announced_must_come():
+    out = ArrayWriter(np.zeros((8, 8), np.float32))
+    with pytest.raises(InputError, match="layer missing"):
+        run_tiles(Layered(), scene_of(np.ones((8, 8))), Context(), out, needs=(Need.DSM,), layers={"missing": out})
+
+
+def test_only_the_areas_of_a_scene_are_refined():
+    heights = np.random.default_rng(0).normal(400, 9, (60, 70)).astype(np.float32)
+    areas = (Window(3, 5, 20, 30), Window(40, 10, 25, 45))
+    out = refined(Local((24, 3)), scene_of(heights, areas=areas))
+    whole = refined(Local(), scene_of(heights))
+    inside = np.zeros(heights.shape, bool)
+    for area in areas:
+        inside[area.slices] = True
+    assert np.isnan(out[~inside]).all()
+    np.testing.assert_allclose(out[inside], whole[inside], atol=1e-4)

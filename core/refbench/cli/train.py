@@ -67,7 +67,7 @@ def command(scenes: tuple[Path, ...], method: str, out: Path, **options: Any) ->
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER
         facts = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
-    learner.save(weights)
+    learner.save(weights, provenance=facts)
     for key, value in facts.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")
     click.echo(f"weights: {weights}")

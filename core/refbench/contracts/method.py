@@ -93,9 +93,28 @@ class TileMethod(ABC):
         """Return where the tiles lie; by default 512 px with a halo of 32 and linear ramps."""
         return TilePlan.regular(grid)
 
+    def orthos(self, scene: Scene) -> tuple[str, ...]:
+        """Return the orthos that tiles hold, in order: the first pair, else all by name.
+
+        Called after ``prepare``, where the record asks for orthos.
+        """
+        return scene.pairs[0] if scene.pairs else tuple(sorted(scene.orthos))
+
+    def layers(self) -> tuple[str, ...]:
+        """Return the names of what tiles give beside the DSM, for the scene of the last ``prepare``.
+
+        ``confidence`` is a value of its own; every other layer is an alternative DSM, written as ``dsm_<name>.tif``.
+        """
+        return ()
+
     @abstractmethod
-    def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32]:
-        """Return heights float32 [N, rows, cols] above the batch's ``height_offset``, NaN where unknown."""
+    def refine_tiles(
+        self, batch: TileBatch, context: Context
+    ) -> NDArray[np.float32] | Mapping[str, NDArray[np.float32]]:
+        """Return heights float32 [N, rows, cols] above the batch's ``height_offset``, NaN where unknown.
+
+        With ``layers`` a mapping: ``dsm`` and every layer by name. Layers blend with the DSM's weights.
+        """
 
 
 @runtime_checkable
@@ -116,5 +135,5 @@ class TrainableMethod(Protocol):
         Checkpoints and logs go to ``folder``; ``resume`` goes on from the last one there.
         """
 
-    def save(self, folder: Path) -> None:
-        """Write a weights folder: ``model.safetensors``, ``model.yaml``, a model card."""
+    def save(self, folder: Path, *, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write a weights folder: ``model.safetensors``, ``model.yaml`` with ``provenance``, a model card."""

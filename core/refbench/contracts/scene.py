@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.contracts.camera import Camera
-    from refbench.contracts.grid import Grid
+    from refbench.contracts.grid import Grid, Window
     from refbench.contracts.raster import DSM, Image, Mask
     from refbench.contracts.source import PointSource, RasterSource
 
@@ -47,6 +47,7 @@ class Reference:
 class Scene:
     """Any of: grid, initial DSM, points, orthos and pairs, NDVI, views; masks; a reference.
 
+    ``areas`` are rectangles of the grid: only they are refined; empty stands for the whole grid.
     ``origin`` (x, y, z) in metres is what float32 coordinates are relative to. ``warnings`` are sentences for the
     user (NoData repaired, feet converted); ``bridges`` name the conversions that made what the files did not hold.
     """
@@ -66,6 +67,7 @@ class Scene:
     folder: Path | None = None
     warnings: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
+    areas: tuple[Window, ...] = ()
 
     def has(self, need: Need) -> bool:
         """Return whether the scene holds ``need`` itself, without any bridge."""

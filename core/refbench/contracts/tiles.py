@@ -12,6 +12,7 @@ from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -26,7 +27,9 @@ class TilePlan:
     ``rows`` and ``cols`` int64 [n] are the first row and column of each tile (they may lie outside the grid: the
     engine pads with NoData and crops). All tiles are ``height`` x ``width`` px. A pixel's weight in its tile is
     ``row_weights[i] * col_weights[j]``, float64; the result is the weighted mean over tiles, NaN heights left out.
-    ``anchors`` float64 [n, 2] are the tiles' south-west corners in CRS metres where these are not the corners of
+    Where tiles weigh differently (the first and the last of a row), the weights are tables [profiles, pixels] and
+    ``row_profiles``, ``col_profiles`` int64 [n] name each tile's line. ``anchors`` float64 [n, 2] are the tiles'
+    south-west corners in CRS metres where these are not the corners of
     the pixels (ImpliCity anchors in metres); None takes the pixels' own.
     """
 
@@ -37,20 +40,48 @@ class TilePlan:
     row_weights: NDArray[np.float64]
     col_weights: NDArray[np.float64]
     anchors: NDArray[np.float64] | None = None
+    row_profiles: NDArray[np.int64] | None = None
+    col_profiles: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and weights."""
         count = check_shape("Tile rows", self.rows, "n")["n"]
         if self.cols.shape != (count,) or count == 0:
             raise InputError(f"A tile plan needs as many rows as columns and at least one, got {count}.")
-        for name, weights, size in (("row", self.row_weights, self.height), ("col", self.col_weights, self.width)):
-            if weights.shape != (size,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-                raise InputError(f"The {name} weights of a tile plan must be {size} finite values >= 0, not all 0.")
+        _check_weights("row", self.row_weights, self.row_profiles, self.height, count)
+        _check_weights("col", self.col_weights, self.col_profiles, self.width, count)
         if self.anchors is not None:
             check_shape("Tile anchors", self.anchors, f"{count} 2")
-        for name in ("rows", "cols", "row_weights", "col_weights", "anchors"):
+        for name in ("rows", "cols", "row_weights", "col_weights", "anchors", "row_profiles", "col_profiles"):
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(self, name, frozen(array))
+
+    def weights_of(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the row weights [height] and column weights [width] of one tile."""
+        rows = self.row_weights if self.row_profiles is None else self.row_weights[self.row_profiles[index]]
+        cols = self.col_weights if self.col_profiles is None else self.col_weights[self.col_profiles[index]]
+        return rows, cols
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[TilePlan, int, int]]) -> TilePlan:
+        """Return one plan of several, each shifted by its (rows, columns); all have tiles of one size."""
+        plans = [plan for plan, _, _ in parts]
+        if len({(plan.height, plan.width) for plan in plans}) != 1:
+            raise InputError("Only plans with tiles of one size can be joined.")
+        row_weights, row_profiles = _stacked([(p.row_weights, p.row_profiles, len(p)) for p in plans])
+        col_weights, col_profiles = _stacked([(p.col_weights, p.col_profiles, len(p)) for p in plans])
+        anchors = [plan.anchors for plan in plans if plan.anchors is not None]
+        return cls(
+            plans[0].height,
+            plans[0].width,
+            np.concatenate([plan.rows + rows for plan, rows, _ in parts]),
+            np.concatenate([plan.cols + cols for plan, _, cols in parts]),
+            row_weights,
+            col_weights,
+            np.concatenate(anchors) if len(anchors) == len(plans) else None,
+            row_profiles,
+            col_profiles,
+        )
 
     def __len__(self) -> int:
         """Return the number of tiles."""
@@ -90,6 +121,30 @@ class TilePlan:
         return cls(size, size, grid_rows.ravel(), grid_cols.ravel(), weights, weights)
 
 
+def _check_weights(
+    axis: str, weights: NDArray[np.float64], profiles: NDArray[np.int64] | None, size: int, count: int
+) -> None:
+    table = weights[None] if profiles is None else weights
+    if table.ndim != 2 or table.shape[1] != size or not np.isfinite(table).all() or (table < 0).any():
+        raise InputError(f"The {axis} weights of a tile plan must be {size} finite values >= 0.")
+    if not table.any(axis=1).all():
+        raise InputError(f"The {axis} weights of a tile plan must not all be 0.")
+    if profiles is not None and (profiles.shape != (count,) or profiles.min() < 0 or profiles.max() >= table.shape[0]):
+        raise InputError(f"The {axis} profiles of a tile plan must name one of {table.shape[0]} lines for each tile.")
+
+
+def _stacked(
+    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.int64] | None, int]],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    tables = [weights[None] if profiles is None else weights for weights, profiles, _ in parts]
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    numbers = [
+        (np.zeros(count, np.int64) if profiles is None else profiles) + start
+        for (_, profiles, count), start in zip(parts, starts, strict=False)
+    ]
+    return np.concatenate(tables), np.concatenate(numbers)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TileBatch:
     """What the engine cut for N tiles. A field is None where the method's record does not ask for it.
@@ -106,7 +161,10 @@ class TileBatch:
     dsm: NDArray[np.float32] | None = None
     """[N, rows, cols], NaN where unknown."""
     orthos: NDArray[np.float32] | None = None
-    """[N, images, rows, cols] on the grid of the DSM, one band per image by the record's rule; NaN where invalid."""
+    """[N, images, rows, cols] on the grid of the DSM, one band per image (the mean of several), NaN where invalid.
+
+    Images come in the order of the method's ``orthos``.
+    """
     points: tuple[NDArray[np.float64], ...] | None = None
     """N arrays [n, 3]."""
     ndvi: NDArray[np.float32] | None = None

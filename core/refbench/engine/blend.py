@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from refbench.contracts.tiles import TilePlan
 
 ROWS_AT_ONCE = 512
+KEPT_PRODUCTS = 16
 
 
 class StripBlender:
@@ -25,14 +26,16 @@ class StripBlender:
     """
 
     def __init__(self, plan: TilePlan, width: int) -> None:
-        self._weights = np.outer(plan.row_weights, plan.col_weights)
+        self._plan = plan
+        self._products: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._width = width
         self._first = 0
         self._sum = np.zeros((0, width))
         self._weight = np.zeros((0, width))
 
-    def add(self, window: Window, heights: NDArray[np.float32], offset: float) -> None:
-        """Add one tile, heights float32 [rows, cols] in metres above ``offset``; what lies outside is cropped."""
+    def add(self, index: int, heights: NDArray[np.float32], offset: float) -> None:
+        """Add tile ``index``, heights float32 [rows, cols] in metres above ``offset``; what lies outside is cropped."""
+        window = self._plan.window(index)
         rows = slice(max(window.row_off, self._first), window.row_stop)
         cols = slice(max(window.col_off, 0), min(window.col_stop, self._width))
         if rows.start >= rows.stop or cols.start >= cols.stop:
@@ -43,7 +46,7 @@ class StripBlender:
             slice(cols.start - window.col_off, cols.stop - window.col_off),
         )
         tile = heights[part].astype(np.float64) + offset
-        weight = np.where(np.isfinite(tile), self._weights[part], 0.0)
+        weight = np.where(np.isfinite(tile), self._weights(index)[part], 0.0)
         target = np.s_[rows.start - self._first : rows.stop - self._first, cols]
         self._sum[target] += weight * np.where(weight > 0, tile, 0.0)
         self._weight[target] += weight
@@ -60,6 +63,19 @@ class StripBlender:
             self._sum, self._weight = self._sum[count:].copy(), self._weight[count:].copy()
             self._first += count
             yield window, heights
+
+    def _weights(self, index: int) -> NDArray[np.float64]:
+        """Return the weights [rows, cols] of a tile; those of equal profiles are kept."""
+        plan = self._plan
+        key = (
+            0 if plan.row_profiles is None else int(plan.row_profiles[index]),
+            0 if plan.col_profiles is None else int(plan.col_profiles[index]),
+        )
+        if key not in self._products:
+            if len(self._products) >= KEPT_PRODUCTS:
+                self._products.clear()
+            self._products[key] = np.outer(*plan.weights_of(index))
+        return self._products[key]
 
     def _grow(self, rows: int) -> None:
         if (missing := rows - self._sum.shape[0]) > 0:

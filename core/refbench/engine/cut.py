@@ -12,6 +12,8 @@ from refbench.contracts.tiles import TileBatch
 from refbench.geometry.warp import warp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from refbench.contracts.raster import Image
@@ -24,11 +26,11 @@ RESAMPLING_MARGIN_PX = 3
 
 
 class TileCutter:
-    """Cuts ``TileBatch`` es. Orthos are the scene's first pair (else all orthos by name), one band each: the mean."""
+    """Cuts ``TileBatch`` es; ``orthos`` names the images, one band each: the mean."""
 
-    def __init__(self, scene: Scene, plan: TilePlan, needs: frozenset[Need]) -> None:
+    def __init__(self, scene: Scene, plan: TilePlan, needs: frozenset[Need], orthos: Sequence[str] = ()) -> None:
         self._scene, self._plan, self._needs = scene, plan, needs
-        self._orthos = tuple(scene.orthos[name] for name in ortho_names(scene)) if needs & ORTHO_NEEDS else ()
+        self._orthos = tuple(scene.orthos[name] for name in orthos) if needs & ORTHO_NEEDS else ()
 
     @property
     def bytes_per_tile(self) -> int:
@@ -84,11 +86,6 @@ class TileCutter:
 
     def _images(self, grid: Grid, window: Window) -> NDArray[np.float32]:
         return np.stack([_on_tile(source, grid, window) for source in self._orthos])
-
-
-def ortho_names(scene: Scene) -> tuple[str, ...]:
-    """Return the orthos that a method sees: the first pair, else all by name."""
-    return scene.pairs[0] if scene.pairs else tuple(sorted(scene.orthos))
 
 
 def one_band(image: Image) -> NDArray[np.float32]:

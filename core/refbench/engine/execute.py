@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
-from refbench.contracts.method import Prediction, TileMethod
+from refbench.contracts.method import TileMethod
 from refbench.engine.config import load_config
 from refbench.engine.hashing import hash_file, hash_inputs, hash_tree, hash_values
 from refbench.engine.manifest import manifest
 from refbench.engine.prepare import prepare
-from refbench.engine.request import open_scene
-from refbench.engine.stream import run_tiles
+from refbench.engine.request import official_function, open_scene
+from refbench.engine.stream import CONFIDENCE, DSM, run_tiles
 from refbench.engine.weights import find_weights
 from refbench.evaluation.evaluate import evaluate_pair
 from refbench.registry.registry import load_registry
@@ -23,10 +25,7 @@ from refbench.scenes.raster import open_dsm
 from refbench.scenes.raster_write import DSMWriter, write_band, write_dsm
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from refbench.contracts.method import Context
-    from refbench.contracts.raster import DSM
+    from refbench.contracts.method import Context, Prediction
     from refbench.contracts.scene import Scene
     from refbench.engine.child import Recorder
     from refbench.engine.config import ResolvedConfig
@@ -61,9 +60,12 @@ def execute(request: CellRequest, context: Context, recorder: Recorder) -> None:
         method = load_method(record, config, request, draft)
         draft["manifest"] = manifest()
     with recorder.phase("refine"):
-        prediction = refine(record, method, bridged.without_reference(), context, request, draft)
+        refine(record, method, bridged.without_reference(), context, request, draft)
     with recorder.phase("evaluate"):
-        score(bridged, prediction, request, draft)
+        score(bridged, request, draft)
+    if (write := official_function(record, request, "write_outputs")) is not None:
+        with recorder.phase("official files"):
+            draft["warnings"] += write(Path(str(request.config)), request.scene.name, request.folder)
     draft["hashes"]["outputs"] = {name: hash_file(request.folder / name) for name in draft["outputs"].values()}
 
 
@@ -109,21 +111,35 @@ def refine(
     context: Context,
     request: CellRequest,
     draft: dict[str, Any],
-) -> Prediction:
-    """Run the method, write what it gives, and return it; a streamed DSM is opened again for scoring."""
+) -> None:
+    """Run the method and write what it gives."""
     folder, outputs = request.folder, draft.setdefault("outputs", {})
     tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": draft["hashes"]["config"]}
     if not isinstance(method, TileMethod):
         prediction: Prediction = method.refine(scene, context)
         write_prediction(prediction, scene, folder, request.nodata, tags, outputs)
         draft["notes"] = dict(prediction.notes)
-        return prediction
+        return
     draft["notes"] = dict(method.prepare(scene, context))
     needs = (*record.needs, *record.optional)
-    with DSMWriter(folder / DSM_FILE, scene.require_grid(), nodata=request.nodata, tags=tags) as writer:
-        run_tiles(method, scene, context, writer, needs=needs, fills=record.fills)
-    outputs["dsm"] = DSM_FILE
-    return Prediction(dsm=open_dsm(folder / DSM_FILE).read())
+    names = {layer: CONFIDENCE if layer == CONFIDENCE else f"dsm_{layer}" for layer in method.layers()}
+    files = {DSM: DSM_FILE, **{layer: f"{name}.tif" for layer, name in names.items()}}
+    grid = scene.require_grid()
+    with contextlib.ExitStack() as stack:
+        writers = {
+            layer: stack.enter_context(
+                DSMWriter(
+                    folder / file,
+                    grid,
+                    nodata=request.nodata,
+                    tags=tags,
+                    description=CONFIDENCE if layer == CONFIDENCE else "height",
+                )
+            )
+            for layer, file in files.items()
+        }
+        run_tiles(method, scene, context, writers.pop(DSM), needs=needs, fills=record.fills, layers=writers)
+    outputs |= {DSM: DSM_FILE, **{names[layer]: files[layer] for layer in names}}
 
 
 def write_prediction(
@@ -151,20 +167,20 @@ def write_prediction(
         outputs[f"depth_{name}"] = f"depth_{name}.tif"
 
 
-def score(scene: Scene, prediction: Prediction, request: CellRequest, draft: dict[str, Any]) -> None:
+def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
     """Score input and refined on the same pixels, or say why there is nothing to score."""
     reference = scene.reference.dsm if scene.reference is not None else None
-    if reference is None or prediction.dsm is None:
+    if reference is None or DSM not in draft["outputs"]:
         draft["metrics"] = None
         draft["metrics_reason"] = (
             "The scene has no reference DSM." if reference is None else "The method returned no DSM."
         )
         return
-    initial: DSM | None = scene.dsm.read() if scene.dsm is not None else None
+    initial = scene.dsm.read() if scene.dsm is not None else None
     mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
     draft["metrics"] = evaluate_pair(
         initial,
-        prediction.dsm,
+        open_dsm(request.folder / DSM_FILE).read(),
         reference.read(),
         {name: source.read() for name, source in scene.masks.items()},
         gt_mask=mask,

@@ -15,15 +15,22 @@ from refbench.scenes.scan import scanned
 from refbench.scenes.scene_file import SCENE_FILE, embedded_scene_path, load_scene
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from refbench.contracts.scene import Scene
+    from refbench.registry.records import MethodRecord
 
 
 @dataclass(frozen=True, slots=True)
 class SceneRequest:
-    """A scene: a folder, or arguments of ``scene_from_files``; neither: see ``open_scene``."""
+    """A scene: a folder, or arguments of ``scene_from_files``; neither: see ``open_scene``.
+
+    ``name`` picks one of the data sets that an official configuration lists.
+    """
 
     path: str | None = None
     files: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +97,30 @@ def open_scene(request: CellRequest) -> Scene:
     return scanned(official if official is not None else load_scene(embedded_scene_path()))
 
 
-def _official_scene(request: CellRequest) -> Scene | None:
-    """Return the scene that an official configuration file names itself, None where there is no such thing."""
-    record = load_registry().methods.get(request.method)
+def official_function(record: MethodRecord, request: CellRequest, name: str) -> Callable[..., Any] | None:
+    """Return a function of the method's official module where the request runs an official file's own data sets."""
     if request.config is None or record.official is None or not Path(request.config).is_file():
         return None
-    reader = getattr(importlib.import_module(record.official), "scene_from_config", None)
-    scene: Scene | None = None if reader is None else reader(Path(request.config))
+    if request.scene.files or request.scene.path is not None:
+        return None
+    module = importlib.import_module(record.official)
+    if getattr(module, "read_config", lambda path: None)(Path(request.config)) is None:
+        return None
+    found: Callable[..., Any] | None = getattr(module, name, None)
+    return found
+
+
+def official_scene_names(request: CellRequest) -> tuple[str, ...]:
+    """Return the names of the data sets that an official configuration lists; empty where it lists none or one."""
+    listing = official_function(load_registry().methods.get(request.method), request, "scene_names")
+    return () if listing is None else tuple(listing(Path(str(request.config))))
+
+
+def _official_scene(request: CellRequest) -> Scene | None:
+    """Return the scene that an official configuration file names itself, None where there is no such thing."""
+    reader = official_function(load_registry().methods.get(request.method), request, "scene_from_config")
+    if reader is None:
+        return None
+    path = Path(str(request.config))
+    scene: Scene | None = reader(path) if request.scene.name is None else reader(path, request.scene.name)
     return scene

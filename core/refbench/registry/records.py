@@ -48,8 +48,10 @@ class MethodRecord:
     instance of the dataclass behind the ``config`` target (None without one) and ``weights`` the folder or file of
     the weights (``pathlib.Path`` or None). ``weights_in`` is ``"package:folder"``: built-in weights folders there,
     the first name of ``weights`` is the default. ``official`` is the plugin's module for official files; it may
-    offer ``read_config(path) -> dict | None``, ``import_weights(source, folder) -> Mapping`` and
-    ``export_scene(scene, folder)``.
+    offer ``read_config(path) -> dict | None``, ``import_weights(source, folder) -> Mapping``,
+    ``export_scene(scene, folder)``; and, for configurations that name their own data, ``scene_names(path) -> names``,
+    ``scene_from_config(path, name) -> Scene`` and ``write_outputs(path, name, folder) -> warnings``, which turns a
+    result folder into the official files.
     """
 
     name: str

@@ -1,0 +1,175 @@
+"""Configuration of ResDepth: the network, the scales, inference and training. Data only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Inputs = Literal["geom", "geom-mono", "geom-stereo", "geom-multiview", "stereo"]
+Activation = Literal["relu", "lrelu", "prelu"]
+UpMode = Literal["transpose", "bilinear"]
+Precision = Literal["float32", "bfloat16"]
+VIEWS = {"3-view": 3, "4-view": 4, "5-view": 5}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The U-Net. Defaults are those of the published configurations, not those of the official class.
+
+    ``n_views`` counts the images of ``geom-multiview`` (3 to 5). ``max_filter_depth`` caps the filters per level.
+    """
+
+    input_channels: Inputs = "geom-stereo"
+    n_views: int = 3
+    depth: int = 5
+    start_kernel: int = 64
+    max_filter_depth: int = 512
+    act_fn_encoder: Activation = "relu"
+    act_fn_decoder: Activation = "relu"
+    act_fn_bottleneck: Activation = "relu"
+    up_mode: UpMode = "transpose"
+    do_BN: bool = True
+    bias_conv_layer: bool = True
+    outer_skip: bool = True
+    outer_skip_BN: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a network that cannot be built."""
+        if self.depth < 1 or self.start_kernel < 1 or self.max_filter_depth < 1:
+            raise ValueError("depth, start_kernel and max_filter_depth must be at least 1")
+        if self.input_channels == "stereo" and self.outer_skip:
+            raise ValueError("input_channels stereo has no DSM channel, so outer_skip must be false")
+        if self.input_channels == "geom-multiview" and not 3 <= self.n_views <= 5:
+            raise ValueError("geom-multiview takes 3 to 5 views")
+
+    @property
+    def n_images(self) -> int:
+        """How many ortho images one forward pass takes."""
+        fixed = {"geom": 0, "geom-mono": 1, "geom-stereo": 2, "stereo": 2}
+        return fixed.get(self.input_channels, self.n_views)
+
+    @property
+    def has_dsm(self) -> bool:
+        """Whether the initial DSM is an input channel."""
+        return self.input_channels != "stereo"
+
+    @property
+    def n_input_channels(self) -> int:
+        """Channels of the network's input."""
+        return self.n_images + self.has_dsm
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Filters of the encoder's levels."""
+        return tuple(min(self.start_kernel * 2**level, self.max_filter_depth) for level in range(self.depth))
+
+    @property
+    def multiple(self) -> int:
+        """What rows and columns of the input must be a multiple of."""
+        return int(2**self.depth)
+
+
+@dataclass(frozen=True)
+class NormalisationConfig:
+    """How heights and images become network values. None takes what the weights carry.
+
+    ``dsm_std`` metres; heights are centred on the mean of the tile. ``image_rule`` ``fixed``: ``image_mean`` and
+    ``image_std`` for all images (a mean of None or 0: the joint mean of the tile's views); ``robust``: each image's
+    own median and interquartile range.
+    """
+
+    dsm_std: float | None = None
+    image_rule: Literal["fixed", "robust"] | None = None
+    image_mean: float | None = None
+    image_std: float | None = None
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """How a raster is refined. ``overlap`` is the share of a tile that it shares with the next, officially 0.5.
+
+    ``fold`` merges batch normalisation and the linear tail into the convolutions (same heights within 1e-4 of a
+    normalised unit). ``average`` runs all image orders and the 8 flips and rotations, and gives their spread.
+    """
+
+    tile_size: int = 256
+    overlap: float = 0.5
+    precision: Precision = "float32"
+    fold: bool = True
+    compile: bool = True
+    batch_tiles: int = 8
+    average_orders: bool = False
+    average_flips: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse tiles that do not advance."""
+        if not 0 <= self.overlap <= 0.5:
+            raise ValueError("overlap must lie between 0 and 0.5")
+        if self.tile_size < 2 or self.batch_tiles < 1:
+            raise ValueError("tile_size must be at least 2 and batch_tiles at least 1")
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one tile to the next."""
+        return max(1, round(self.tile_size * (1 - self.overlap)))
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam or plain SGD."""
+
+    name: Literal["Adam", "SGD"] = "Adam"
+    learning_rate: float = 2e-4
+    weight_decay: float = 1e-5
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """A schedule of torch by name with its keyword arguments; it steps in the epochs that are validated."""
+
+    enabled: bool = True
+    name: Literal["ReduceLROnPlateau", "StepLR", "ExponentialLR"] = "StepLR"
+    settings: dict[str, Any] = field(default_factory=lambda: {"step_size": 200, "gamma": 0.1})
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Training as published. ``n_training_samples`` patches are drawn per data set; ``*_rate`` count epochs."""
+
+    n_training_samples: int = 20000
+    tile_size: int = 256
+    augment: bool = True
+    batch_size: int = 20
+    n_epochs: int = 2000
+    loss: Literal["L1"] = "L1"
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    use_all_stereo_pairs: bool = True
+    permute_images_within_pair: bool = True
+    workers: int = 0
+    save_model_rate: int = 20
+    evaluate_rate: int = 1
+    precision: Literal["float32", "mixed"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        if min(self.n_training_samples, self.batch_size, self.n_epochs, self.save_model_rate, self.evaluate_rate) < 1:
+            raise ValueError("counts of samples, epochs and rates must be at least 1")
+        if not math.isfinite(self.optimizer.learning_rate) or self.optimizer.learning_rate <= 0:
+            raise ValueError("learning_rate must be positive")
+
+
+@dataclass(frozen=True)
+class ResDepthConfig:
+    """Everything that a run or a training can be told. ``model`` None takes the architecture of the weights.
+
+    ``official`` is the path of an official configuration file, whose data sets and output folder are then used too.
+    """
+
+    model: ModelConfig | None = None
+    normalisation: NormalisationConfig = field(default_factory=NormalisationConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    weights: str | None = None
+    official: str | None = None
