@@ -103,7 +103,7 @@ def packed_scene(scene: Scene, normalisation: Normalisation | None = None) -> Pa
     InputError
         The scene has no points or no reference DSM, or its rasters are on different grids.
     """
-    from refbench_implicity.normalise import one_band
+    from refbench.scenes.image_scale import one_band
 
     if scene.points is None or scene.reference is None or scene.reference.dsm is None:
         raise InputError(f"Scene {scene.id} cannot train ImpliCity: it needs points and a reference DSM.")

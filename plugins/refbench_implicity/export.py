@@ -10,12 +10,12 @@ import yaml
 from refbench.contracts.errors import InputError
 from refbench.contracts.method import derived_rng
 from refbench.contracts.raster import Image, Mask
+from refbench.scenes.image_scale import one_band
 from refbench.scenes.raster_write import write_dsm, write_image, write_mask
 from refbench_implicity.builder import write_chunk_info
 from refbench_implicity.chunk_files import CHUNK_INFO, MASKS, POINT_FILE
 from refbench_implicity.config import VARIANTS, published
 from refbench_implicity.labels import Lookup
-from refbench_implicity.normalise import one_band
 from refbench_implicity.official_values import official_values
 
 if TYPE_CHECKING:

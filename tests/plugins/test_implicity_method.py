@@ -19,6 +19,7 @@ from refbench.contracts.raster import Image
 from refbench.contracts.scene import Scene
 from refbench.engine.stream import ArrayWriter, run_tiles
 from refbench.scenes.cloud import HeldPoints
+from refbench.scenes.image_scale import ImageScale, one_band, robust_scale
 from refbench.scenes.raster import ArraySource
 from refbench.scenes.weights_folder import read_weights, write_weights
 from refbench_implicity.config import (
@@ -32,7 +33,7 @@ from refbench_implicity.config import (
 )
 from refbench_implicity.images import OrthoPatches
 from refbench_implicity.method import ImpliCity
-from refbench_implicity.normalise import ImageScale, one_band, resolve_normalisation, robust_scale
+from refbench_implicity.normalise import resolve_normalisation
 from refbench_implicity.stored import fill_model, read_model
 from refbench_implicity.tiling import blend_profile, plan_patches
 

@@ -10,6 +10,7 @@ from refbench.contracts.grid import Bounds, Grid, Window
 from refbench.contracts.need import Need
 from refbench.contracts.tiles import TileBatch
 from refbench.geometry.warp import warp
+from refbench.scenes.image_scale import one_band
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,21 +89,15 @@ class TileCutter:
         return np.stack([_on_tile(source, grid, window) for source in self._orthos])
 
 
-def one_band(image: Image) -> NDArray[np.float32]:
-    """Return the mean of the bands, float32 [rows, cols], NaN where any band is invalid."""
-    mean = image.pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean if image.valid is None else np.where(image.valid, mean, np.float32(np.nan))
-
-
 def _on_tile(source: RasterSource[Image], grid: Grid, window: Window) -> NDArray[np.float32]:
     """Return one band of an image on the window of ``grid``: read where the grids agree, else bilinear."""
     own = source.grid
     if own is None or own == grid:
-        return one_band(source.read(window))
+        return one_band(source.read(window), "mean").astype(np.float32)
     tile = grid.window(window)
     bounds = tile.bounds
     col, row = own.pixel_of(np.array([bounds.west, bounds.east]), np.array([bounds.north, bounds.south]))
     first = int(np.floor(col[0])) - RESAMPLING_MARGIN_PX, int(np.floor(row[0])) - RESAMPLING_MARGIN_PX
     last = int(np.ceil(col[1])) + RESAMPLING_MARGIN_PX, int(np.ceil(row[1])) + RESAMPLING_MARGIN_PX
     part = Window(first[0], first[1], last[0] - first[0], last[1] - first[1])
-    return np.asarray(warp(one_band(source.read(part)), own.window(part), tile, "bilinear"), np.float32)
+    return np.asarray(warp(one_band(source.read(part), "mean"), own.window(part), tile, "bilinear"), np.float32)
