@@ -12,11 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from refbench.contracts.errors import WeightsError
 from refbench.scenes.checkpoint import read_checkpoint
+from refbench.scenes.state_dict import check_state
 from refbench.scenes.weights_folder import TENSORS_FILE, read_weights, write_weights
 from refbench_implicity.config import ModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -87,10 +88,8 @@ def fill_model(net: nn.Module, stored: StoredModel) -> None:
         for name, other in (ALIAS, ALIAS[::-1]):
             if key not in given and name in key and (twin := key.replace(name, other)) in given:
                 given[key] = given[twin]
-    if mistakes := list(_differences(expected, given)):
-        more = f" (and {len(mistakes) - 1} more differences)" if len(mistakes) > 1 else ""
-        hint = "give weights of this architecture, or its --config (import-weights: --option config=FILE)"
-        raise WeightsError(f"{stored.path} does not fit the network: {mistakes[0]}{more}; {hint}.")
+    hint = "give weights of this architecture, or its --config (import-weights: --option config=FILE)"
+    check_state(expected, given, stored.path, hint)
     net.load_state_dict({key: given[key] for key in expected})
 
 
@@ -134,14 +133,3 @@ def _architecture(path: Path, values: object) -> ModelConfig:
 
 def _as_float32(array: np.ndarray[Any, Any]) -> torch.Tensor:
     return torch.from_numpy(np.array(array)).float()
-
-
-def _differences(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    for key, tensor in expected.items():
-        if key not in given:
-            yield f"it lacks {key}"
-        elif given[key].shape != tensor.shape:
-            yield f"{key} is {list(given[key].shape)}, the network's {list(tensor.shape)}"
-    for key in given:
-        if key not in expected:
-            yield f"it holds {key}, which the network has not"

@@ -89,16 +89,13 @@ class NormalisationConfig:
 class InferenceConfig:
     """How a raster is refined. ``overlap`` is the share of a tile that it shares with the next, officially 0.5.
 
-    ``fold`` merges batch normalisation and the linear tail into the convolutions (same heights within 1e-4 of a
-    normalised unit). ``average`` runs all image orders and the 8 flips and rotations, and gives their spread.
+    ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
+    images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.
     """
 
-    tile_size: int = 256
+    tile_size: int | None = None
     overlap: float = 0.5
     precision: Precision = "float32"
-    fold: bool = True
-    compile: bool = True
-    batch_tiles: int = 8
     average_orders: bool = False
     average_flips: bool = False
 
@@ -106,13 +103,12 @@ class InferenceConfig:
         """Refuse tiles that do not advance."""
         if not 0 <= self.overlap <= 0.5:
             raise ValueError("overlap must lie between 0 and 0.5")
-        if self.tile_size < 2 or self.batch_tiles < 1:
-            raise ValueError("tile_size must be at least 2 and batch_tiles at least 1")
+        if self.tile_size is not None and self.tile_size < 2:
+            raise ValueError("tile_size must be at least 2")
 
-    @property
-    def stride(self) -> int:
-        """Pixels from one tile to the next."""
-        return max(1, round(self.tile_size * (1 - self.overlap)))
+    def stride(self, tile: int) -> int:
+        """Pixels from one tile of ``tile`` px to the next."""
+        return max(1, tile - round(tile * self.overlap))
 
 
 @dataclass(frozen=True)

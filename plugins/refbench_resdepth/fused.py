@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from refbench_resdepth.network import UNet
-
 if TYPE_CHECKING:
     from refbench_resdepth.config import Precision
+    from refbench_resdepth.network import UNet
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -64,7 +64,7 @@ def read_pair_list(path: Path, images: Sequence[Path], n_images: int | None = No
         pair = tuple(_index(name, images, where) for name in names)
         wanted = n_images or len(next(iter(found), pair))
         if len(pair) != wanted:
-            raise InputError(f"{where} names {len(pair)} images, expected {wanted}: {line!r}.")
+            raise InputError(f"{where} has {len(pair)} of {wanted} images: {line!r}.")
         if pair in found:
             raise InputError(f"{where} repeats line {found[pair]}: {line!r}.")
         found[pair] = number

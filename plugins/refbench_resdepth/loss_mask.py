@@ -15,7 +15,7 @@ def truth_mask(truth: NDArray[np.floating[Any]], nodata: float | None = None) ->
 
     0 counts as missing because published ground truth is filled with it; the evaluation does count it.
     """
-    valid = ~np.isnan(truth) & (truth != 0)
+    valid: NDArray[np.bool_] = ~np.isnan(truth) & (truth != 0)
     return valid if nodata is None else valid & (truth != nodata)
 
 

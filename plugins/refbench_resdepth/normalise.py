@@ -85,7 +85,7 @@ def training_std(stds: ArrayLike) -> float:
 
 
 def _known(dsm: NDArray[np.floating[Any]], nodata: float | None) -> NDArray[np.bool_]:
-    known = ~np.isnan(dsm)
+    known: NDArray[np.bool_] = ~np.isnan(dsm)
     return known if nodata is None else known & (dsm != nodata)
 
 

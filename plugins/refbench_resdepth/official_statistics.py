@@ -56,7 +56,7 @@ class Residuals:
 def scores(residuals: NDArray[np.floating[Any]]) -> Scores:
     """Return ``count`` and the scores in metres of residuals [n], by the official formulas; NaN without any.
 
-    NMAD is 1.4826 times the median of \\|e - median(\\|e\\|)\\|, as published.
+    NMAD is 1.4826 times the median distance of the residuals to the median of their *sizes*, as published.
     """
     if not residuals.size:
         return {"count": 0, **dict.fromkeys(LINES, float("nan"))}
@@ -124,8 +124,10 @@ def sets(
     known. A truth of 0 counts.
     """
     valid = ~(np.isnan(truth) | np.isnan(initial) | np.isnan(refined))
-    before, after = (np.asarray(heights, np.float64) - truth for heights in (initial, refined))
-    return {name: Residuals(before[mask], after[mask]) for name, mask in set_masks(valid, masks, extents).items()}
+    found = set_masks(valid, masks, extents)
+    everything = found["all"]
+    before, after = (heights[everything].astype(np.float64) - truth[everything] for heights in (initial, refined))
+    return {name: Residuals(before[mask[everything]], after[mask[everything]]) for name, mask in found.items()}
 
 
 def pooled(runs: Iterable[Mapping[str, Residuals]]) -> dict[str, NDArray[np.float64]]:

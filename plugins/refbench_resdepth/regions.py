@@ -121,9 +121,10 @@ def tile_starts(first: int, last: int, tile: int, stride: int) -> list[tuple[int
 def blend_profile(tile: int, stride: int, own_first: int, own_last: int) -> NDArray[np.float64]:
     """Return the weights float64 [tile] of a tile along one axis.
 
-    Where tiles overlap by at most half, the weights of all tiles sum to 1 over the region. They are 1 with linear ramps over the ``tile - stride`` pixels before and after the own interval, from exactly 0 to exactly
-    1, and 0 beyond them. A ramp of one pixel is one half. Pixels past the region, which only a region smaller than
-    the tile has, may weigh something too.
+    Where tiles overlap by at most half, the weights of all tiles sum to 1 over the region. They are 1 with linear
+    ramps over the ``tile - stride`` pixels before and after the own interval, from exactly 0 to exactly 1, and 0
+    beyond them. A ramp of one pixel is one half. Pixels past the region, which only a region smaller than the tile
+    has, may weigh something too.
     """
     overlap = tile - stride
     ramp = np.linspace(0.0, 1.0, overlap) if overlap != 1 else np.array([0.5])

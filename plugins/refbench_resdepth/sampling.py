@@ -38,7 +38,7 @@ class Positions:
         region = np.searchsorted(self._ends, wanted, side="right")
         starts = np.concatenate([[0], self._ends[:-1]])
         row, col = np.divmod(wanted - starts[region], self._cols[region])
-        return self._corners[region] + np.stack([row, col], axis=-1)
+        return np.asarray(self._corners[region] + np.stack([row, col], axis=-1), np.int64)
 
 
 def draw(n_positions: int, n_samples: int, seed: int | np.random.RandomState) -> NDArray[np.int64]:

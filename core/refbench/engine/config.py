@@ -11,7 +11,7 @@ import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Key = tuple[str, ...]
 
 OPTION = "--set"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,21 @@ def load_config(
         return ResolvedConfig(None, {}, label, notes)
     instance, checked = _validate(resolve(record.config), values, origins, label)
     return ResolvedConfig(instance, checked, label, notes)
+
+
+def typed_config(config: type[T], values: Mapping[str, Any], label: str) -> T:
+    """Return ``values`` as an instance of the dataclass ``config``; ``label`` names their file in errors.
+
+    Raises
+    ------
+    ConfigError
+        An unknown, missing or ill-typed key: file, key path and nearest valid key are named.
+    """
+    origins: dict[Key, str] = {}
+    merged: dict[str, Any] = {}
+    _merge(merged, values, label, origins)
+    instance: T = _validate(config, merged, origins, label)[0]
+    return instance
 
 
 def _read_source(

@@ -1,0 +1,259 @@
+"""ResDepth as a method of refbench: tiles of a DSM and ortho images in, heights out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from refbench import TileMethod
+from refbench.contracts.errors import InputError, SkippedError, UnsupportedError, WeightsError
+from refbench.scenes.weights_folder import is_weights_folder
+from refbench_resdepth.config import ModelConfig, ResDepthConfig
+from refbench_resdepth.fused import FusedUNet
+from refbench_resdepth.inputs import continued, filled, inside
+from refbench_resdepth.members import image_tuples, layer_name, orders, symmetries
+from refbench_resdepth.network import UNet
+from refbench_resdepth.normalise import patch_mean
+from refbench_resdepth.scale import resolve_scale
+from refbench_resdepth.stored import fill_model, read_model, write_model
+from refbench_resdepth.tiling import plan_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from refbench import Context, Grid, Scene, TileBatch, TilePlan
+    from refbench.scenes.image_scale import ImageScale
+    from refbench_resdepth.members import Names
+    from refbench_resdepth.scale import Scale
+    from refbench_resdepth.stored import StoredModel
+
+BUILT_IN = Path(__file__).parent / "weights"
+FALLBACKS = {2: "stereo", 1: "mono", 0: "0"}
+CONFIDENCE = "confidence"
+SAME_GSD = 0.02
+"""Relative difference up to which two pixel sizes are the same."""
+CUDA_BATCH = 16
+
+
+class ResDepth(TileMethod):
+    """A U-Net that corrects an initial DSM from its own shape and from ortho images.
+
+    Several tuples of images give a DSM each; ``dsm`` is their mean.
+    """
+
+    def __init__(self, config: ResDepthConfig | None = None, weights: Path | None = None) -> None:
+        """Open the weights; without any, a fresh network of the configured shape is there to be trained.
+
+        Raises
+        ------
+        WeightsError
+            The weights are damaged, or of another architecture than the configuration asks for.
+        """
+        self.config = config or ResDepthConfig()
+        self.is_trained = weights is not None
+        self.weights: Path | None = None
+        self.scale: Scale | None = None
+        self.facts: dict[str, Any] = {}
+        self._run: FusedUNet | None = None
+        self._tuples: tuple[Names, ...] = ((),)
+        self._own_scales: dict[str, ImageScale] = {}
+        if weights is None:
+            self.model = self.config.model or ModelConfig()
+            self.net = UNet(self.model).eval()
+        else:
+            self._adopt(read_model(Path(weights)))
+
+    def _adopt(self, stored: StoredModel) -> None:
+        """Build the network and take the constants that belong to its weights."""
+        asked = self.config.model
+        if stored.model is not None and asked is not None and asked != stored.model:
+            raise WeightsError(f"{stored.path} has another architecture than the configuration's model section.")
+        model = stored.model or asked
+        if model is None:
+            raise WeightsError(
+                f"{stored.path} does not say its architecture; put the official model_config.json beside it, "
+                "or give a --config with a model section."
+            )
+        net = UNet(model).eval()
+        fill_model(net, stored)
+        self.model, self.net, self.weights, self.facts = model, net, stored.path, dict(stored.facts)
+        self.scale = resolve_scale(self.config.normalisation, stored.scale, images=model.n_images > 0)
+        self._run = None
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile in pixels: as configured, else as trained, else the official one."""
+        configured = self.config.inference.tile_size
+        size = int(self.facts.get("tile_size", 256)) if configured is None else configured
+        if size % self.model.multiple:
+            raise InputError(f"tile_size must be a multiple of {self.model.multiple} for this network, got {size}.")
+        return size
+
+    def prepare(self, scene: Scene, context: Context) -> dict[str, Any]:
+        """Choose images that the network can take, scale them, and say what was decided."""
+        if not self.is_trained or self.scale is None:
+            raise SkippedError(
+                "ResDepth has no weights; import some with refbench import-weights --method resdepth, or train it."
+            )
+        remarks = self._fall_back(scene)
+        self._tuples = image_tuples(scene, self.model.n_images)
+        used = {name: scene.orthos[name] for name in self.orthos(scene)}
+        self._own_scales = self.scale.image_scales(used)
+        gsd, trained = scene.require_grid().gsd, self.facts.get("gsd")
+        if trained is not None and abs(gsd / float(trained) - 1) > SAME_GSD:
+            remarks.append(f"The weights were trained on pixels of {trained:g} m, the DSM has {gsd:g} m.")
+        config = self.config.inference
+        self._run = FusedUNet(self.net, config.precision, torch.device(context.device))
+        return {
+            "inputs": self.model.input_channels,
+            "weights": None if self.weights is None else str(self.weights),
+            "images": [list(names) for names in self._tuples],
+            "normalisation": self.scale.as_dict(),
+            "tile_size": self.tile_size,
+            "stride": config.stride(self.tile_size),
+            "precision": config.precision,
+            "passes_per_tile": len(self._tuples) * len(self._member_orders(self._tuples[0])) * len(symmetries(config)),
+            "remarks": remarks,
+        }
+
+    def orthos(self, scene: Scene) -> tuple[str, ...]:
+        """Return the images of all tuples, each once."""
+        del scene
+        return self._names
+
+    @property
+    def _names(self) -> Names:
+        return tuple(dict.fromkeys(name for names in self._tuples for name in names))
+
+    def layers(self) -> tuple[str, ...]:
+        """Return one layer per tuple of images where there are several, and the spread where passes are averaged."""
+        config = self.config.inference
+        several = [layer_name(names) for names in self._tuples] if len(self._tuples) > 1 else []
+        spread = [CONFIDENCE] if config.average_flips or config.average_orders else []
+        return (*several, *spread)
+
+    def plan(self, grid: Grid) -> TilePlan:
+        """Return the official regular grid of tiles."""
+        return plan_tiles(grid, self.tile_size, self.config.inference.stride(self.tile_size))
+
+    def refine_tiles(self, batch: TileBatch, context: Context) -> Mapping[str, NDArray[np.float32]]:
+        """Return ``dsm`` float32 [N, rows, cols] above the offset, and the layers; ``confidence`` is a spread in m."""
+        if batch.dsm is None:
+            raise UnsupportedError("ResDepth needs an initial DSM.")
+        if self._run is None or self.scale is None:
+            raise SkippedError("ResDepth was not prepared for a scene.")
+        count, names = len(batch), self._names
+        out = {layer: np.full((count, *batch.dsm.shape[1:]), np.nan, np.float32) for layer in ("dsm", *self.layers())}
+        for index in range(count):
+            context.check_cancelled()
+            part = inside(batch.windows[index], batch.grid)
+            images = None if batch.orthos is None else batch.orthos[index]
+            tile = self._tile(batch.dsm[index], images, names, part)
+            for layer, heights in tile.items():
+                out[layer][index] = heights
+        return out
+
+    def _tile(
+        self, heights: NDArray[np.float32], images: NDArray[np.float32] | None, names: Names, part: tuple[slice, slice]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return the layers [rows, cols] of one tile; nothing where it holds no height."""
+        assert self.scale is not None  # the caller checked
+        shape = (heights.shape[0], heights.shape[1])
+        known = heights[part]
+        if np.isnan(known).all():
+            return {}
+        mean = float(patch_mean(known))
+        dsm = continued(_placed(filled(known), part, shape), part, shape)
+        dsm = (dsm - np.float32(mean)) / np.float32(self.scale.dsm_std)
+        at = {name: position for position, name in enumerate(names)}
+        answers, layers = [], {}
+        for chosen in self._tuples:
+            members = []
+            for order in self._member_orders(chosen):
+                x = dsm[None] if self.model.has_dsm else dsm[None][:0]
+                if order:
+                    assert images is not None  # the record asks for them
+                    pixels = self.scale.images(images[[at[name] for name in order]], order, self._own_scales)
+                    x = np.concatenate([x, continued(pixels, part, shape)])
+                members += self._forward(x)
+            answers += members
+            if len(self._tuples) > 1:
+                layers[layer_name(chosen)] = np.mean(members, axis=0)
+        stack = np.stack(answers)
+        layers["dsm"] = stack.mean(axis=0, dtype=np.float64)
+        metres = {name: (layer * self.scale.dsm_std + mean).astype(np.float32) for name, layer in layers.items()}
+        if CONFIDENCE in self.layers():
+            metres[CONFIDENCE] = (stack.std(axis=0, dtype=np.float64) * self.scale.dsm_std).astype(np.float32)
+        return metres
+
+    def _member_orders(self, names: Names) -> list[Names]:
+        return list(orders(names, self.config.inference))
+
+    def _forward(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return the network's answers [rows, cols], normalised, one per symmetry."""
+        assert self._run is not None  # the caller checked
+        turns = symmetries(self.config.inference)
+        turned = [torch.from_numpy(np.ascontiguousarray(turn.apply(x), np.float32)) for turn in turns]
+        size = CUDA_BATCH if self._run.device.type == "cuda" else 1  # one tile at a time stays in the CPU's cache
+        found = [
+            self._run(torch.stack(turned[first : first + size])).cpu().numpy()[:, 0]
+            for first in range(0, len(turned), size)
+        ]
+        return [turn.undo(y) for turn, y in zip(turns, np.concatenate(found), strict=True)]
+
+    def fit(
+        self,
+        scenes: Sequence[Scene],
+        context: Context,
+        *,
+        steps: int | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+    ) -> dict[str, Any]:
+        """Train the network in place; see ``fit.fit`` for the options and errors."""
+        from refbench_resdepth.fit import fit  # Lightning is loaded for training only
+
+        return fit(self, scenes, context, steps=steps, folder=folder, resume=resume)
+
+    def save(
+        self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False
+    ) -> None:
+        """Write a weights folder; ``half`` stores float16, ``card`` is the model card."""
+        if self.scale is None:
+            raise WeightsError("ResDepth was not trained; there is nothing to save.")
+        text = card or f"# ResDepth, {self.model.input_channels}\n\nTrained with refbench.\n"
+        write_model(folder, self.net, self.scale, self.facts, provenance=provenance or {}, card=text, half=half)
+
+    def _fall_back(self, scene: Scene) -> list[str]:
+        """Switch to weights for fewer images where the scene has too few; return what was done."""
+        asked, there = self.model.n_images, len(scene.orthos)
+        if there >= asked:
+            return []
+        for count in range(min(there, 2), -1, -1):
+            for parent in [*([self.weights.parent] if self.weights is not None else []), BUILT_IN]:
+                if is_weights_folder(found := parent / FALLBACKS[count]):
+                    stored = read_model(found)
+                    if stored.model is not None and stored.model.n_images == count and self.config.model is None:
+                        self._adopt(stored)
+                        return [
+                            f"The scene has {there} of {asked} ortho images: fell back to ResDepth-{found.name}, "
+                            f"inputs {self.model.input_channels}."
+                        ]
+        raise UnsupportedError(
+            f"These weights of ResDepth need {asked} ortho images, the scene has {there}, and there are no weights "
+            "for fewer; give the images, or other weights with --weights."
+        )
+
+
+def _placed(values: NDArray[np.float32], part: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return ``values`` at ``part`` of a tile of ``shape``."""
+    if values.shape == shape:
+        return values
+    out = np.zeros(shape, np.float32)
+    out[part] = values
+    return out
