@@ -51,8 +51,8 @@ def scene_names(path: Path) -> tuple[str, ...]:
 
 def scene_from_config(path: Path, name: str | None = None) -> Scene:
     """Return one data set of an inference configuration as a scene, by default the first."""
+    from refbench_resdepth.official_model import read_architecture
     from refbench_resdepth.official_scene import official_scene
-    from refbench_resdepth.stored import read_architecture
 
     official = _inference_of(path)
     return official_scene(official, name, read_architecture(Path(official.model.architecture)).n_images)
@@ -76,7 +76,8 @@ def import_weights(source: Path, folder: Path) -> dict[str, Any]:
         A file is damaged, wants to run code, or has another architecture.
     """
     from refbench_resdepth.method import ResDepth
-    from refbench_resdepth.stored import ARCHITECTURE_FILE, read_model
+    from refbench_resdepth.official_model import ARCHITECTURE_FILE
+    from refbench_resdepth.stored import read_model
 
     source = Path(source)
     stored = read_model(source)
@@ -103,7 +104,7 @@ def _inference_of(path: Path) -> OfficialInference:
 
 
 def _inference(official: OfficialInference) -> dict[str, Any]:
-    from refbench_resdepth.stored import read_architecture, read_scale
+    from refbench_resdepth.official_model import read_architecture, read_scale
 
     files = official.model
     model = read_architecture(Path(files.architecture))

@@ -24,6 +24,7 @@ from refbench_resdepth.official_config import (
     strategy_of,
     stripe_of,
 )
+from refbench_resdepth.official_model import official_settings, read_architecture
 from refbench_resdepth.official_scene import bounding, extents_of, find_dataset, image_tuples
 from refbench_resdepth.official_statistics import (
     Residuals,
@@ -32,7 +33,6 @@ from refbench_resdepth.official_statistics import (
     sets,
     statistics_text,
 )
-from refbench_resdepth.stored import official_settings, read_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -130,19 +131,22 @@ def evaluate_pair(
     masks = {name: mask_on_grid(mask, reference) for name, mask in (masks or {}).items()}
     common = initial.valid & refined.valid
     pair = {"input": initial, "refined": refined}
-    own = {
-        name: evaluate(dsm, reference, masks, gt_mask=gt_mask, bootstrap=False, layers=("strata",))
-        for name, dsm in pair.items()
-    }
     metrics: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    counted = _base_domain(reference, gt_mask, None)
     for name, dsm in pair.items():
         masked = DSM(np.where(common, dsm.heights, np.float32(np.nan)), dsm.grid)
         scores = evaluate(masked, reference, masks, gt_mask=gt_mask, bootstrap=bootstrap, seed=seed)
+        metrics[name] = scores
+        if (dsm.valid & counted & ~common).any():
+            own[name] = evaluate(dsm, reference, masks, gt_mask=gt_mask, bootstrap=False, layers=("strata",))
+        else:  # the same pixels
+            strata = ("all", *land_strata(masks))
+            own[name] = {key: copy.deepcopy(scores[key]) for key in (*strata, "notes")}
         for stratum, values in own[name].items():
             if isinstance(scores.get(stratum), dict) and "completeness_valid" in values:
                 scores[stratum]["completeness_common"] = scores[stratum]["completeness_valid"]
                 scores[stratum]["completeness_valid"] = values["completeness_valid"]
-        metrics[name] = scores
     metrics["own_domain"] = own
     metrics["gain"] = relative_gain(metrics["input"]["all"], metrics["refined"]["all"])
     if bootstrap:

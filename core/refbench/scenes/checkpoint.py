@@ -106,6 +106,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_pickle(path: Path) -> dict[str, Any]:
+    """Return what a plain pickle of a dictionary holds (numbers, text, arrays), without needing torch.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    WeightsError
+        The file wants to run code (the message names what it asked for), is damaged, or holds no mapping.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"There is no file {path}.")
+    try:
+        content = _read_plain(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise WeightsError(f"{path} is no pickle: {error}.") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a dictionary.")
+    return content
+
+
 def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
     torch = _torch()
     if zipfile.is_zipfile(path):
