@@ -20,9 +20,10 @@ import torch
 
 from refbench.contracts.errors import InputError
 from refbench.scenes.checkpoint import read_checkpoint
-from refbench.training.loop import BEST, LAST, checkpoint_folder, train
+from refbench.training.loop import train
+from refbench.training.schedules import CosineShare
 from refbench.training.settings import TrainSettings
-from refbench.training.task import initialised
+from refbench.training.task import CheckpointFiles, initialised
 from refbench_implicity.city_items import CityItems, CityRules, PackedScene, read_packed, robust_normalisation
 from refbench_implicity.config import (
     VARIANTS,
@@ -47,10 +48,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.method import Context
 
-WARMUP_SHARE = 0.05
 PROBE_STEPS, PROBE_SECONDS = 60, 45.0
-LAST_RATE = 0.01
-"""The learning rate rises over the first steps and falls along a cosine to this share of its highest value."""
 
 
 @dataclass(frozen=True)
@@ -114,21 +112,6 @@ class CityTask(OccupancyTask):
         return scores
 
 
-@dataclass(frozen=True)
-class CosineShare:
-    """Share of the highest learning rate at a step: linear warm-up, then half a cosine."""
-
-    steps: int
-
-    def __call__(self, step: int) -> float:
-        """Return the share, in (0, 1]."""
-        warm = max(1, round(WARMUP_SHARE * self.steps))
-        if step < warm:
-            return (step + 1) / warm
-        turn = min(1.0, (step - warm) / max(1, self.steps - warm))
-        return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * turn)) / 2
-
-
 def validation_patches(scenes: Sequence[PackedScene], config: CityTraining) -> Any:  # noqa: ANN401  # an iterator
     """Yield (batch of one patch, reference heights, initial heights or None), spread over the scenes, unaugmented."""
     rules = dataclasses.replace(config.rules, augment=False)
@@ -188,7 +171,7 @@ def fit_packed(
 
 def take_best(task: OccupancyTask, settings: TrainSettings) -> None:
     """Give the task's model the weights of the best checkpoint, where there is one; the model ends on the CPU."""
-    best = None if settings.folder is None else checkpoint_folder(settings.folder) / BEST
+    best = None if settings.folder is None else task.files.best_in(settings.folder)
     task.model.cpu().eval()
     if best is not None and best.exists():
         task.model.load_state_dict(read_checkpoint(best)["model"])
@@ -259,7 +242,8 @@ def write_city_weights(run: Path, folder: Path) -> None:
 
     provenance = json.loads((run / "training.json").read_text(encoding="utf-8"))
     rules = provenance.pop("rules")
-    content = read_checkpoint(next(p for p in (checkpoint_folder(run) / n for n in (BEST, LAST)) if p.exists()))
+    files = CheckpointFiles()
+    content = read_checkpoint(next(p for p in (files.best_in(run), files.last_in(run)) if p.exists()))
     stem = content["model"].get("image_encoder.conv1.weight")
     variant = VARIANTS[0 if stem is None else stem.shape[1]]
     net = build_model(small_model(variant))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import ConfigError
 from refbench.engine.config import typed_config
+from refbench_resdepth.config import Activation, Inputs, UpMode  # noqa: TC001  # pydantic reads the annotations
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from refbench_resdepth.config import Activation, Inputs, UpMode
 
 Strategy = Literal["5-crossval_vertical", "5-crossval_horizontal", "entire"]
 STRIPED_KEYS = ("allocation_strategy", "test_stripe")

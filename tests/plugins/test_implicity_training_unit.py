@@ -18,6 +18,7 @@ from refbench.contracts.errors import ConfigError, MissingFileError, WeightsErro
 from refbench.contracts.scene import Reference  # noqa: E402
 from refbench.scenes.cloud import HeldPoints  # noqa: E402
 from refbench.scenes.raster import ArraySource  # noqa: E402
+from refbench.training.schedules import CosineShare  # noqa: E402
 from refbench.training.task import TrainState  # noqa: E402
 from refbench_implicity.augment import FLIPS, Augmentation, PatchFrame, z_origin  # noqa: E402
 from refbench_implicity.builder import BuildConfig, build_dataset  # noqa: E402
@@ -41,7 +42,7 @@ from refbench_implicity.network import build_model  # noqa: E402
 from refbench_implicity.official import read_config  # noqa: E402
 from refbench_implicity.patches import encode_patches  # noqa: E402
 from refbench_implicity.schedule import build_optimizer, build_scheduler  # noqa: E402
-from refbench_implicity.training import CosineShare, small_model  # noqa: E402
+from refbench_implicity.training import small_model  # noqa: E402
 
 WEST, NORTH, GSD, SIDE = 700_000.0, 5_000_096.0, 0.5, 192
 TINY = ModelConfig(

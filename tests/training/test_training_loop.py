@@ -11,9 +11,11 @@ from refbench.contracts.errors import CancelledError, InputError, MissingExtraEr
 from refbench.contracts.method import Context  # noqa: E402
 from refbench.training.batches import BatchNumbers  # noqa: E402
 from refbench.training.log import CurveFile, duration  # noqa: E402
-from refbench.training.loop import BEST, LAST, checkpoint_folder, train  # noqa: E402
+from refbench.training.loop import train  # noqa: E402
 from refbench.training.settings import TrainSettings  # noqa: E402
-from refbench.training.task import TrainState, TrainTask, initialised  # noqa: E402
+from refbench.training.task import CheckpointFiles, TrainState, TrainTask, initialised  # noqa: E402
+
+FILES = CheckpointFiles()
 
 
 class Numbers(torch.utils.data.Dataset):
@@ -105,10 +107,10 @@ def test_a_finished_training_is_not_prolonged(tmp_path):
 def test_best_and_backups_are_kept(tmp_path):
     task = Line()
     state = train(task, settings(6, tmp_path, backup_every=3))
-    folder = checkpoint_folder(tmp_path)
-    assert {path.name for path in folder.iterdir()} == {LAST, BEST, "model_3.pt", "model_6.pt"}
+    folder = tmp_path / FILES.folder
+    assert {path.name for path in folder.iterdir()} == {FILES.last, FILES.best, "model_3.pt", "model_6.pt"}
     assert state.best == min(row["error"] for row in state.history)
-    assert torch.load(folder / BEST)["best"] == state.best
+    assert torch.load(folder / FILES.best)["best"] == state.best
 
 
 def test_nan_is_never_the_best():
@@ -119,10 +121,10 @@ def test_nan_is_never_the_best():
 
 def test_an_old_training_is_not_overwritten(tmp_path):
     train(Line(), settings(1, tmp_path))
-    before = (checkpoint_folder(tmp_path) / LAST).read_bytes()
+    before = (FILES.last_in(tmp_path)).read_bytes()
     with pytest.raises(InputError, match="--resume"):
         train(Line(), settings(1, tmp_path))
-    assert (checkpoint_folder(tmp_path) / LAST).read_bytes() == before
+    assert (FILES.last_in(tmp_path)).read_bytes() == before
 
 
 def test_cancelling_keeps_the_last_step(tmp_path):
@@ -130,14 +132,14 @@ def test_cancelling_keeps_the_last_step(tmp_path):
     context = Context(is_cancelled=lambda: next(answers) >= 2)
     with pytest.raises(CancelledError):
         train(Line(), settings(50, tmp_path, checkpoint_every=0), context)
-    assert torch.load(checkpoint_folder(tmp_path) / LAST)["step"] == 3
+    assert torch.load(FILES.last_in(tmp_path))["step"] == 3
 
 
 def test_a_time_limit_ends_after_a_whole_step(tmp_path):
     task = Line()
     state = train(task, settings(10**6, tmp_path, checkpoint_every=0, validate_every=0, max_seconds=0.2))
     assert 1 <= state.step < 10**6
-    assert torch.load(checkpoint_folder(tmp_path) / LAST)["step"] == state.step
+    assert torch.load(FILES.last_in(tmp_path))["step"] == state.step
     assert len(task.seen) == state.step * task.batches_per_step
 
 
@@ -162,7 +164,7 @@ def test_two_devices_give_the_sums_of_one(tmp_path):
     alone, pair = Line(per_step=4), Line(per_step=4)
     train(alone, settings(3, tmp_path / "one"))
     train(pair, settings(3, tmp_path / "two", devices=2, strategy="ddp_fork"))
-    read = [torch.load(checkpoint_folder(tmp_path / run) / LAST)["model"] for run in ("one", "two")]
+    read = [torch.load(FILES.last_in(tmp_path / run))["model"] for run in ("one", "two")]
     for key in read[0]:
         torch.testing.assert_close(read[0][key], read[1][key], rtol=1e-5, atol=1e-6)
 

@@ -16,14 +16,11 @@ from refbench.training.log import CurveFile, duration, tensorboard_logger
 from refbench.training.task import TrainState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from refbench.contracts.method import Context
     from refbench.training.settings import TrainSettings
     from refbench.training.task import TrainTask
 
 Log = Callable[[dict[str, float]], None]
-LAST, BEST = "model.pt", "model_best.pt"
 REPORT_EVERY_SECONDS = 1.0
 
 
@@ -37,11 +34,6 @@ def _lightning() -> Any:  # noqa: ANN401  # Lightning is not typed here
     return lightning
 
 
-def checkpoint_folder(folder: Path) -> Path:
-    """Return where the checkpoints of a training folder lie."""
-    return folder / "check_points"
-
-
 class _Rhythm:
     """What happens after a step: logs, validation, checkpoints, progress, the early end."""
 
@@ -52,7 +44,7 @@ class _Rhythm:
         self.written = state.step
         self.curves = self.scores = None
         if settings.folder is not None:
-            checkpoint_folder(settings.folder).mkdir(parents=True, exist_ok=True)
+            (settings.folder / task.files.folder).mkdir(parents=True, exist_ok=True)
             self.curves = CurveFile(settings.folder / "training.csv", state.step)
             self.scores = CurveFile(settings.folder / "validation.csv", state.step)
 
@@ -79,22 +71,22 @@ class _Rhythm:
         if self._is_due(settings.validate_every) or (settings.validate_every > 0 and self._is_last()):
             self._validate(device, log)
         if self._is_due(settings.checkpoint_every) or self._is_last():
-            self.write(LAST)
+            self.write(self.task.files.last)
         if self._is_due(settings.backup_every):
-            self.write(f"model_{state.step}.pt")
+            self.write(self.task.backup_name(state))
         self._report(read)
 
     def write(self, name: str) -> None:
         """Write one checkpoint, where the training has a folder."""
         if self.settings.folder is not None:
-            self.task.write(checkpoint_folder(self.settings.folder) / name, self.state)
-        if name == LAST:
+            self.task.write(self.settings.folder / self.task.files.folder / name, self.state)
+        if name == self.task.files.last:
             self.written = self.state.step
 
     def finish(self) -> None:
         """Write the last checkpoint where the training was ended between two."""
         if self.written != self.state.step:
-            self.write(LAST)
+            self.write(self.task.files.last)
 
     def _validate(self, device: torch.device, log: Log) -> None:
         task, state = self.task, self.state
@@ -112,7 +104,8 @@ class _Rhythm:
             self.scores.add({**row, "step": state.step})
         if task.score and task.is_better(scores[task.score], state.best):
             state.best = scores[task.score]
-            self.write(BEST)
+            self.write(task.files.best)
+        task.after_validation(scores)
 
     def _report(self, read: Callable[[], dict[str, float]]) -> None:
         now = time.monotonic()
@@ -179,7 +172,8 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
 
         def _log(self, values: dict[str, float]) -> None:
             if self.logger is not None:
-                self.logger.log_metrics(values, step=rhythm.state.step)
+                named = {task.log_names.get(key, key): value for key, value in values.items()}
+                self.logger.log_metrics(named, step=rhythm.state.step)
 
         def train_dataloader(self) -> Any:  # noqa: ANN401  # a DataLoader
             trainer = self.trainer
@@ -191,7 +185,7 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
 def _start(task: TrainTask, settings: TrainSettings) -> TrainState:
     if settings.folder is None:
         return TrainState()
-    path = checkpoint_folder(settings.folder) / LAST
+    path = task.files.last_in(settings.folder)
     if not settings.resume:
         if path.exists():
             raise InputError(f"{settings.folder} already holds a training; add --resume or name another folder.")
@@ -241,7 +235,7 @@ def train(
             **resources,
             precision=settings.precision,
             max_epochs=1,
-            logger=tensorboard_logger(settings.folder, settings.tensorboard),
+            logger=tensorboard_logger(settings.log_folder or settings.folder, settings.tensorboard),
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

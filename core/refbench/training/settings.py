@@ -22,6 +22,8 @@ class TrainSettings:
     steps: int
     folder: Path | None = None
     """Where checkpoints and logs go; None keeps nothing."""
+    log_folder: Path | None = None
+    """Where TensorBoard's curves go, if not into ``folder``."""
     validate_every: int = 100
     checkpoint_every: int = 50
     backup_every: int = 0

@@ -27,6 +27,23 @@ class TrainState:
     """One row per validation: step and metrics."""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointFiles:
+    """Names of the checkpoints of a training, relative to its folder."""
+
+    folder: str = "check_points"
+    last: str = "model.pt"
+    best: str = "model_best.pt"
+
+    def last_in(self, run: Path) -> Path:
+        """Return the checkpoint that a training is resumed from."""
+        return run / self.folder / self.last
+
+    def best_in(self, run: Path) -> Path:
+        """Return the checkpoint with the best validation score."""
+        return run / self.folder / self.best
+
+
 class TrainTask(ABC):
     """A training that the loop can run. Plugins subclass it.
 
@@ -43,6 +60,9 @@ class TrainTask(ABC):
     """Key of the validation metric that picks the best model; empty picks none."""
     score_is_loss: bool = False
     """Whether a smaller score is better."""
+    files: CheckpointFiles = CheckpointFiles()
+    log_names: Mapping[str, str] = {}
+    """Names of logged values where they are not the loop's own (``loss``, ``lr``, ``validation/<metric>``)."""
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]:  # noqa: ANN401  # the task's own type
@@ -52,6 +72,14 @@ class TrainTask(ABC):
         """Return validation metrics; called without gradients, the model in evaluation mode."""
         del device
         return {}
+
+    def after_validation(self, scores: Mapping[str, float]) -> None:
+        """Do what a validation decides (a schedule that waits for it); called after the best model was written."""
+        del scores
+
+    def backup_name(self, state: TrainState) -> str:
+        """Return the name of a checkpoint that is kept for good."""
+        return f"model_{state.step}.pt"
 
     @abstractmethod
     def write(self, path: Path, state: TrainState) -> None:
