@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from refbench.contracts.errors import ConfigError, MissingFileError
 from refbench.contracts.need import Gives, Need
 from refbench.engine.config import load_config
-from refbench.engine.config_keys import config_keys, shipped_configs
+from refbench.engine.shipped_configs import shipped_configs
 from refbench.engine.yaml_text import parse_yaml
 from refbench.registry.records import MethodRecord, resolve
 from refbench.registry.registry import load_registry
+from refbench.scenes.config_keys import config_keys
 
 
 class Mode(Enum):

@@ -12,31 +12,20 @@ from rich.table import Table
 
 from refbench.cli.options import json_option, mask_option
 from refbench.evaluation.evaluate import evaluate
-from refbench.reporting.summary import number
+from refbench.evaluation.metric_table import METRICS
 from refbench.scenes.raster import open_dsm, open_mask
 
-COLUMNS = (
-    ("n", "n", ""),
-    ("completeness_valid", "complete", "↑"),
-    ("bias", "bias", "→0"),
-    ("median", "median", "→0"),
-    ("mae", "MAE", "↓"),
-    ("rmse", "RMSE", "↓"),
-    ("medae", "median |e|", "↓"),
-    ("nmad", "NMAD", "↓"),
-    ("le90", "LE90", "↓"),
-    ("within_1m", "< 1 m", "↑"),
-)
+COLUMNS = ("n", "completeness_valid", "bias", "median", "mae", "rmse", "medae", "nmad", "le90", "within_1m")
 NARROW = ("n", "completeness_valid", "bias", "mae", "rmse", "nmad", "le90")
 """What a terminal of less than ``WIDE`` columns shows; --json holds everything."""
 WIDE = 112
 SHAPE = (
-    ("slope_mae_deg", "slope MAE (deg)", "↓"),
-    ("normal_angle_median_deg", "normals, median angle (deg)", "↓"),
-    ("roof_normal_angle_median_deg", "roof normals, median angle (deg)", "↓"),
-    ("edge_gradient_ratio", "edge gradient, share of the reference's", "→1"),
-    ("step_edge_f1", "step edges, F1", "↑"),
-    ("roof_plane_rms_median_m", "roof planes, median RMS (m)", "↓"),
+    "slope_mae_deg",
+    "normal_angle_median_deg",
+    "roof_normal_angle_median_deg",
+    "edge_gradient_ratio",
+    "step_edge_f1",
+    "roof_plane_rms_median_m",
 )
 
 
@@ -98,23 +87,22 @@ def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:
-    columns = [column for column in COLUMNS if width >= WIDE or column[0] in NARROW]
+    columns = [METRICS[key] for key in COLUMNS if width >= WIDE or key in NARROW]
     table = Table(title="Accuracy (m)", title_justify="left")
     table.add_column("stratum")
-    for _, label, arrow in columns:
-        table.add_column(f"{label} {arrow}".strip(), justify="right", no_wrap=True)
+    for metric in columns:
+        table.add_column(metric.narrow_heading, justify="right", no_wrap=True)
     for name, values in found.items():
         if isinstance(values, dict) and "mae" in values:
-            cells = [f"{values['n']:,}" if key == "n" else number(values[key], key) for key, _, _ in columns]
-            table.add_row(name.replace("_", " "), *cells)
+            table.add_row(name.replace("_", " "), *(metric.text(values[metric.key]) for metric in columns))
     return table
 
 
 def _shape_table(shape: dict[str, Any]) -> Table:
     table = Table(title="Shape", title_justify="left", show_header=False)
-    for key, label, arrow in SHAPE:
+    for key in SHAPE:
         if key in shape:
-            table.add_row(f"{label} {arrow}", number(shape[key], key))
+            table.add_row(METRICS[key].heading, METRICS[key].text(shape[key]))
     return table
 
 

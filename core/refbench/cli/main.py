@@ -26,6 +26,9 @@ DEBUG_VARIABLE = "REFBENCH_DEBUG"
 
 VERBS = {
     "run": "Refine a scene with a method and score the result.",
+    "bench": "Run a suite of methods, scenes and seeds.",
+    "table": "Print the tables of a sweep.",
+    "compare": "Compare two sweeps: what changed beyond noise.",
     "train": "Train a method on scenes.",
     "evaluate": "Score a DSM against a reference.",
     "city": "Make a procedural city scene with its own ground truth.",

@@ -24,6 +24,7 @@ from refbench.engine.config import load_config
 from refbench.engine.prepare import prepare
 from refbench.engine.request import CellRequest, SceneRequest, open_scene
 from refbench.engine.result import Status
+from refbench.engine.sizes import parse_size
 from refbench.engine.weights import find_weights
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
@@ -35,23 +36,16 @@ if TYPE_CHECKING:
     from refbench.engine.result import Result
 
 RUNS_FOLDER = "refbench-runs"
-_UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 
 
 def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Turn ``4GB`` into bytes; a callback of click."""
     if value is None:
         return None
-    text = value.strip().lower()
-    unit = next((factor for name, factor in _UNITS.items() if text.endswith(name)), 1)
-    number = text.rstrip("kmgtb ")
     try:
-        size = int(float(number) * unit)
+        return parse_size(value)
     except ValueError:
-        size = 0
-    if size <= 0:
-        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param)
-    return size
+        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
 
 
 @click.command()

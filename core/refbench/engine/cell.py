@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import refbench
-from refbench.contracts.errors import InputError
+from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.child import DRAFT_FILE, PROGRESS_VARIABLE
+from refbench.engine.killed import memory_kills, was_memory
+from refbench.engine.lifeline import PARENT_VARIABLE, Lifeline
 from refbench.engine.result import RESULT_FILE, Cost, Result, Status, write_result
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def run_cell(
     overwrite: bool = False,
     progress: Callable[[str, float, str], None] | None = None,
     finish: Callable[[Path, Result], None] | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Run a cell and put its folder in place when it is whole; until then an older one stays.
 
@@ -71,12 +74,16 @@ def run_cell(
     progress
         Takes phase, share in [0, 1] and message.
     finish
-        Called with the folder and the result before the folder is put in place: for reports.
+        Called with the folder and the result before the folder is put in place: for reports; it may amend the result.
+    is_cancelled
+        Asked all the time; where it says so, the cell's processes are killed.
 
     Raises
     ------
     InputError
         Bad input, also where it shows in the cell's process only; nothing is left behind.
+    CancelledError
+        It was cancelled; nothing is left behind.
     """
     out = request.folder
     check_out(out, overwrite)
@@ -86,7 +93,7 @@ def run_cell(
     except OSError as error:
         raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
     try:
-        result = _run_in(partial, request, progress)
+        result = _run_in(partial, request, progress, is_cancelled)
         if result.status is not Status.OK and (out / RESULT_FILE).exists():
             kept = f"The older result in {out} was kept."
             return result.model_copy(update={"warnings": [*result.warnings, kept]})
@@ -112,39 +119,59 @@ def _put_in_place(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _run_in(folder: Path, request: CellRequest, progress: Callable[[str, float, str], None] | None) -> Result:
+def _run_in(
+    folder: Path,
+    request: CellRequest,
+    progress: Callable[[str, float, str], None] | None,
+    is_cancelled: Callable[[], bool],
+) -> Result:
     request_file = folder / "request.json"
     request_file.write_text(replace(request, out=str(folder)).to_json())
-    reader, writer = os.pipe()
-    # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
-    if request.threads is not None:
-        environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
-    started = time.perf_counter()
-    with (folder / LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
-            [request.python or sys.executable, "-m", "refbench.engine.child", str(request_file)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
-    os.close(writer)
-    try:
-        code, usage, timed_out = _wait(process, reader, request.deadline_s, progress)
-    except BaseException:  # Ctrl-C and the like: nothing of the cell may live on
-        _kill_group(process.pid)
-        process.wait()
-        raise
-    finally:
-        os.close(reader)
+    kills, started = memory_kills(), time.perf_counter()
+    with Lifeline() as lifeline:
+        process, reader = _start(folder, request, request_file)
+        try:
+            lifeline.guard(process.pid)
+            code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, is_cancelled)
+        except BaseException:  # Ctrl-C and the like: nothing of the cell may live on
+            _kill_group(process.pid)
+            process.wait()
+            raise
+        finally:
+            os.close(reader)
     wall = time.perf_counter() - started
     draft = _read_draft(folder)
     request_file.unlink()
     shutil.rmtree(folder / "scratch", ignore_errors=True)
-    return _result(folder, request, draft, _ending(code, timed_out, draft, request), usage, wall)
+    ran_out = was_memory(kills, _peak_bytes(usage)) or _says_out_of_memory(folder)
+    return _result(folder, request, draft, _ending(code, timed_out, draft, request, ran_out), usage, wall)
+
+
+def _start(folder: Path, request: CellRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the cell's process in a session of its own; return it and the pipe that its progress comes from."""
+    reader, writer = os.pipe()
+    # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
+    environment[PARENT_VARIABLE] = str(os.getpid())
+    if request.threads is not None:
+        environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
+    try:
+        with (folder / LOG_FILE).open("wb") as log:
+            process = subprocess.Popen(
+                [request.python or sys.executable, "-m", "refbench.engine.child", str(request_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    return process, reader
 
 
 def _wait(
@@ -152,6 +179,7 @@ def _wait(
     reader: int,
     deadline_s: float | None,
     progress: Callable[[str, float, str], None] | None,
+    is_cancelled: Callable[[], bool],
 ) -> tuple[int, struct_rusage, bool]:
     """Wait for the process, pass its progress on, end it at the deadline; return wait status, usage, timed out."""
     end = None if deadline_s is None else time.monotonic() + deadline_s
@@ -162,6 +190,8 @@ def _wait(
             process.returncode = os.waitstatus_to_exitcode(status)
             _signal_group(process.pid, signal.SIGKILL)  # children that the cell left behind
             return status, usage, timed_out
+        if is_cancelled():
+            raise CancelledError("The cell was cancelled.")
         if end is not None and time.monotonic() > end:
             _signal_group(process.pid, signal.SIGKILL if timed_out else signal.SIGTERM)
             timed_out, end = True, time.monotonic() + GRACE_S
@@ -197,8 +227,17 @@ def _read_draft(folder: Path) -> dict[str, Any]:
     return draft
 
 
+def _peak_bytes(usage: struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _says_out_of_memory(folder: Path) -> bool:
+    """Return whether the log ends with what C++ says where an allocation fails: it aborts then."""
+    return b"std::bad_alloc" in (folder / LOG_FILE).read_bytes()[-4096:]
+
+
 def _ending(
-    wait_status: int, timed_out: bool, draft: dict[str, Any], request: CellRequest
+    wait_status: int, timed_out: bool, draft: dict[str, Any], request: CellRequest, ran_out: bool
 ) -> tuple[Status, str | None]:
     """Return status and reason from how the process ended and what it wrote before."""
     if timed_out:
@@ -206,8 +245,9 @@ def _ending(
     if os.WIFSIGNALED(wait_status):
         number = os.WTERMSIG(wait_status)
         name = signal.Signals(number).name
-        if number == signal.SIGKILL:
-            return Status.OOM, "It was killed (SIGKILL), as the system does where memory runs out."
+        if number in (signal.SIGKILL, signal.SIGABRT) and ran_out:
+            how = ", as the system does where memory runs out" if number == signal.SIGKILL else " without memory"
+            return Status.OOM, f"Its process ended by {name}{how}."
         return Status.CRASHED, f"Its process died of {name}."
     if not draft:
         return Status.CRASHED, f"Its process ended with code {os.WEXITSTATUS(wait_status)} and wrote no result."
@@ -232,11 +272,10 @@ def _result(
         draft.setdefault("metrics_reason", None)
         draft["metrics_reason"] = draft["metrics_reason"] or f"Nothing was scored: the cell is {status.value}."
     tail = (folder / LOG_FILE).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    unit = 1 if sys.platform == "darwin" else 1024
     cost = Cost(
         wall_s=wall,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_memory_bytes=usage.ru_maxrss * unit,
+        peak_memory_bytes=_peak_bytes(usage),
         pixels=draft.pop("pixels", None),
     )
     return Result(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, SkippedError, UnsupportedError
 from refbench.contracts.method import Context
+from refbench.engine.lifeline import die_with_parent
 from refbench.engine.request import CellRequest
 from refbench.engine.result import Phase, json_ready
 from refbench.registry.records import RunEvent
@@ -110,6 +111,8 @@ def run(request: CellRequest) -> None:
     except InputError as error:
         recorder.write("bad_input", str(error))
     except BaseException as error:
+        if is_out_of_memory(error):
+            _make_room(error)
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         recorder.write("oom" if is_out_of_memory(error) else "failed", text)
@@ -118,11 +121,21 @@ def run(request: CellRequest) -> None:
     recorder.notify("run_ended", {"status": recorder.draft["status"]})
 
 
+def _make_room(error: BaseException) -> None:
+    """Free what the failed code held and lift the cap, so that the end can be written down."""
+    traceback.clear_frames(error.__traceback__)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
 def main() -> None:
     """Read the request, set limits, run."""
+    die_with_parent()
     request = CellRequest.from_json(Path(sys.argv[1]).read_text())
     if request.memory_cap_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (request.memory_cap_bytes, request.memory_cap_bytes))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        cap = request.memory_cap_bytes if hard == resource.RLIM_INFINITY else min(request.memory_cap_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
     run(request)
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from refbench.contracts.errors import ConfigError, MissingFileError
-from refbench.engine.config_keys import config_keys, keys_at, shipped_configs
+from refbench.engine.shipped_configs import shipped_configs
 from refbench.engine.yaml_text import parse_yaml
 from refbench.registry.records import resolve
+from refbench.scenes.typed_config import merge, validated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     Key = tuple[str, ...]
 
 OPTION = "--set"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +72,13 @@ def load_config(
         nested = value
         for part in reversed(name.split(".")):
             nested = {part: nested}
-        _merge(values, nested, OPTION, origins)
+        merge(values, nested, OPTION, origins)
     if record.config is None:
         if values:
             raise ConfigError(f"{label}: {record.name} takes no configuration, got the key {next(iter(values))!r}.")
         return ResolvedConfig(None, {}, label, notes)
-    instance, checked = _validate(resolve(record.config), values, origins, label)
+    instance, checked = validated(resolve(record.config), values, origins, label)
     return ResolvedConfig(instance, checked, label, notes)
-
-
-def typed_config(config: type[T], values: Mapping[str, Any], label: str) -> T:
-    """Return ``values`` as an instance of the dataclass ``config``; ``label`` names their file in errors.
-
-    Raises
-    ------
-    ConfigError
-        An unknown, missing or ill-typed key: file, key path and nearest valid key are named.
-    """
-    origins: dict[Key, str] = {}
-    merged: dict[str, Any] = {}
-    _merge(merged, values, label, origins)
-    instance: T = _validate(config, merged, origins, label)[0]
-    return instance
 
 
 def _read_source(
@@ -113,7 +96,7 @@ def _read_source(
     if path.is_file():
         translated = _translated(record, path)
         if translated is not None:
-            _merge(values, translated["config"], str(path), origins)
+            merge(values, translated["config"], str(path), origins)
             return str(path), tuple(translated.get("notes", ()))
         _merge_file(path, values, origins, ())
         return str(path), ()
@@ -146,7 +129,7 @@ def _merge_file(path: Path, values: dict[str, Any], origins: dict[Key, str], cha
         if not isinstance(base, str):
             raise ConfigError(f"{path}: base must be the path of a file, got {base!r}.")
         _merge_file(path.parent / base, values, origins, (*chain, path))
-    _merge(values, content, str(path), origins)
+    merge(values, content, str(path), origins)
 
 
 def _read_yaml(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
@@ -164,60 +147,3 @@ def _read_yaml(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, got a {type(content).__name__}.")
     return content
-
-
-def _merge(
-    into: dict[str, Any], new: Mapping[Any, Any], origin: str, origins: dict[Key, str], key: tuple[str, ...] = ()
-) -> None:
-    """Merge ``new`` into ``into``: mapping into mapping recurses, anything else replaces. Remember who set what."""
-    for raw, value in new.items():
-        name = str(raw)
-        path = (*key, name)
-        origins[path] = origin
-        if isinstance(value, dict):
-            present = into.get(name)
-            into[name] = present if isinstance(present, dict) else {}
-            _merge(into[name], value, origin, origins, path)
-        else:
-            into[name] = value
-
-
-def _validate(config: type, values: dict[str, Any], origins: dict[Key, str], label: str) -> tuple[Any, dict[str, Any]]:
-    """Return the instance and its JSON values, or raise the first mistake as a sentence."""
-    # A dataclass takes no settings from an adapter, but inherits them inside a list. JSON, since strict JSON accepts
-    # what YAML can express (lists for tuples, strings for enumerations and paths) and still refuses "3" for 3.
-    adapter: TypeAdapter[Any] = TypeAdapter(list[config], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]
-    try:
-        instance = adapter.validate_json(json.dumps([values], default=str), strict=True)[0]
-    except ValidationError as error:
-        raise ConfigError(_sentence(config, error, origins, label)) from error
-    dumped: dict[str, Any] = adapter.dump_python([instance], mode="json")[0]
-    return instance, dumped
-
-
-def _sentence(config: type, error: ValidationError, origins: dict[Key, str], label: str) -> str:
-    """Say where the first mistake is, what it is and what was meant; and how many more there are."""
-    mistakes = error.errors(include_url=False)
-    # An unknown key first: it is the likelier cause of a missing one.
-    first = min(mistakes, key=lambda mistake: mistake["type"] != "unexpected_keyword_argument")
-    location = tuple(str(part) for part in first["loc"][1:])
-    dotted = ".".join(location)
-    origin = next((origins[location[:n]] for n in range(len(location), 0, -1) if location[:n] in origins), None)
-    where = origin or ", ".join(dict.fromkeys(origins.values())) or label
-    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    if first["type"] == "unexpected_keyword_argument":
-        return f"{where}: unknown key {dotted}; did you mean {_nearest(config, location)}?{more}"
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    given = "" if first["type"] == "missing" or not location else f", got {first['input']!r:.80}"
-    return f"{where}: {dotted + ': ' if dotted else ''}{message[:1].lower()}{message[1:]}{given}.{more}"
-
-
-def _nearest(config: type, location: Key) -> str:
-    """Return the dotted key that ``location`` most likely means: of its own level first, then anywhere."""
-    *parents, wrong = location
-    siblings = {name: ".".join((*parents, name)) for name in keys_at(config, tuple(parents))}
-    anywhere = {key.rpartition(".")[2]: key for key, _, _ in config_keys(config)}
-    for keys, cutoff in ((siblings, 0.6), (anywhere, 0.8), (siblings, 0.0), (anywhere, 0.0)):
-        if near := difflib.get_close_matches(wrong, keys, n=1, cutoff=cutoff):
-            return keys[near[0]]
-    return "no key at all"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench.contracts.method import derived_rng
+from refbench.evaluation.statistics import NMAD_FACTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -39,6 +40,88 @@ def block_ids(shape: tuple[int, int], block_px: int = BLOCK_PX) -> NDArray[np.in
     return rows[:, None] * (int(cols[-1]) + 1) + cols[None, :]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockDraws:
+    """Draws of blocks with replacement over a domain; the same for whatever is measured there.
+
+    ``inside`` are the flat indices of the domain's pixels [N], ``index`` the block of each [N], ``weights`` how often
+    every draw took every block, float64 [repeats, blocks].
+    """
+
+    inside: NDArray[np.intp]
+    index: NDArray[np.intp]
+    weights: Floats
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks that hold pixels of the domain."""
+        return int(self.weights.shape[1])
+
+    @classmethod
+    def over(
+        cls, domain: Bools, *, block_px: int = BLOCK_PX, repeats: int = REPEATS, seed: int = 0
+    ) -> BlockDraws | None:
+        """Return the draws over ``domain`` [rows, cols]; None where fewer than two blocks hold pixels."""
+        inside = np.flatnonzero(domain)
+        names = block_ids((domain.shape[0], domain.shape[1]), block_px).ravel()[inside]
+        held = np.bincount(names) > 0  # numbers the blocks without sorting pixels
+        count = int(np.count_nonzero(held))
+        if count < 2:
+            return None
+        index = (np.cumsum(held) - 1)[names]
+        drawn = derived_rng(seed, "block bootstrap", block_px).integers(0, count, (repeats, count))
+        weights = np.zeros((repeats, count))
+        np.add.at(weights, (np.arange(repeats)[:, None], drawn), 1.0)
+        return cls(inside, index, weights)
+
+    def sums(self, values: Floats | None = None) -> Floats:
+        """Return the sum of ``values`` [N], or the count of pixels, of every draw, float64 [repeats]."""
+        per_block = np.bincount(self.index, None if values is None else values, self.blocks)
+        return np.asarray(self.weights @ per_block, np.float64)
+
+    def interval(self, samples: Floats) -> Interval:
+        """Return the interval at ``LEVEL`` of samples [repeats]."""
+        return interval(samples, self.blocks)
+
+
+def interval(samples: Floats, blocks: int) -> Interval:
+    """Return the interval at ``LEVEL`` of bootstrap samples [repeats] that come from ``blocks`` blocks."""
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(samples, (tail, 100 - tail))
+    return Interval(float(low), float(high), blocks)
+
+
+def bootstrap_samples(
+    residuals: Floats, draws: BlockDraws, metrics: Collection[str] = BOOTSTRAPPED
+) -> dict[str, Floats]:
+    """Return metric -> its value in every draw, float64 [repeats].
+
+    Parameters
+    ----------
+    residuals
+        e in metres, float64 [rows, cols]; only the pixels of the draws' domain are looked at.
+    draws
+        From ``BlockDraws.over``; two methods on the same draws can be compared draw by draw.
+    metrics
+        Of ``BOOTSTRAPPED``.
+
+    Means are exact. Medians come from histograms of the residuals with ``MEDIAN_BINS`` bins between their extremes
+    after compression by asinh, interpolated inside a bin: far finer than the intervals are wide. NMAD of a draw is
+    taken about the median of all, which varies little against the spread itself.
+    """
+    e = residuals.ravel()[draws.inside].astype(np.float64)
+    count = draws.sums()
+    of: dict[str, Callable[[], Floats]] = {
+        "bias": lambda: draws.sums(e) / count,
+        "mae": lambda: draws.sums(np.abs(e)) / count,
+        "rmse": lambda: np.sqrt(draws.sums(e * e) / count),
+        "median": lambda: _medians(e, draws.index, draws.weights),
+        "medae": lambda: _medians(np.abs(e), draws.index, draws.weights),
+        "nmad": lambda: NMAD_FACTOR * _medians(np.abs(e - np.median(e)), draws.index, draws.weights),
+    }
+    return {name: of[name]() for name in metrics}
+
+
 def block_bootstrap(
     residuals: Floats, domain: Bools, *, block_px: int = BLOCK_PX, repeats: int = REPEATS, seed: int = 0
 ) -> dict[str, Interval | None]:
@@ -56,54 +139,22 @@ def block_bootstrap(
         Number of draws with replacement.
     seed
         The same seed gives the same blocks for every method, so that differences can be paired.
-
-    Means are exact. Medians come from histograms of the residuals with ``MEDIAN_BINS`` bins between their extremes
-    after compression by asinh, interpolated inside a bin: far finer than the intervals are wide.
     """
-    inside = np.flatnonzero(domain)
-    names = block_ids((domain.shape[0], domain.shape[1]), block_px).ravel()[inside]
-    blocks, index = np.unique(names, return_inverse=True)
-    if blocks.size < 2:
+    draws = BlockDraws.over(domain, block_px=block_px, repeats=repeats, seed=seed)
+    if draws is None:
         return dict.fromkeys(BOOTSTRAPPED)
-    e = residuals.ravel()[inside].astype(np.float64)
-    drawn = derived_rng(seed, "block bootstrap", block_px).integers(0, blocks.size, (repeats, blocks.size))
-    weights = np.zeros((repeats, blocks.size))
-    np.add.at(weights, (np.arange(repeats)[:, None], drawn), 1.0)
-    counts = weights @ np.bincount(index, minlength=blocks.size)
-    sums = {name: weights @ np.bincount(index, value, blocks.size) for name, value in _moments(e).items()}
-    samples = {"bias": sums["e"] / counts, "mae": sums["a"] / counts, "rmse": np.sqrt(sums["e2"] / counts)}
-    samples["median"] = _medians(e, index, weights)
-    samples["medae"] = _medians(np.abs(e), index, weights)
-    # NMAD of a draw is taken about the median of all, which varies little against the spread itself.
-    samples["nmad"] = 1.4826 * _medians(np.abs(e - np.median(e)), index, weights)
-    tail = 100 * (1 - LEVEL) / 2
-    found: dict[str, Interval | None] = {}
-    for name in BOOTSTRAPPED:
-        low, high = np.percentile(samples[name], (tail, 100 - tail))
-        found[name] = Interval(float(low), float(high), int(blocks.size))
-    return found
+    return {name: draws.interval(samples) for name, samples in bootstrap_samples(residuals, draws).items()}
 
 
 def paired_difference(
     first: Floats, second: Floats, domain: Bools, *, block_px: int = BLOCK_PX, repeats: int = REPEATS, seed: int = 0
 ) -> Interval | None:
     """Return the interval of MAE(second) - MAE(first) on the same pixels and the same draws of blocks, metres."""
-    inside = np.flatnonzero(domain)
-    names = block_ids((domain.shape[0], domain.shape[1]), block_px).ravel()[inside]
-    blocks, index = np.unique(names, return_inverse=True)
-    if blocks.size < 2:
+    draws = BlockDraws.over(domain, block_px=block_px, repeats=repeats, seed=seed)
+    if draws is None:
         return None
-    gain = np.abs(second.ravel()[inside]) - np.abs(first.ravel()[inside])
-    sums, counts = np.bincount(index, gain, blocks.size), np.bincount(index, minlength=blocks.size)
-    drawn = derived_rng(seed, "block bootstrap", block_px).integers(0, blocks.size, (repeats, blocks.size))
-    samples = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(samples, (tail, 100 - tail))
-    return Interval(float(low), float(high), int(blocks.size))
-
-
-def _moments(e: Floats) -> Mapping[str, Floats]:
-    return {"e": e, "a": np.abs(e), "e2": e * e}
+    gain = np.abs(second.ravel()[draws.inside]) - np.abs(first.ravel()[draws.inside])
+    return draws.interval(draws.sums(gain) / draws.sums())
 
 
 def _medians(values: Floats, index: NDArray[np.int64], weights: Floats) -> Floats:
@@ -115,7 +166,8 @@ def _medians(values: Floats, index: NDArray[np.int64], weights: Floats) -> Float
     position = np.minimum(((squeezed - low) * (MEDIAN_BINS / (high - low))).astype(np.int64), MEDIAN_BINS - 1)
     blocks = weights.shape[1]
     histogram = np.bincount(index * MEDIAN_BINS + position, minlength=blocks * MEDIAN_BINS)
-    cumulative = np.cumsum(weights @ histogram.reshape(blocks, MEDIAN_BINS).astype(np.float64), axis=1)
+    # Counts are whole, so summing up per block before the draws are weighted is exact, and far less work than after.
+    cumulative = weights @ np.cumsum(histogram.reshape(blocks, MEDIAN_BINS), axis=1).astype(np.float64)
     half = cumulative[:, -1:] / 2
     bins = np.argmax(cumulative >= half, axis=1)
     draws = np.arange(weights.shape[0])

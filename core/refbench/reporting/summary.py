@@ -8,29 +8,23 @@ from rich.console import Console
 from rich.table import Table
 
 from refbench.engine.result import Status
+from refbench.evaluation.metric_table import METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.engine.result import Result
 
-SHOWN = (
-    ("mae", "MAE (m)", "↓"),
-    ("rmse", "RMSE (m)", "↓"),
-    ("medae", "median |e| (m)", "↓"),
-    ("nmad", "NMAD (m)", "↓"),
-    ("le90", "LE90 (m)", "↓"),
-    ("bias", "bias (m)", "→0"),
-    ("completeness_valid", "completeness", "↑"),
+SHOWN = tuple(
+    (key, METRICS[key].heading.removesuffix(METRICS[key].arrow).rstrip(), METRICS[key].arrow)
+    for key in ("mae", "rmse", "medae", "nmad", "le90", "bias", "completeness_valid")
 )
 """Key, label and better direction of the metrics that a person sees first."""
 
 
 def number(value: Any, key: str) -> str:  # noqa: ANN401  # a metric or None
     """Return a metric as text: shares in percent, metres with three decimals, a dash where it is missing."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f} %" if key.startswith(("completeness", "within", "complete")) else f"{value:.3f}"
+    return METRICS[key].text(value)
 
 
 def change(before: Any, after: Any) -> str:  # noqa: ANN401  # metrics or None

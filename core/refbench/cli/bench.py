@@ -1,0 +1,170 @@
+"""``refbench bench``: run a suite of methods, scenes and seeds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from refbench.engine.cells import plan_rows
+from refbench.engine.result import Status
+from refbench.engine.suite import check_trust, load_suite
+from refbench.engine.sweep import FAILURES, SweepState, run_sweep
+
+if TYPE_CHECKING:
+    from refbench.engine.cells import PlannedCell
+    from refbench.engine.result import Result
+    from refbench.engine.suite import Suite
+
+WIDTH = 140
+"""Of the table where the output is no terminal, which has its own."""
+RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all")
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many cells run at once.")
+@click.option("--resume", is_flag=True, help="Continue the sweep in --out: run only what is missing or stale.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Cells by method, scene or id; repeatable.")
+@click.option("--retry", multiple=True, type=click.Choice(RETRIES), help="Run such cells again; repeatable.")
+@click.option("--trust", is_flag=True, help="Run the interpreters that a suite from elsewhere names.")
+@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+def command(
+    suite: str,
+    out: Path,
+    workers: int,
+    resume: bool,
+    only: tuple[str, ...],
+    retry: tuple[str, ...],
+    trust: bool,
+    dry_run: bool,
+) -> int:
+    """Run SUITE, a shipped suite (tiny, quick, city, real, multiview) or a YAML file, cell by cell.
+
+    Every cell runs in a process of its own and ends as a row, however it ends. --retry failed means failures of
+    every kind and continues the sweep. Exit codes: 0; 1 a cell failed, timed out, ran out of memory or crashed
+    (skipped and unsupported ones are no failure); 2 bad input; 130 interrupted, finished rows are kept.
+    """
+    loaded = load_suite(suite)
+    if dry_run:
+        check_trust(loaded, trust)
+        return _dry_run(loaded, only)
+    results = _run(loaded, out, workers, resume or bool(retry), only, _statuses(retry), trust)
+    print_results(results)
+    click.echo(f"\nrefbench table {out}\nrefbench report {out}")
+    return int(any(result.status in FAILURES for result in results.values()))
+
+
+def _statuses(names: tuple[str, ...]) -> frozenset[Status]:
+    found: set[Status] = set()
+    for name in names:
+        found |= set(Status) - {Status.OK} if name == "all" else FAILURES if name == "failed" else {Status(name)}
+    return frozenset(found)
+
+
+def _dry_run(suite: Suite, only: tuple[str, ...]) -> int:
+    rows = plan_rows(suite, only)
+    for row in rows:
+        made = " (the scene is made first)" if row.scene.recipe else ""
+        click.echo(f"{row.id}{f'  skipped: {row.skipped}' if row.skipped else made}")
+    click.echo(f"{len(rows)} cells.")
+    return 0
+
+
+def _run(
+    suite: Suite,
+    out: Path,
+    workers: int,
+    resume: bool,
+    only: tuple[str, ...],
+    retry: frozenset[Status],
+    trust: bool,
+) -> dict[PlannedCell, Result]:
+    console = Console(stderr=True)
+    arguments: dict[str, Any] = {"workers": workers, "resume": resume, "only": only, "retry": retry, "trust": trust}
+    if not console.is_terminal:
+        reporter = _Lines()
+        return run_sweep(suite, out, progress=reporter.show, **arguments)
+    with Live(console=console, transient=True, refresh_per_second=4) as live:
+        return run_sweep(suite, out, progress=lambda state: live.update(live_view(suite.name, state)), **arguments)
+
+
+class _Lines:
+    """Progress where nobody looks at a terminal: one line for every cell that ends."""
+
+    def __init__(self) -> None:
+        self._done, self._note = -1, ""
+
+    def show(self, state: SweepState) -> None:
+        """Print what is new."""
+        if state.note and state.note != self._note:
+            self._note = state.note
+            print(state.note, file=sys.stderr, flush=True)
+        if state.total and state.done != self._done:
+            self._done = state.done
+            print(f"{state.done} of {state.total} cells{time_left(state)}", file=sys.stderr, flush=True)
+
+
+def time_left(state: SweepState) -> str:
+    """Return the time left as words, empty where it is not known or nothing is left."""
+    if state.seconds_left is None or state.done == state.total:
+        return ""
+    seconds = round(state.seconds_left)
+    return f", about {seconds // 60} min {seconds % 60:02d} s left" if seconds >= 60 else f", about {seconds} s left"
+
+
+def live_view(name: str, state: SweepState) -> Group:
+    """Return what the terminal shows while a sweep runs."""
+    kept = f" ({state.kept} were there)" if state.kept else ""
+    lines: list[Any] = [Text(f"{name}: {state.done} of {state.total} cells{kept}{time_left(state)}")]
+    if state.total:
+        lines.append(ProgressBar(total=state.total, completed=state.done, width=60))
+    if state.note:
+        lines.append(Text(state.note, style="dim"))
+    lines += [Text(f"  {cell}: {phase} {100 * share:.0f} %") for cell, (phase, share) in sorted(state.running.items())]
+    return Group(*lines)
+
+
+def print_results(results: dict[PlannedCell, Result]) -> None:
+    """Print one line for every cell: status, errors in metres with the 95 % interval, CPU seconds."""
+    table = Table(box=SIMPLE_HEAD, title="MAE in metres on the common pixels; [95 % interval]", title_justify="left")
+    for heading, justify in (("method", "left"), ("scene", "left"), ("seed", "right"), ("status", "left")):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for heading in ("input ↓", "refined ↓", "CPU s ↓"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cell, result in results.items():
+        cpu = result.cost.cpu_s
+        table.add_row(
+            Text(cell.label),
+            Text(cell.scene),
+            str(cell.seed),
+            Text(result.status.value, style="red" if result.status in FAILURES else ""),
+            mae(result, "input"),
+            mae(result, "refined"),
+            "–" if cpu is None else f"{cpu:.1f}",
+        )
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console.print(table)
+    for cell, result in results.items():
+        if result.status is not Status.OK:
+            console.print(Text(f"{cell.id}: {result.status.value}: {result.reason}"), soft_wrap=True)
+
+
+def mae(result: Result, which: str) -> Text:
+    """Return the mean absolute error of ``input`` or ``refined`` with its interval, a dash where there is none."""
+    scores = (result.metrics or {}).get(which) or {}
+    value = (scores.get("all") or {}).get("mae")
+    if value is None:
+        return Text("–")
+    interval = ((scores.get("intervals") or {}).get("all") or {}).get("mae")
+    suffix = "" if which == "input" or interval is None else f" [{interval['low']:.3f}, {interval['high']:.3f}]"
+    return Text(f"{value:.3f}{suffix}")

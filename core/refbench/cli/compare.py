@@ -1,0 +1,24 @@
+"""``refbench compare``: two sweeps, what changed beyond noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from refbench.engine.sweep_changes import sweep_changes
+from refbench.reporting.table_changes import change_tables
+from refbench.reporting.table_formats import FORMATS, write_tables
+
+
+@click.command()
+@click.argument("first", metavar="DIR_A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="DIR_B", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(tuple(FORMATS)), default="md", show_default=True, help="Format.")
+def command(first: Path, second: Path, form: str) -> None:
+    """Compare the sweeps in DIR_A and DIR_B, per method and scene: status, accuracy, cost.
+
+    Where both have a DSM of the same scene files, the difference is paired on the same pixels and blocks.
+    """
+    changes = sweep_changes(first, second)
+    click.echo(write_tables(change_tables(changes, first.name, second.name), form), nl=False)

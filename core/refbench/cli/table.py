@@ -1,0 +1,38 @@
+"""``refbench table``: the tables of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from refbench.reporting.table_data import sweep_tables
+from refbench.reporting.table_formats import FORMATS, write_tables
+from refbench.scenes.atomic import atomic_file
+
+DOMAINS = ("common", "own")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(tuple(FORMATS)), default="md", show_default=True, help="Format.")
+@click.option("--stratum", "strata", multiple=True, metavar="NAME", help="Stratum of the accuracy; repeatable.")
+@click.option("--metric", "metrics", multiple=True, metavar="KEY", help="Metric of the accuracy; repeatable.")
+@click.option("--domain", type=click.Choice(DOMAINS), help="One domain alone; default: both.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
+def command(
+    folder: Path, form: str, strata: tuple[str, ...], metrics: tuple[str, ...], domain: str | None, out: Path | None
+) -> None:
+    """Compare the cells of the sweep in DIR and print its tables.
+
+    Accuracy with 95 % intervals on the common and on each DSM's own domain, strata, edges, cost, what did not end ok,
+    and reported numbers against measured ones. What is compared is kept in DIR/comparison.
+    """
+    domains = DOMAINS if domain is None else (domain,)
+    text = write_tables(sweep_tables(folder, strata=strata or ("all",), metrics=metrics, domains=domains), form)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    with atomic_file(out) as file:
+        file.write(text.encode())
+    click.echo(str(out))

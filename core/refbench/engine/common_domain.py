@@ -1,0 +1,191 @@
+"""Comparing the cells of a sweep scene by scene on their common domain: ``OUT/comparison/<scene>.json`` and ``.npz``.
+
+``<scene>_blocks.npz`` holds metrics per tile (a square block of 64 pixels of the reference's grid, row by row from the
+upper left): ``runs`` [R], the id of a cell each, or ``input`` for the initial DSM; ``block_px``, ``block_rows`` and
+``block_cols``; and for the domains ``common`` and ``own`` the sums ``<domain>_n``, ``<domain>_sum_e``,
+``<domain>_sum_abs_e`` and ``<domain>_sum_e2``, float64 [R, blocks]; NaN where a run is not in that domain.
+
+``<scene>_samples.npz`` holds the bootstrap samples behind the intervals, float64 [repeats], under
+``<number>/<domain>/<stratum>/<metric>``; number 0 is the initial DSM, the others follow ``methods`` of the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refbench.contracts.errors import InputError, RefbenchError
+from refbench.engine.cache_key import core_code
+from refbench.engine.hashing import hash_values
+from refbench.engine.request import open_scene
+from refbench.engine.result import json_ready
+from refbench.engine.sweep_cells import by_label, by_scene, read_sweep
+from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
+from refbench.scenes.atomic import atomic_file
+from refbench.scenes.raster import open_dsm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from refbench.contracts.raster import DSM, Mask
+    from refbench.contracts.scene import Scene
+    from refbench.engine.sweep_cells import SweepCell
+
+COMPARISON = "comparison"
+SCHEMA_VERSION = 1
+INPUT_NAME = "input"
+
+
+def compare_sweep(out: Path) -> dict[str, dict[str, Any]]:
+    """Return scene -> comparison, made anew where a cell has changed since; see ``compare_cells``.
+
+    Raises
+    ------
+    InputError
+        ``out`` holds no sweep.
+    """
+    folder = out / COMPARISON
+    found = {}
+    for scene, cells in by_scene(read_sweep(out)).items():
+        key = _key(cells)
+        path = folder / f"{scene}.json"
+        kept = _kept(path, key)
+        if kept is None:
+            folder.mkdir(exist_ok=True)
+            values, arrays = compare_cells(cells)
+            for name, content in arrays.items():
+                with atomic_file(folder / f"{scene}_{name}.npz") as file:
+                    np.savez_compressed(file, **content)  # type: ignore[arg-type]  # no array is called allow_pickle
+            kept = json_ready({"schema_version": SCHEMA_VERSION, "scene": scene, "key": key, **values})
+            with atomic_file(path) as file:  # last: it says that the arrays are there
+                file.write(json.dumps(kept, allow_nan=False).encode() + b"\n")
+        found[scene] = kept
+    return found
+
+
+def _key(cells: Sequence[SweepCell]) -> str:
+    """Return the hash of what a comparison depends on: which DSMs on which files, compared by which code."""
+    facts = [[cell.id, cell.result.status.value, cell.result.hashes.model_dump()] for cell in cells]
+    return hash_values([SCHEMA_VERSION, core_code(), facts])
+
+
+def _kept(path: Path, key: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if found.get("key") == key else None
+
+
+def compare_cells(cells: Sequence[SweepCell]) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
+    """Compare the cells of one scene that have a DSM.
+
+    Returns
+    -------
+    values
+        As ``compare`` gives, with ``cells`` (label -> ids), ``areas`` (label -> pixels and km2 of its DSM) and
+        ``reason``: why nothing was compared, or None.
+    arrays
+        ``blocks`` and ``samples``, as the head of this module says; empty where nothing was compared.
+    """
+    scored = by_label(cell for cell in cells if cell.dsm_path is not None)
+    values: dict[str, Any] = {"reason": None, "cells": {label: [c.id for c in of] for label, of in scored.items()}}
+    if not scored:
+        return {**values, "reason": "No cell of this scene has a DSM."}, {}
+    first = next(iter(scored.values()))[0]
+    try:
+        _check_same_files(cells)
+        opened = open_scene(first.request())
+        if opened.reference is None or opened.reference.dsm is None:
+            return {**values, "reason": "The scene has no reference DSM."}, {}
+        initial, reference, masks, gt_mask = surfaces(opened)
+        loaders = {label: dsm_loaders(of) for label, of in scored.items()}
+        found = compare(reference, loaders, initial=initial, masks=masks, gt_mask=gt_mask)
+    except RefbenchError as error:
+        return {**values, "reason": str(error)}, {}
+    values |= found.values
+    values["inputs"] = hash_values(first.result.hashes.inputs)
+    values["areas"] = {label: area(of[0]) for label, of in scored.items()}
+    return values, {"blocks": _blocks(found, scored), "samples": _samples(found)}
+
+
+def surfaces(scene: Scene) -> tuple[DSM | None, DSM, dict[str, Mask], Mask | None]:
+    """Return initial DSM, reference, masks and the mask of the reference, read from a scene with a reference DSM."""
+    if scene.reference is None or scene.reference.dsm is None:
+        raise InputError(f"The scene {scene.id} has no reference DSM.")
+    return (
+        None if scene.dsm is None else scene.dsm.read(),
+        scene.reference.dsm.read(),
+        {name: source.read() for name, source in scene.masks.items()},
+        None if scene.reference.mask is None else scene.reference.mask.read(),
+    )
+
+
+def _check_same_files(cells: Sequence[SweepCell]) -> None:
+    hashes = {hash_values(cell.result.hashes.inputs): cell.id for cell in cells if cell.dsm_path is not None}
+    if len(hashes) > 1:
+        raise InputError(
+            f"The scene changed between the cells {' and '.join(list(hashes.values())[:2])}; "
+            "run the sweep again with --resume."
+        )
+
+
+def dsm_loaders(cells: Sequence[SweepCell]) -> list[Callable[[], DSM]]:
+    """Return a function per cell with a DSM that reads it."""
+    return [open_dsm(path).read for cell in cells if (path := cell.dsm_path) is not None]
+
+
+def area(cell: SweepCell) -> dict[str, float]:
+    """Return ``pixels`` and ``km2`` of a cell's DSM."""
+    path = cell.dsm_path
+    assert path is not None  # only cells with a DSM have an area
+    grid = open_dsm(path).grid
+    width, height = grid.resolution
+    pixels = grid.width * grid.height
+    return {"pixels": pixels, "km2": pixels * width * height / 1e6}
+
+
+def _blocks(found: Comparison, scored: dict[str, list[SweepCell]]) -> dict[str, NDArray[Any]]:
+    runs: list[tuple[str | None, int, str]] = [(INPUT, 0, INPUT_NAME)] if (INPUT, 0, "own") in found.blocks else []
+    runs += [(label, number, cell.id) for label, of in scored.items() for number, cell in enumerate(of)]
+    grid, side = found.values["grid"], found.values["block_px"]
+    arrays: dict[str, NDArray[Any]] = {
+        "runs": np.array([name for _, _, name in runs]),
+        "block_px": np.array(side),
+        "block_rows": np.array(-(-grid["rows"] // side)),
+        "block_cols": np.array(-(-grid["cols"] // side)),
+    }
+    empty = np.full_like(next(iter(found.blocks.values())), np.nan)
+    for domain in DOMAINS:
+        sums = np.stack([found.blocks.get((label, number, domain), empty) for label, number, _ in runs])
+        arrays |= {f"{domain}_{key}": sums[:, index] for index, key in enumerate(BLOCK_KEYS)}
+    return arrays
+
+
+def _samples(found: Comparison) -> dict[str, NDArray[Any]]:
+    numbers: dict[str | None, int] = {INPUT: 0}
+    numbers.update({label: number for number, label in enumerate(found.values["methods"], start=1)})
+    return {
+        f"{numbers[label]}/{domain}/{stratum}/{key}": drawn
+        for (label, domain), of in found.samples.items()
+        for stratum, metrics in of.items()
+        for key, drawn in metrics.items()
+    }
+
+
+def read_samples(out: Path, scene: str, stratum: str, domain: str, key: str) -> dict[str | None, NDArray[np.float64]]:
+    """Return label -> bootstrap samples [repeats] of one metric; the initial DSM's label is None."""
+    values = json.loads((out / COMPARISON / f"{scene}.json").read_text(encoding="utf-8"))
+    if values["reason"] is not None:
+        return {}
+    with np.load(out / COMPARISON / f"{scene}_samples.npz") as arrays:
+        names: dict[int, str | None] = dict(enumerate([INPUT, *values["methods"]]))
+        wanted = {number: f"{number}/{domain}/{stratum}/{key}" for number in names}
+        return {names[number]: arrays[name] for number, name in wanted.items() if name in arrays}

@@ -1,0 +1,156 @@
+"""The scenes of a suite: found, cut or built. What cannot be had is a reason, not an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refbench.contracts.errors import ConfigError, InputError, MissingFileError, SkippedError, UnsupportedError
+from refbench.engine.cache_key import core_code, scene_key
+from refbench.engine.request import CellRequest, SceneRequest, open_scene
+from refbench.engine.result import Status
+from refbench.registry.records import resolve
+from refbench.registry.registry import load_registry
+from refbench.scenes.cut_scene import write_cut
+from refbench.scenes.found import found_scenes
+from refbench.scenes.scene_file import SCENE_FILE, embedded_scene_path, load_scene
+
+if TYPE_CHECKING:
+    from refbench.engine.suite import SceneEntry, Suite
+
+RECIPE_FILE = "recipe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScene:
+    """A scene by name, before it is opened. ``recipe`` tells how to make it below the sweep; empty where it is there.
+
+    ``missing`` says why there is none.
+    """
+
+    name: str
+    request: SceneRequest = field(default_factory=SceneRequest)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyScene:
+    """A scene that was made and opened: its key; or the status and reason of its cells."""
+
+    request: SceneRequest
+    key: str | None = None
+    ending: tuple[Status, str] | None = None
+
+
+def plan_scenes(suite: Suite) -> tuple[PlannedScene, ...]:
+    """Return the scenes of a suite; nothing is made.
+
+    Raises
+    ------
+    MissingFileError
+        A path of the suite is not there.
+    ConfigError
+        Two scenes have the same name.
+    """
+    planned = [scene for entry in suite.scenes for scene in _planned(entry, suite.source)]
+    names = [scene.name for scene in planned]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{suite.source}: scenes: two scenes are called {twice}; rename the folder of one of them.")
+    return tuple(planned)
+
+
+def _planned(entry: SceneEntry, source: str) -> list[PlannedScene]:
+    values = entry.values
+    if entry.kind == "embedded":
+        return [PlannedScene("embedded", SceneRequest(str(embedded_scene_path())))]
+    if entry.kind == "path":
+        path = _existing(Path(values["path"]), source)
+        return [PlannedScene(safe_name((path.parent if path.is_file() else path).name), SceneRequest(str(path)))]
+    if entry.kind == "city":
+        return [PlannedScene(f"city-{values['seed']:04d}", recipe={"city": values})]
+    if entry.kind == "cut":
+        base = values["scene"]
+        path = embedded_scene_path() if base == "embedded" else _existing(Path(base), source)
+        recipe = {"cut": {"scene": str(path), "size_m": values["size_m"]}}
+        return [PlannedScene(f"{safe_name(path.name)}-{values['size_m']:g}m", recipe=recipe)]
+    return _found(values["folder"])
+
+
+def _existing(path: Path, source: str) -> Path:
+    if not path.exists():
+        raise MissingFileError(f"{source}: scenes: there is no {path}.")
+    return path
+
+
+def _found(folder: str) -> list[PlannedScene]:
+    """Return the scenes below a folder, which may be named by an environment variable."""
+    expanded = os.path.expandvars(folder)
+    if expanded.startswith("$") or not expanded:
+        name = folder.strip("${}")
+        reason = f"Set {name} to the folder of your scenes; each of its folders is one."
+        return [PlannedScene(safe_name(name), missing=reason)]
+
+    def recognises(path: Path) -> bool:
+        return any(resolve(importer.recognises)(path) for importer in load_registry().importers)
+
+    try:
+        found = found_scenes(Path(expanded).expanduser().absolute(), recognises)
+    except MissingFileError as error:
+        return [PlannedScene(safe_name(folder), missing=str(error))]
+    if not found:
+        return [PlannedScene(safe_name(folder), missing=f"{expanded} holds no scene.")]
+    return [
+        PlannedScene(safe_name(scene.name), SceneRequest(None if scene.path is None else str(scene.path), scene.files))
+        for scene in found
+    ]
+
+
+def safe_name(name: str) -> str:
+    """Return a name that can be part of a cell's: letters, digits, ``_ .`` and single ``-``."""
+    kept = "".join(c if (c.isascii() and c.isalnum()) or c in "_." else "-" for c in name)
+    return "-".join(part for part in kept.split("-") if part).strip(".") or "scene"
+
+
+def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
+    """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its cells.
+
+    A scene that is there by the same recipe and the same code is taken as it is.
+    """
+    request = planned.request
+    if planned.missing is not None:
+        return ReadyScene(request, ending=(Status.SKIPPED, planned.missing))
+    try:
+        if planned.recipe:
+            request = SceneRequest(str(_made(planned, folder / planned.name)))
+        return ReadyScene(request, scene_key(open_scene(CellRequest("", request, ""))))
+    except SkippedError as error:
+        return ReadyScene(request, ending=(Status.SKIPPED, str(error)))
+    except UnsupportedError as error:
+        return ReadyScene(request, ending=(Status.UNSUPPORTED, str(error)))
+    except InputError as error:
+        return ReadyScene(request, ending=(Status.FAILED, str(error)))
+
+
+def _made(planned: PlannedScene, folder: Path) -> Path:
+    """Return the scene folder of a recipe."""
+    recipe = json.dumps({**planned.recipe, "core": core_code()}, sort_keys=True)
+    note = folder / RECIPE_FILE
+    if note.is_file() and (folder / SCENE_FILE).is_file() and note.read_text() == recipe:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    if "city" in planned.recipe:
+        from refbench.scenes.city.make import make_city
+        from refbench.scenes.city.scene import write_city
+
+        city = planned.recipe["city"]
+        write_city(make_city(city["seed"], city["size"], city["gsd"], aerial=city["aerial"]), folder)
+    else:
+        cut = planned.recipe["cut"]
+        write_cut(load_scene(cut["scene"]), cut["size_m"], folder, planned.name)
+    note.write_text(recipe)
+    return folder

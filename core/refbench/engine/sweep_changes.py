@@ -1,0 +1,137 @@
+"""Two sweeps side by side: per method and scene, what changed beyond noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from refbench.contracts.errors import RefbenchError
+from refbench.engine.common_domain import compare_sweep, dsm_loaders, surfaces
+from refbench.engine.request import open_scene
+from refbench.engine.sweep_cells import by_label, by_scene, read_sweep
+from refbench.evaluation.comparison import compare
+from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from refbench.engine.sweep_cells import SweepCell
+
+Basis = Literal["identical", "paired", "intervals", "none"]
+SIDES = ("A", "B")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One method on one scene in both sweeps.
+
+    ``basis`` is how the numbers were compared: ``identical`` DSMs byte for byte; ``paired`` on the same pixels and
+    blocks, because the scene's files are the same; ``intervals`` that overlap or not, each DSM on its own domain;
+    ``none`` where a side has no DSM. ``metrics`` is key -> ``a``, ``b``, ``value`` = b - a, ``low``, ``high`` (None
+    where not paired), ``blocks`` and ``better``: ``A``, ``B`` or None where nothing changed beyond noise.
+    """
+
+    scene: str
+    label: str
+    cells: tuple[tuple[SweepCell, ...], tuple[SweepCell, ...]]
+    basis: Basis
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remark: str = ""
+
+    @property
+    def statuses(self) -> tuple[str, str]:
+        """The statuses of both sides, such as ``ok`` or ``ok, timeout``; ``missing`` where there is no cell."""
+        first, second = (", ".join(dict.fromkeys(c.result.status.value for c in of)) or "missing" for of in self.cells)
+        return first, second
+
+    def cost(self, name: str) -> tuple[float | None, float | None]:
+        """Return the mean of a figure of ``Cost`` on both sides."""
+        first, second = (_mean([getattr(cell.result.cost, name) for cell in of]) for of in self.cells)
+        return first, second
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    given = [value for value in values if value is not None]
+    return sum(given) / len(given) if given else None
+
+
+def sweep_changes(first: Path, second: Path) -> list[Change]:
+    """Return the changes from sweep ``first`` to sweep ``second``, for every method and scene that either has.
+
+    Raises
+    ------
+    InputError
+        One of them is no folder of a sweep.
+    """
+    sides = [by_scene(read_sweep(out)) for out in (first, second)]
+    compared = [compare_sweep(out) for out in (first, second)]
+    found = []
+    for scene in sorted({*sides[0], *sides[1]}):
+        labelled = [by_label(side.get(scene, ())) for side in sides]
+        rows = [of.get(scene, {}) for of in compared]
+        for label in sorted({*labelled[0], *labelled[1]}):
+            pair = (tuple(labelled[0].get(label, ())), tuple(labelled[1].get(label, ())))
+            found.append(_change(scene, label, pair, rows))
+    return found
+
+
+def _change(
+    scene: str,
+    label: str,
+    cells: tuple[tuple[SweepCell, ...], tuple[SweepCell, ...]],
+    rows: Sequence[Mapping[str, Any]],
+) -> Change:
+    scored = [[cell for cell in of if cell.dsm_path is not None] for of in cells]
+    if not all(scored):
+        return Change(scene, label, cells, "none")
+    own = [row.get("methods", {}).get(label, {}).get("own", {}) for row in rows]
+    unpaired = {key: change for key in PAIRED if (change := _by_intervals(key, own)) is not None}
+    if scored[0][0].result.hashes.inputs != scored[1][0].result.hashes.inputs:
+        return Change(scene, label, cells, "intervals", unpaired, "the scene's files differ")
+    files = [[cell.result.hashes.outputs.get(cell.result.outputs["dsm"]) for cell in of] for of in scored]
+    if None not in files[0] and files[0] == files[1]:
+        same = {key: {**of, "value": 0.0, "better": None} for key, of in unpaired.items()}
+        return Change(scene, label, cells, "identical", same)
+    try:
+        return Change(scene, label, cells, "paired", _paired(scored))
+    except RefbenchError as error:
+        return Change(scene, label, cells, "intervals", unpaired, str(error))
+
+
+def _paired(scored: Sequence[Sequence[SweepCell]]) -> dict[str, dict[str, Any]]:
+    """Compare both sides' DSMs as two methods of one scene."""
+    _, reference, masks, gt_mask = surfaces(open_scene(scored[0][0].request()))
+    loaders = {side: dsm_loaders(cells) for side, cells in zip(SIDES, scored, strict=True)}
+    found = compare(reference, loaders, masks=masks, gt_mask=gt_mask).values
+    names = {"first": SIDES[0], "second": SIDES[1], None: None}
+    changes: dict[str, dict[str, Any]] = {}
+    for key, entries in found["differences"]["all"].items():
+        values = {side.lower(): found["methods"][side]["common"]["all"][key] for side in SIDES}
+        for entry in entries:
+            bounds = {name: entry[name] for name in ("value", "low", "high", "blocks")}
+            changes[key] = {**values, **bounds, "better": names[entry["better"]]}
+    return changes
+
+
+def _by_intervals(key: str, own: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Compare two numbers of different pixels: beyond noise where their intervals do not overlap."""
+    a, b = (of.get("all", {}).get(key) for of in own)
+    if a is None or b is None:
+        return None
+    bounds = [of.get("intervals", {}).get("all", {}).get(key) for of in own]
+    blocks = min((bound["blocks"] if bound else 0) for bound in bounds)
+    change: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "value": b - a,
+        "low": None,
+        "high": None,
+        "blocks": blocks,
+        "better": None,
+    }
+    if blocks >= MIN_BLOCKS and (bounds[0]["high"] < bounds[1]["low"] or bounds[1]["high"] < bounds[0]["low"]):
+        is_second = METRICS[key].distance(b) < METRICS[key].distance(a)
+        change["better"] = SIDES[1] if is_second else SIDES[0]
+    return change

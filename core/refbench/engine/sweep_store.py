@@ -1,0 +1,156 @@
+"""The folder of a sweep: who may use it, what is finished in it, and putting rows into it whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+import refbench
+from refbench.contracts.errors import InputError
+from refbench.engine.cells import CELLS_FOLDER
+from refbench.engine.hashing import hash_values
+from refbench.engine.manifest import manifest
+from refbench.engine.result import RESULT_FILE, Result, read_result, write_result
+from refbench.engine.yaml_text import parse_yaml
+from refbench.scenes.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from refbench.engine.cells import PlannedCell
+    from refbench.engine.result import Status
+    from refbench.engine.suite import Suite
+
+SUITE_FILE = "suite.yaml"
+MANIFEST_FILE = "manifest.json"
+KEY_FILE = "key.json"
+REQUEST_FILE = "request.json"
+LOCK_FILE = ".lock"
+_UNFINISHED = ("*.partial-*", "*.old-*")
+
+
+@contextmanager
+def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
+    """Give the folder of a sweep, locked against a second sweep, with its suite and manifest written.
+
+    Raises
+    ------
+    InputError
+        It holds a sweep and ``resume`` is False, a sweep of another suite, other files, or another process works in it.
+    """
+    _check_free(out, suite, resume)
+    try:
+        (out / CELLS_FOLDER).mkdir(parents=True, exist_ok=True)
+        lock = (out / LOCK_FILE).open("a")
+    except OSError as error:
+        raise InputError(f"Cannot make the folder {out}: {error.strerror}.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"Another refbench bench works in {out}; wait for it or give another --out.") from error
+        remove_unfinished(out)
+        with atomic_file(out / SUITE_FILE) as file:
+            file.write(suite.dump().encode())
+        facts = {"suite": suite.name, "suite_sha256": hash_values(asdict(suite)), "source": suite.source, **manifest()}
+        with atomic_file(out / MANIFEST_FILE) as file:
+            file.write(json.dumps(facts, indent=2).encode() + b"\n")
+        try:
+            yield out
+        finally:
+            remove_unfinished(out)
+
+
+def _check_free(out: Path, suite: Suite, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; give a folder.")
+    if not out.exists():
+        return
+    if not (out / SUITE_FILE).exists():
+        if foreign := next((path.name for path in out.iterdir() if path.name not in (LOCK_FILE, CELLS_FOLDER)), None):
+            raise InputError(f"--out {out} holds other files, such as {foreign}; give an empty or a new folder.")
+        return
+    if not resume:
+        raise InputError(f"--out {out} already holds a sweep; continue it with --resume or give another folder.")
+    name = (parse_yaml((out / SUITE_FILE).read_text(encoding="utf-8")) or {}).get("name")
+    if name != suite.name:
+        raise InputError(f"--out {out} holds a sweep of suite {name}, not of {suite.name}; give another folder.")
+
+
+def remove_unfinished(out: Path) -> None:
+    """Remove what a killed sweep left half-written; the lock says that nobody works on it."""
+    for pattern in _UNFINISHED:
+        for path in (out / CELLS_FOLDER).glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def finished(cell: PlannedCell) -> Result | None:
+    """Return the result of a cell that is there with the same key, None where it is missing, stale or damaged."""
+    folder = cell.request.folder
+    try:
+        key = json.loads((folder / KEY_FILE).read_text())["key"]
+        result = read_result(folder / RESULT_FILE)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return None
+    if key != cell.key:
+        return None
+    if cell.ending is not None and (result.status, result.reason) != cell.ending:
+        return None
+    return result
+
+
+def unplanned(out: Path, cells: tuple[PlannedCell, ...]) -> list[str]:
+    """Return the names of cells in the folder that are not among ``cells``."""
+    known = {cell.id for cell in cells}
+    return sorted(path.name for path in (out / CELLS_FOLDER).iterdir() if path.is_dir() and path.name not in known)
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a stale cell: out of the way at once, then file by file."""
+    if folder.exists():
+        old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_key(folder: Path, cell: PlannedCell) -> None:
+    """Write ``key.json`` and ``request.json`` beside a result."""
+    facts = {"key": cell.key, "label": cell.label, "scene": cell.scene, "seed": cell.seed, "parts": cell.parts}
+    (folder / KEY_FILE).write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / REQUEST_FILE).write_text(cell.request.to_json() + "\n")
+
+
+def write_row(cell: PlannedCell, status: Status, reason: str) -> Result:
+    """Put the row of a cell that no process ran, or whose result could not be taken, in place; return it."""
+    result = Result(
+        refbench_version=refbench.__version__,
+        method=cell.request.method,
+        scene=cell.scene,
+        seed=cell.seed,
+        status=status,
+        reason=reason,
+        config=cell.parts.get("config") or {},
+        metrics_reason=f"Nothing was scored: the cell is {status.value}.",
+        created=_now(),
+    )
+    folder = cell.request.folder
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    write_key(partial, cell)
+    write_result(partial, result)
+    discard(folder)
+    partial.rename(folder)
+    return result
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

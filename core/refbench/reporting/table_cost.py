@@ -1,0 +1,75 @@
+"""What every method costs: time, memory, throughput."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refbench.reporting.table_model import MISSING, Cell, Column, Table, text_column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from refbench.engine.sweep_cells import SweepCell
+    from refbench.reporting.sweep_rows import Row
+
+REFINE = "refine"
+COLUMNS = (
+    text_column("scene", "scene"),
+    text_column("method", "method"),
+    text_column("status", "status"),
+    Column("cpu_s", "CPU (s)", "↓", formula="user and system time of the cell's process and its children"),
+    Column("wall_s", "wall (s)", "↓", formula="wall time of the cell"),
+    Column("peak_mib", "peak memory (MiB)", "↓", formula="largest resident set of the cell's process"),
+    Column("refine_s", "refining (s)", "↓", formula="wall time of the refinement alone"),
+    Column("px_per_s", "px/s", "↑", formula="pixels of the DSM over the wall time of the refinement"),
+    Column("km2_per_h", "km²/h", "↑", formula="area of the DSM over the wall time of the refinement"),
+)
+NOTES = (
+    "Cost is the whole cell's: reading, refining, scoring. Throughput is of the refinement alone; a small scene "
+    "understates it. Means over seeds.",
+)
+
+
+def cost_table(rows: Sequence[Row], comparisons: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the cost of every method on every scene; of cells that did not end ok, until they ended."""
+    found = []
+    for row in rows:
+        costs = [cell.result.cost for cell in row.cells if cell.result.cost.wall_s is not None]
+        if not costs:
+            continue
+        area = comparisons[row.scene].get("areas", {}).get(row.label)
+        refining = _mean([_phase(cell) for cell in row.cells if cell.is_ok])
+        values = {
+            "cpu_s": _mean([cost.cpu_s for cost in costs]),
+            "wall_s": _mean([cost.wall_s for cost in costs]),
+            "peak_mib": _mean([_mib(cost.peak_memory_bytes) for cost in costs]),
+            "refine_s": refining,
+            "px_per_s": area["pixels"] / refining if area and refining else None,
+            "km2_per_h": 3600 * area["km2"] / refining if area and refining else None,
+        }
+        texts = [Cell(row.scene), Cell(row.name), Cell(row.status)]
+        found.append((*texts, *(_cell(value) for value in values.values())))
+    return Table("cost", "Cost", COLUMNS, tuple(found), NOTES)
+
+
+def _phase(cell: SweepCell) -> float | None:
+    return next((phase.wall_s for phase in cell.result.phases if phase.name == REFINE), None)
+
+
+def _mib(size: int | None) -> float | None:
+    return None if size is None else size / (1 << 20)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    given = [value for value in values if value is not None]
+    return float(np.mean(given)) if given else None
+
+
+def _cell(value: float | None) -> Cell:
+    """Return a cost with about three significant digits."""
+    if value is None:
+        return Cell(MISSING)
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return Cell(f"{value:,.{decimals}f}", value)

@@ -1,0 +1,277 @@
+"""The tables of a sweep as data: accuracy, strata, edges, cost, means over scenes, and what did not end ok."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from refbench.contracts.errors import InputError
+from refbench.engine.scene_means import scene_means
+from refbench.engine.sweep_store import SUITE_FILE
+from refbench.engine.yaml_text import parse_yaml
+from refbench.evaluation.comparison import DOMAINS
+from refbench.evaluation.metric_table import METRICS, metric
+from refbench.evaluation.ranking import MIN_BLOCKS
+from refbench.reporting.reported import reported_table
+from refbench.reporting.sweep_rows import INITIAL, read_data
+from refbench.reporting.table_cost import cost_table
+from refbench.reporting.table_model import (
+    MISSING,
+    Cell,
+    Column,
+    Document,
+    Figure,
+    Table,
+    figure_cells,
+    marks,
+    metric_column,
+    text_column,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from refbench.reporting.sweep_rows import Row, SweepData
+
+DEFAULT_METRICS = ("mae", "rmse", "nmad", "bias")
+EDGES = (
+    "slope_mae_deg",
+    "normal_angle_median_deg",
+    "roof_normal_angle_median_deg",
+    "edge_gradient_ratio",
+    "step_edge_f1",
+    "roof_plane_rms_median_m",
+)
+NOTES = (
+    "Residual e = DSM - reference, metres. Arrows: the better direction. Completeness: each DSM's own share of the "
+    "pixels on which the reference counts.",
+    "[low, high]: 95 % interval by bootstrap of blocks of 64 pixels. ± standard deviation over seeds, where there are "
+    "several; the value is their mean.",
+    "Best and second best are marked where they are better than all others, the initial DSM among them, in the paired "
+    "difference on the same blocks; the rank is one more than the number of methods that are better beyond noise, so "
+    "methods that tie share it (=). Fewer than "
+    f"{MIN_BLOCKS} blocks cannot tell a difference from chance. Nothing is corrected for the number of comparisons.",
+    "No DSM was coregistered; other grids are resampled bilinearly to the reference's.",
+)
+DOMAIN_TITLES = {
+    "common": "common domain: the pixels on which every compared DSM has a height",
+    "own": "own domain: each DSM on its own pixels, so rows are not on the same ground and nothing is marked",
+}
+
+
+NAME_COLUMNS = (text_column("scene", "scene"), text_column("method", "method"))
+
+
+def sweep_tables(
+    out: Path, *, strata: Sequence[str] = ("all",), metrics: Sequence[str] = (), domains: Sequence[str] = DOMAINS
+) -> Document:
+    """Return all tables of a sweep.
+
+    Parameters
+    ----------
+    out
+        Folder of the sweep.
+    strata
+        Of the accuracy tables, one table each.
+    metrics
+        Keys of the metric table for their columns; empty: ``DEFAULT_METRICS``.
+    domains
+        ``common``, ``own`` or both.
+
+    Raises
+    ------
+    InputError
+        ``out`` holds no sweep; an unknown stratum or metric.
+    """
+    keys = tuple(metric(key).key for key in metrics) or DEFAULT_METRICS
+    data = read_data(out)
+    known = data.strata() or ["all"]
+    if unknown := [name for name in strata if name not in known]:
+        raise InputError(f"There is no stratum {unknown[0]!r} in {out}; there are {', '.join(known)}.")
+    tables = [accuracy_table(data, domain, stratum, keys) for domain in domains for stratum in strata]
+    if "common" in domains:
+        tables += [means_table(data, stratum, keys) for stratum in strata]
+        tables += [strata_table(data, known), edges_table(data)]
+    tables += [cost_table(data.rows, data.comparisons), endings_table(data), reported_table(data.rows)]
+    return Document(f"Benchmark {_name(out)}", tuple(table for table in tables if table.rows), NOTES)
+
+
+def _name(out: Path) -> str:
+    path = out / SUITE_FILE
+    content = parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return str(content["name"]) if isinstance(content, dict) and "name" in content else out.resolve().name
+
+
+def _named(rows: Iterable[Row]) -> list[list[Cell]]:
+    return [[Cell(row.scene) for row in rows], [Cell(row.name) for row in rows]]
+
+
+def accuracy_table(data: SweepData, domain: str, stratum: str, keys: Sequence[str]) -> Table:
+    """Return the accuracy of every method on every scene, completeness and n beside it."""
+    rows = data.rows
+    columns = [*NAME_COLUMNS, text_column("status", "status")]
+    cells = [*_named(rows), [Cell(row.status or MISSING) for row in rows]]
+    for key in ("completeness_valid", *(key for key in keys if key != "completeness_valid"), "n"):
+        columns.append(metric_column(key))
+        figures = [row.figure(domain, stratum, key) for row in rows]
+        if domain == "common":
+            figures = _marked(data, stratum, key, figures)
+        cells.append(figure_cells(key, figures))
+    columns.append(Column("blocks", "blocks", formula="number of blocks behind the intervals"))
+    cells.append([_blocks_cell(row, domain, stratum) for row in rows])
+    if domain == "common":
+        columns.append(Column("rank", "rank (MAE)", "↓", formula="1 + number of methods with less MAE beyond noise"))
+        cells.append([_rank_cell(data, row, stratum) for row in rows])
+    return Table(
+        f"accuracy_{domain}_{stratum}",
+        f"Accuracy, {_words(stratum)}, {DOMAIN_TITLES[domain]}",
+        tuple(columns),
+        tuple(zip(*cells, strict=True)),
+        tuple(_domain_notes(data)) if domain == "common" else (),
+        domain,
+        stratum,
+    )
+
+
+def _words(stratum: str) -> str:
+    """Return a stratum as words.
+
+    >>> _words("slope_10_25_pct"), _words("slope_90_inf_pct"), _words("building_border")
+    ('slope 10–25 %', 'slope ≥ 90 %', 'building border')
+    """
+    if stratum == "all":
+        return "all pixels"
+    kind, *edges = stratum.removesuffix("_pct").split("_")
+    if kind == "slope" and len(edges) == 2 and stratum.endswith("_pct"):
+        return f"slope ≥ {edges[0]} %" if edges[1] == "inf" else f"slope {edges[0]}–{edges[1]} %"
+    return stratum.replace("_", " ")
+
+
+def _blocks_cell(row: Row, domain: str, stratum: str) -> Cell:
+    interval = row.found.get(domain, {}).get("intervals", {}).get(stratum, {}).get("mae")
+    return Cell(MISSING) if interval is None else Cell(str(interval["blocks"]), interval["blocks"])
+
+
+def _rank_cell(data: SweepData, row: Row, stratum: str) -> Cell:
+    ranks = data.comparisons[row.scene].get("ranks", {}).get(stratum, {}).get("mae", {})
+    if row.label not in ranks:
+        return Cell(MISSING)
+    found = ranks[row.label]
+    return Cell(f"{found['rank']}{'=' if found['tied_with'] else ''}", found["rank"])
+
+
+def _marked(data: SweepData, stratum: str, key: str, figures: Sequence[Figure]) -> list[Figure]:
+    """Return the figures of all rows with best and second best of every scene marked."""
+    given: dict[tuple[str, str | None], Any] = {}
+    for scene, found in data.comparisons.items():
+        entries = found.get("differences", {}).get(stratum, {}).get(key, ())
+        labels = [row.label for row in data.rows if row.scene == scene and row.label not in found.get("left_out", {})]
+        labels = [label for label in labels if label is None or label in found.get("methods", {})]
+        given |= {(scene, label): mark for label, mark in marks(entries, labels).items()}
+    return [
+        Figure(figure.value, figure.low, figure.high, figure.spread, given.get((row.scene, row.label), ""))
+        for row, figure in zip(data.rows, figures, strict=True)
+    ]
+
+
+def _domain_notes(data: SweepData) -> Iterable[str]:
+    for scene, found in data.comparisons.items():
+        if found["reason"] is not None:
+            yield f"{scene}: not compared: {found['reason']}"
+            continue
+        for label, reason in found["left_out"].items():
+            yield f"{scene}: {label or INITIAL} is left out of the common domain: {reason}"
+        total, common = found["n_ref_valid"], found["n_common"]
+        if total and common < total / 2:
+            least = min(found["methods"], key=lambda label: _completeness(found["methods"][label]))
+            yield (
+                f"{scene}: the common domain holds {100 * common / total:.0f} % of the reference's pixels only; "
+                f"least complete is {least}."
+            )
+
+
+def _completeness(row: Mapping[str, Any]) -> float:
+    return float(row["own"].get("all", {}).get("completeness_valid") or 0.0)
+
+
+def means_table(data: SweepData, stratum: str, keys: Sequence[str]) -> Table:
+    """Return the means over scenes of the methods that have a result on every scene; empty for a single scene."""
+    wanted = ("completeness_valid", *(key for key in keys if key != "completeness_valid"))
+    means = scene_means(data.out, data.comparisons, stratum, wanted)
+    title = f"Means over {len(means.scenes)} scenes, {_words(stratum)}, common domains"
+    if len(means.scenes) < 2:
+        return Table(f"means_{stratum}", title, (), ())
+    labels = list(means.rows)
+    cells = [[Cell(INITIAL if label is None else label) for label in labels]]
+    for key in wanted:
+        found = marks(means.differences[key], labels)
+        figures = [Figure(**means.rows[label][key], mark=found.get(label, "")) for label in labels]
+        cells.append(figure_cells(key, figures))
+    notes = [f"Every scene counts alike: {', '.join(means.scenes)}. The intervals are for these scenes."]
+    notes += [
+        f"{label} has no mean: it has no comparable result on {', '.join(scenes)}, and means over unequal sets of "
+        "scenes are not comparable."
+        for label, scenes in means.lacking.items()
+    ]
+    columns = (NAME_COLUMNS[1], *(metric_column(key) for key in wanted))
+    # Where nobody is complete, the row says that there is no mean at all.
+    rows = tuple(zip(*cells, strict=True)) or ((Cell("no method has all scenes"), *[Cell(MISSING)] * len(wanted)),)
+    return Table(f"means_{stratum}", title, columns, rows, tuple(notes), "common", stratum)
+
+
+def strata_table(data: SweepData, strata: Sequence[str]) -> Table:
+    """Return MAE per stratum on the common domain."""
+    shown = [name for name in strata if name != "all"]
+    rows = [row for row in data.rows if row.found and row.found["common"]]
+    places = [index for index, row in enumerate(data.rows) if row.found and row.found["common"]]
+    cells = _named(rows)
+    for stratum in shown:
+        figures = [row.figure("common", stratum, "mae") for row in data.rows]
+        marked = _marked(data, stratum, "mae", figures)
+        cells.append(figure_cells("mae", [marked[place] for place in places], brief=True))
+    columns = (*NAME_COLUMNS, *(metric_column("mae", label=_words(name), stratum=name) for name in shown))
+    return Table(
+        "strata",
+        "MAE per stratum (m), common domain",
+        columns,
+        tuple(zip(*cells, strict=True)) if shown else (),
+        ("With intervals: refbench table --stratum NAME; the CSV and JSON forms hold them all.",),
+        "common",
+    )
+
+
+def edges_table(data: SweepData) -> Table:
+    """Return slopes, normals, edges and roofs on the common domain."""
+    rows = [row for row in data.rows if row.found and row.found["common"].get("shape")]
+    shape = [row.values("common", "shape") for row in rows]
+    keys = [key for key in EDGES if any(values.get(key) is not None for values in shape)]
+    cells = _named(rows)
+    for key in keys:
+        cells.append(figure_cells(key, [row.figure("common", "shape", key) for row in rows]))
+    columns = (*NAME_COLUMNS, *(metric_column(key, label=_short(key)) for key in keys))
+    notes = tuple(f"{_short(key)}: {METRICS[key].formula}." for key in keys)
+    return Table("edges", "Edges and shape, common domain", columns, tuple(zip(*cells, strict=True)), notes, "common")
+
+
+def _short(key: str) -> str:
+    metric = METRICS[key]
+    unit = f" ({metric.unit})" if metric.unit in ("m", "deg") else ""
+    return f"{metric.short or metric.label}{unit}"
+
+
+def endings_table(data: SweepData) -> Table:
+    """Return what did not end ok, or was not scored, with the reason."""
+    found = []
+    for row in data.rows:
+        for cell in row.cells:
+            reason = cell.result.reason if not cell.is_ok else cell.result.metrics_reason
+            if not cell.is_ok or cell.result.metrics is None:
+                texts = (row.scene, row.name, str(cell.seed), cell.result.status.value, reason or "")
+                found.append(tuple(Cell(text) for text in texts))
+    columns = (
+        *NAME_COLUMNS,
+        text_column("seed", "seed"),
+        text_column("status", "status"),
+        text_column("reason", "reason"),
+    )
+    return Table("endings", "Not scored", columns, tuple(found))

@@ -1,0 +1,81 @@
+"""Tables as one HTML page that opens from disk and loads nothing."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refbench.reporting.table_model import Cell, Column, Document, Table
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
+caption { text-align: left; font-weight: 600; padding: .4rem 0; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+thead th { border-bottom: 2px solid; text-align: left; vertical-align: bottom; }
+tbody th { font-weight: normal; text-align: left; }
+.number { text-align: right; white-space: nowrap; }
+.second { text-decoration: underline; }
+ul { padding-left: 1.2rem; }
+"""
+
+
+def html(document: Document) -> str:
+    """Return all tables as a page; the best value is bold, the second best underlined."""
+    title = _text(document.title)
+    return "\n".join(
+        (
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            f'<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>',
+            f"<style>{STYLE}</style></head>",
+            f"<body><h1>{title}</h1>",
+            *(html_table(table) for table in document.tables),
+            _notes(document.all_notes("Bold", "Underlined")),
+            "</body></html>",
+            "",
+        )
+    )
+
+
+def html_table(table: Table) -> str:
+    """Return one table as a fragment."""
+    head = "".join(_heading(column) for column in table.columns)
+    rows = ("".join(_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)) for row in table.rows)
+    return "\n".join(
+        (
+            f'<div class="wide"><table id="{_text(table.name)}"><caption>{_text(table.title)}</caption>',
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *(f"<tr>{row}</tr>" for row in rows),
+            "</tbody></table></div>",
+            _notes(table.notes),
+        )
+    )
+
+
+def _heading(column: Column) -> str:
+    kind = ' class="number"' if column.is_number else ""
+    hint = f' title="{_text(column.formula)}"' if column.formula else ""
+    return f'<th scope="col"{kind}{hint}>{_text(column.heading)}</th>'
+
+
+def _cell(column: Column, cell: Cell) -> str:
+    text = _text(cell.text)
+    if not column.is_number:
+        is_name = column.metric in ("scene", "method")
+        return f'<th scope="row">{text}</th>' if is_name else f"<td>{text}</td>"
+    marked = {"best": f"<strong>{text}</strong>", "second": f'<span class="second">{text}</span>'}.get(cell.mark, text)
+    return f'<td class="number">{marked}</td>'
+
+
+def _notes(notes: tuple[str, ...]) -> str:
+    return f"<ul>{''.join(f'<li>{_text(note)}</li>' for note in notes)}</ul>" if notes else ""
+
+
+def _text(text: str) -> str:
+    """Return text escaped for content and attributes, without control characters, which HTML forbids."""
+    return escape("".join(letter if letter.isprintable() else " " for letter in text))
