@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from refbench.engine.result import Status, result_schema
-from refbench.engine.sweep import FAILURES, SweepState
+from refbench.engine.sweeps.run import FAILURES, SweepState
 
 HERE = Path(__file__).parent
 CUT = "scenes: [{cut: {scene: embedded, size_m: 16}}]\n"

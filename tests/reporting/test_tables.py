@@ -11,14 +11,14 @@ import pytest
 from sweep_maker import SIZE, SweepMaker, table
 
 from refbench.contracts.errors import InputError
-from refbench.engine.common_domain import compare_sweep
+from refbench.engine.sweeps.common_domain import compare_sweep
 from refbench.registry.records import Reported
 from refbench.reporting.reported import Measured, Verdict, reported_table, verdict
-from refbench.reporting.sweep_rows import read_data
-from refbench.reporting.table_data import sweep_tables
-from refbench.reporting.table_formats import FORMATS, write_tables
-from refbench.reporting.table_latex import escape as latex_escape
-from refbench.reporting.table_model import Cell, Column, Document, Figure, Table, figure_cells, marks, text_column
+from refbench.reporting.tables.as_latex import escape as latex_escape
+from refbench.reporting.tables.data import sweep_tables
+from refbench.reporting.tables.formats import FORMATS, write_tables
+from refbench.reporting.tables.model import Cell, Column, Document, Figure, Table, figure_cells, marks, text_column
+from refbench.reporting.tables.rows import read_data
 
 HOSTILE = (
     '<script>alert("x")</script>',

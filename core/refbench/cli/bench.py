@@ -14,15 +14,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from refbench.engine.cells import plan_rows
 from refbench.engine.result import Status
-from refbench.engine.suite import check_trust, load_suite
-from refbench.engine.sweep import FAILURES, SweepState, run_sweep
+from refbench.engine.sweeps.cells import plan_rows
+from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
+from refbench.engine.sweeps.suite import check_trust, load_suite
 
 if TYPE_CHECKING:
-    from refbench.engine.cells import PlannedCell
     from refbench.engine.result import Result
-    from refbench.engine.suite import Suite
+    from refbench.engine.sweeps.cells import PlannedCell
+    from refbench.engine.sweeps.suite import Suite
 
 WIDTH = 140
 """Of the table where the output is no terminal, which has its own."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from refbench.engine.sweep_changes import sweep_changes
-from refbench.reporting.table_changes import change_tables
-from refbench.reporting.table_formats import FORMATS, write_tables
+from refbench.engine.sweeps.changes import sweep_changes
+from refbench.reporting.tables.changes import change_tables
+from refbench.reporting.tables.formats import FORMATS, write_tables
 
 
 @click.command()

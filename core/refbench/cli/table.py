@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from refbench.reporting.table_data import sweep_tables
-from refbench.reporting.table_formats import FORMATS, write_tables
+from refbench.reporting.tables.data import sweep_tables
+from refbench.reporting.tables.formats import FORMATS, write_tables
 from refbench.scenes.atomic import atomic_file
 
 DOMAINS = ("common", "own")

@@ -275,7 +275,7 @@ def _result(
     cost = Cost(
         wall_s=wall,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_memory_bytes=_peak_bytes(usage),
+        peak_memory_bytes=draft.pop("peak_memory_bytes", None) or _peak_bytes(usage),
         pixels=draft.pop("pixels", None),
     )
     return Result(

@@ -75,10 +75,22 @@ class Recorder:
 
     def write(self, status: str, reason: str | None = None) -> None:
         """Write the draft beside the outputs."""
-        self.draft.update(status=status, reason=reason)
+        self.draft.update(status=status, reason=reason, peak_memory_bytes=peak_memory())
         temporary = self.folder / (DRAFT_FILE + ".partial")
         temporary.write_text(json.dumps(json_ready(self.draft)))
         temporary.replace(self.folder / DRAFT_FILE)
+
+
+def peak_memory() -> int | None:
+    """Return the most memory that this process had since it started; None where the system does not tell.
+
+    ``ru_maxrss`` does not do: it starts at what the parent had when it forked.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

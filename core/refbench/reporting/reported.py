@@ -10,13 +10,13 @@ import numpy as np
 
 from refbench.evaluation.comparison import DOMAINS
 from refbench.registry.registry import load_registry
-from refbench.reporting.table_model import MISSING, Cell, Column, Table, text_column
+from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from refbench.registry.records import Reported
-    from refbench.reporting.sweep_rows import Row
+    from refbench.reporting.tables.rows import Row
 
 TOLERANCE = 0.05
 """Relative difference that still reproduces a number: papers do not give their spread."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from refbench.registry.records import resolve
 
 if TYPE_CHECKING:
-    from refbench.reporting.table_model import Document
+    from refbench.reporting.tables.model import Document
 
 FORMATS = {
-    "md": "refbench.reporting.table_markdown:markdown",
-    "latex": "refbench.reporting.table_latex:latex",
-    "csv": "refbench.reporting.table_csv:comma_separated",
-    "html": "refbench.reporting.table_html:html",
-    "json": "refbench.reporting.table_json:json_text",
+    "md": "refbench.reporting.tables.as_markdown:markdown",
+    "latex": "refbench.reporting.tables.as_latex:latex",
+    "csv": "refbench.reporting.tables.as_csv:comma_separated",
+    "html": "refbench.reporting.tables.as_html:html",
+    "json": "refbench.reporting.tables.as_json:json_text",
 }
 
 

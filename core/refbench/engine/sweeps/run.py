@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.cell import run_cell
-from refbench.engine.cells import plan_cells
 from refbench.engine.result import Status
-from refbench.engine.suite import check_trust
-from refbench.engine.sweep_store import discard, finished, sweep_folder, unplanned, write_key, write_row
+from refbench.engine.sweeps.cells import plan_cells
+from refbench.engine.sweeps.store import discard, finished, sweep_folder, unplanned, write_key, write_row
+from refbench.engine.sweeps.suite import check_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from refbench.engine.cells import PlannedCell
     from refbench.engine.result import Result
-    from refbench.engine.suite import Suite
+    from refbench.engine.sweeps.cells import PlannedCell
+    from refbench.engine.sweeps.suite import Suite
 
 FAILURES = frozenset({Status.FAILED, Status.TIMEOUT, Status.OOM, Status.CRASHED})
 """Ends that are failures: skipped and unsupported cells are none."""

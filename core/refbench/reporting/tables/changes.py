@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.evaluation.metric_table import METRICS
 from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
-from refbench.reporting.table_model import MISSING, Cell, Column, Document, Figure, Table, figure_cell, text_column
+from refbench.reporting.tables.model import MISSING, Cell, Column, Document, Figure, Table, figure_cell, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from refbench.engine.sweep_changes import Change
+    from refbench.engine.sweeps.changes import Change
 
 NAMES = (text_column("scene", "scene"), text_column("method", "method"))
 COST_FACTOR = 1.25

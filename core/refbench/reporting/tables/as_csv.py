@@ -11,7 +11,7 @@ from refbench.evaluation.metric_table import METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from refbench.reporting.table_model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Cell, Column, Document, Table
 
 HEADER = (
     "table",

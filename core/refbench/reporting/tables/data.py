@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError
-from refbench.engine.scene_means import scene_means
-from refbench.engine.sweep_store import SUITE_FILE
+from refbench.engine.sweeps.scene_means import scene_means
+from refbench.engine.sweeps.store import SUITE_FILE
 from refbench.engine.yaml_text import parse_yaml
 from refbench.evaluation.comparison import DOMAINS
 from refbench.evaluation.metric_table import METRICS, metric
 from refbench.evaluation.ranking import MIN_BLOCKS
 from refbench.reporting.reported import reported_table
-from refbench.reporting.sweep_rows import INITIAL, read_data
-from refbench.reporting.table_cost import cost_table
-from refbench.reporting.table_model import (
+from refbench.reporting.tables.cost import cost_table
+from refbench.reporting.tables.model import (
     MISSING,
     Cell,
     Column,
@@ -26,12 +25,13 @@ from refbench.reporting.table_model import (
     metric_column,
     text_column,
 )
+from refbench.reporting.tables.rows import INITIAL, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from refbench.reporting.sweep_rows import Row, SweepData
+    from refbench.reporting.tables.rows import Row, SweepData
 
 DEFAULT_METRICS = ("mae", "rmse", "nmad", "bias")
 EDGES = (

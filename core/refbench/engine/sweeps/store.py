@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 import refbench
 from refbench.contracts.errors import InputError
-from refbench.engine.cells import CELLS_FOLDER
 from refbench.engine.hashing import hash_values
 from refbench.engine.manifest import manifest
 from refbench.engine.result import RESULT_FILE, Result, read_result, write_result
+from refbench.engine.sweeps.cells import CELLS_FOLDER
 from refbench.engine.yaml_text import parse_yaml
 from refbench.scenes.atomic import atomic_file
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from refbench.engine.cells import PlannedCell
     from refbench.engine.result import Status
-    from refbench.engine.suite import Suite
+    from refbench.engine.sweeps.cells import PlannedCell
+    from refbench.engine.sweeps.suite import Suite
 
 SUITE_FILE = "suite.yaml"
 MANIFEST_FILE = "manifest.json"

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refbench.reporting.table_model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Cell, Column, Document, Table
 
 STYLE = """
 :root { color-scheme: light dark; }

@@ -22,7 +22,7 @@ from refbench.scenes.config_keys import keys_at
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
-    from refbench.engine.suite import MethodEntry
+    from refbench.engine.sweeps.suite import MethodEntry
     from refbench.registry.records import MethodRecord
 
 CORE_WINGS = ("contracts", "geometry", "scenes", "evaluation", "registry", "engine")
@@ -150,7 +150,7 @@ def facts_from(entry: MethodEntry, steps: int | None = None) -> dict[str, Any]:
 
 def main() -> None:
     """Answer another interpreter: the entry comes as JSON in the first argument, the facts go to stdout."""
-    from refbench.engine.suite import MethodEntry
+    from refbench.engine.sweeps.suite import MethodEntry
 
     asked = json.loads(sys.argv[1])
     steps = asked.pop("steps")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from refbench.reporting.table_model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Cell, Column, Document, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$])")
 

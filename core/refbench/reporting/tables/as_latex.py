@@ -6,7 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refbench.reporting.table_model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Cell, Column, Document, Table
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

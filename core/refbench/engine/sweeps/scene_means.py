@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.method import derived_rng
-from refbench.engine.common_domain import read_samples
+from refbench.engine.sweeps.common_domain import read_samples
 from refbench.evaluation.ranking import PAIRED, difference
 from refbench.evaluation.uncertainty import interval
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError, RefbenchError
-from refbench.engine.cache_key import core_code
 from refbench.engine.hashing import hash_values
 from refbench.engine.request import open_scene
 from refbench.engine.result import json_ready
-from refbench.engine.sweep_cells import by_label, by_scene, read_sweep
+from refbench.engine.sweeps.cache_key import core_code
+from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.scenes.atomic import atomic_file
 from refbench.scenes.raster import open_dsm
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.raster import DSM, Mask
     from refbench.contracts.scene import Scene
-    from refbench.engine.sweep_cells import SweepCell
+    from refbench.engine.sweeps.ended import SweepCell
 
 COMPARISON = "comparison"
 SCHEMA_VERSION = 1

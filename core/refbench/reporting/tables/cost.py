@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refbench.reporting.table_model import MISSING, Cell, Column, Table, text_column
+from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from refbench.engine.sweep_cells import SweepCell
-    from refbench.reporting.sweep_rows import Row
+    from refbench.engine.sweeps.ended import SweepCell
+    from refbench.reporting.tables.rows import Row
 
 REFINE = "refine"
 COLUMNS = (

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from refbench.contracts.errors import InputError, MissingFileError
-from refbench.engine.cells import CELLS_FOLDER
 from refbench.engine.request import CellRequest
 from refbench.engine.result import RESULT_FILE, Result, Status, read_result
-from refbench.engine.sweep_store import REQUEST_FILE
+from refbench.engine.sweeps.cells import CELLS_FOLDER
+from refbench.engine.sweeps.store import REQUEST_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from refbench.engine.result import json_ready
 
 if TYPE_CHECKING:
-    from refbench.reporting.table_model import Document
+    from refbench.reporting.tables.model import Document
 
 SCHEMA_VERSION = 1
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError, SkippedError, UnsupportedError
-from refbench.engine.cache_key import core_code, scene_key
 from refbench.engine.request import CellRequest, SceneRequest, open_scene
 from refbench.engine.result import Status
+from refbench.engine.sweeps.cache_key import core_code, scene_key
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.scenes.cut_scene import write_cut
@@ -20,7 +20,7 @@ from refbench.scenes.found import found_scenes
 from refbench.scenes.scene_file import SCENE_FILE, embedded_scene_path, load_scene
 
 if TYPE_CHECKING:
-    from refbench.engine.suite import SceneEntry, Suite
+    from refbench.engine.sweeps.suite import SceneEntry, Suite
 
 RECIPE_FILE = "recipe.json"
 

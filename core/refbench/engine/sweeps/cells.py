@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError
-from refbench.engine.cache_key import cell_key, facts_from
 from refbench.engine.request import CellRequest
 from refbench.engine.result import Status
-from refbench.engine.suite import ALL, MethodEntry, Suite
-from refbench.engine.suite_scenes import PlannedScene, plan_scenes, ready_scene, safe_name
+from refbench.engine.sweeps.cache_key import cell_key, facts_from
+from refbench.engine.sweeps.suite import ALL, MethodEntry, Suite
+from refbench.engine.sweeps.suite_scenes import PlannedScene, plan_scenes, ready_scene, safe_name
 from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Tables of a sweep: what they show, and one file per format."""
