@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import ConfigError
-from refbench.engine.config import typed_config
+from refbench.scenes.typed_config import typed_config
 from refbench_resdepth.config import Activation, Inputs, UpMode  # noqa: TC001  # pydantic reads the annotations
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from refbench.contracts.errors import InputError
 from refbench.engine.cell import check_out, run_cell
 from refbench.engine.config import load_config
 from refbench.engine.prepare import prepare
-from refbench.engine.request import CellRequest, SceneRequest, open_scene
+from refbench.engine.request import CellRequest, SceneRequest, official_scene_names, open_scene
 from refbench.engine.result import Status
 from refbench.engine.sizes import parse_size
 from refbench.engine.weights import find_weights
@@ -34,6 +34,7 @@ from refbench.reporting.summary import print_summary
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
     from refbench.engine.result import Result
+    from refbench.registry.records import ReporterRecord
 
 RUNS_FOLDER = "refbench-runs"
 
@@ -85,15 +86,27 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     record = load_registry().methods.get(method)
     reporters = [load_registry().reporters.get(name) for name in options["reporters"]]
     request = _request(scene, record.name, options)
-    if options["dry_run"]:
-        return _dry_run(request)
-    opened = _check(request)
-    overwrite = options["overwrite"]
-    out = options["out"]
-    if out is None:
+    if options["out"] is None:
         request = replace(request, out=str(_numbered(record.name)))
-    else:
-        check_out(Path(request.out), overwrite)
+    requests = _per_data_set(request)
+    if options["dry_run"]:
+        return max(_dry_run(one) for one in requests)
+    opened = [_check(one) for one in requests]
+    for one in requests:
+        check_out(one.folder, options["overwrite"])
+    return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
+
+
+def _per_data_set(request: CellRequest) -> list[CellRequest]:
+    """Return one request for each data set that an official configuration lists, in a folder of its own."""
+    names = official_scene_names(request)
+    if len(names) < 2:
+        return [request]
+    return [replace(request, out=str(request.folder / name), scene=replace(request.scene, name=name)) for name in names]
+
+
+def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
+    """Run one cell with a progress bar, print what came out, and return its exit code."""
 
     def finish(folder: Path, result: Result) -> None:
         if not options["no_report"]:
@@ -115,13 +128,13 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
         task = bar.add_task("start", total=1.0, message="")
 
         def show(phase: str, share: float, message: str) -> None:
-            bar.update(task, description=f"{record.name}: {phase}", completed=share, message=message)
+            bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
 
-        result = run_cell(request, overwrite=overwrite, progress=show, finish=finish)
+        result = run_cell(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:
-        click.echo((Path(request.out) / "result.json").read_text())
+        click.echo((request.folder / "result.json").read_text())
     else:
-        print_summary(result, Path(request.out))
+        print_summary(result, request.folder)
     return result.status.exit_code
 
 

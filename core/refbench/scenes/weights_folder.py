@@ -113,7 +113,7 @@ def write_weights(
         new = scratch / "new"
         new.mkdir()
         # save_file would make a private file
-        (new / TENSORS_FILE).write_bytes(save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
+        (new / TENSORS_FILE).write_bytes(save({name: np.asarray(array, order="C") for name, array in tensors.items()}))
         (new / META_FILE).write_text(yaml.safe_dump(dict(meta), sort_keys=False), encoding="utf-8")
         (new / CARD_FILE).write_text(card, encoding="utf-8")
         if folder.exists():
