@@ -126,6 +126,7 @@ def plain(folder, tiles):
 
 
 def heights(path):
+    """Heights of a raster, float64."""
     import rasterio
 
     with rasterio.open(path) as file:
@@ -133,6 +134,7 @@ def heights(path):
 
 
 def main():
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, nargs="+", default=[1024], help="rows [cols]")
     parser.add_argument("--repeats", type=int, default=3)

@@ -8,7 +8,7 @@ import rasterio
 from affine import Affine
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
-from refbench.engine import cache_key, cells
+from refbench.engine.sweeps import cache_key, cells
 from refbench.engine.request import CellRequest, SceneRequest, open_scene
 from refbench.engine.result import Status
 from refbench.engine.sizes import parse_size
