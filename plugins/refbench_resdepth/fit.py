@@ -6,20 +6,18 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError
-from refbench.scenes.checkpoint import read_checkpoint
 from refbench.scenes.held import MemoryBudget
 from refbench.scenes.image_scale import robust_image_scale
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
-from refbench.training.task import initialised
 from refbench_resdepth.members import image_tuples
-from refbench_resdepth.network import UNet
 from refbench_resdepth.regions import Extent, allocate
 from refbench_resdepth.samples import Area, Cutter, EpochBatches, GridSamples, TrainSamples
 from refbench_resdepth.sampling import Positions
 from refbench_resdepth.scale import Scale
 from refbench_resdepth.statistics import height_scale
-from refbench_resdepth.tasks import FILES, ResDepthTask
+from refbench_resdepth.tasks import ResDepthTask
+from refbench_resdepth.trained import HELD_SHARE, PRECISIONS, input_error, take_best
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,15 +26,12 @@ if TYPE_CHECKING:
     from refbench import Context, Scene
     from refbench_resdepth.method import ResDepth
 
-PRECISIONS = {"float32": "32-true", "mixed": "bf16-mixed"}
 VALIDATIONS = 15
 """How often a training from scenes is validated, where ``steps`` are given."""
-HELD_SHARE = 2
-"""A training holds rasters in at most 1 / HELD_SHARE of its memory budget."""
 VALIDATION_STRIPE = 4
 
 
-def fit(
+def fit_scenes(
     method: ResDepth,
     scenes: Sequence[Scene],
     context: Context,
@@ -53,7 +48,7 @@ def fit(
         Its network is the start: fresh, or that of its weights.
     scenes
         Scenes with an initial DSM, orthos and a reference DSM. The last one validates; a single one validates on its
-        eastern fifth. None: the data sets of an official training configuration.
+        eastern fifth.
     context
         Device, seed, memory, progress.
     steps
@@ -65,25 +60,9 @@ def fit(
 
     Raises
     ------
-    ConfigError
-        There are neither scenes nor a training configuration.
     InputError
         A scene lacks a DSM, orthos or a reference, or is smaller than a tile.
     """
-    if not method.is_trained:
-        method.net = initialised(context.seed, lambda: UNet(method.model))
-    if scenes:
-        return _fit_scenes(method, scenes, context, steps, folder, resume)
-    if method.config.official is None:
-        raise ConfigError("Training needs scenes with a reference, or an official training configuration (--config).")
-    from refbench_resdepth.official_training import fit_official
-
-    return fit_official(method, context, steps=steps, folder=folder, resume=resume)
-
-
-def _fit_scenes(
-    method: ResDepth, scenes: Sequence[Scene], context: Context, steps: int | None, folder: Path | None, resume: bool
-) -> dict[str, Any]:
     config, tile = method.config.training, training_tile(method)
     budget = MemoryBudget(context.memory_budget_bytes // HELD_SHARE)
     areas = [_area(scene, method.model.n_images, budget) for scene in scenes]
@@ -110,7 +89,7 @@ def _fit_scenes(
     state = train(task, settings, context)
     take_best(task, settings)
     method.facts |= {"tile_size": tile, "gsd": _common_gsd(scenes)}
-    finish(method, task)
+    method.net, method.is_trained = task.model, True
     return {
         "data": [scene.id for scene in scenes],
         "validated_on": [area.name for area in check_on],
@@ -130,33 +109,6 @@ def training_tile(method: ResDepth) -> int:
     if tile % method.model.multiple:
         raise ConfigError(f"training.tile_size must be a multiple of {method.model.multiple} here, got {tile}.")
     return tile
-
-
-def take_best(task: ResDepthTask, settings: TrainSettings) -> None:
-    """Give the task's model the weights of the best checkpoint, where there is one; the model ends on the CPU."""
-    task.model.cpu().eval()
-    best = None if settings.folder is None else FILES.best_in(settings.folder)
-    if best is not None and best.exists():
-        task.model.load_state_dict(read_checkpoint(best)["model_state_dict"])
-
-
-def finish(method: ResDepth, task: ResDepthTask) -> None:
-    """Make the trained network the method's own."""
-    method.net = task.model.eval()
-    method.is_trained = True
-
-
-def input_error(samples: GridSamples) -> float | None:
-    """Return what the validation score of the initial DSM itself is: MAE in metres over the same pixels."""
-    total, count = 0.0, 0
-    for index in range(len(samples)):
-        sample = samples[index]
-        if not samples.cutter.model.has_dsm:
-            return None
-        error = abs(sample["x"][0] - sample["y"][0]) * sample["std"]
-        mask = sample["mask"][0]
-        total, count = total + float(error[mask].sum()), count + int(mask.sum())
-    return total / count if count else None
 
 
 def _area(scene: Scene, n_images: int, budget: MemoryBudget) -> Area:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from refbench import TileMethod
-from refbench.contracts.errors import InputError, SkippedError, UnsupportedError, WeightsError
+from refbench.contracts.errors import ConfigError, InputError, SkippedError, UnsupportedError, WeightsError
 from refbench.scenes.weights_folder import is_weights_folder
+from refbench.training.task import initialised
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
 from refbench_resdepth.fused import FusedUNet
 from refbench_resdepth.inputs import continued, filled, inside
@@ -215,10 +216,19 @@ class ResDepth(TileMethod):
         folder: Path | None = None,
         resume: bool = False,
     ) -> dict[str, Any]:
-        """Train the network in place; see ``fit.fit`` for the options and errors."""
-        from refbench_resdepth.fit import fit  # Lightning is loaded for training only
+        """Train the network in place; see ``fit_scenes`` and ``fit_official`` for the options and errors."""
+        from refbench_resdepth.fit import fit_scenes  # Lightning is loaded for training only
+        from refbench_resdepth.official_training import fit_official
 
-        return fit(self, scenes, context, steps=steps, folder=folder, resume=resume)
+        if not scenes and self.config.official is None:
+            raise ConfigError(
+                "Training needs scenes with a reference, or an official training configuration (--config)."
+            )
+        if not self.is_trained:
+            self.net = initialised(context.seed, lambda: UNet(self.model))
+        if scenes:
+            return fit_scenes(self, scenes, context, steps=steps, folder=folder, resume=resume)
+        return fit_official(self, context, steps=steps, folder=folder, resume=resume)
 
     def save(
         self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False

@@ -16,7 +16,6 @@ from refbench.scenes.raster import open_dsm
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
 from refbench_resdepth.checkpoints import write_side_files
-from refbench_resdepth.fit import HELD_SHARE, PRECISIONS, finish, input_error, take_best
 from refbench_resdepth.official_config import OfficialTraining, dataset_name, read_json, read_official
 from refbench_resdepth.official_model import GEOM_FILE, IMAGE_FILE
 from refbench_resdepth.official_scene import ImageTuples, aligned_image, check_grid, image_tuples
@@ -25,6 +24,7 @@ from refbench_resdepth.samples import Area, Cutter, EpochBatches, GridSamples, T
 from refbench_resdepth.scale import Scale
 from refbench_resdepth.statistics import height_scale, image_statistics
 from refbench_resdepth.tasks import FILES, ResDepthTask
+from refbench_resdepth.trained import HELD_SHARE, PRECISIONS, input_error, take_best
 
 if TYPE_CHECKING:
     from refbench import Context
@@ -85,7 +85,7 @@ def fit_official(
     state = train(task, settings, context, start)
     take_best(task, settings)
     method.facts["tile_size"] = tile
-    finish(method, task)
+    method.net, method.is_trained = task.model, True
     return {
         "data": [dataset_name(dataset, index) for index, dataset in enumerate(official.datasets)],
         "official_run_folder": str(run),

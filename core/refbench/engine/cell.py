@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import refbench
 from refbench.contracts.errors import CancelledError, InputError
-from refbench.engine.child import DRAFT_FILE, PROGRESS_VARIABLE
 from refbench.engine.killed import memory_kills, was_memory
 from refbench.engine.lifeline import PARENT_VARIABLE, Lifeline
+from refbench.engine.recorder import DRAFT_FILE, PROGRESS_VARIABLE
 from refbench.engine.result import RESULT_FILE, Cost, Result, Status, write_result
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from refbench.scenes.raster_write import DSMWriter, write_band, write_dsm
 if TYPE_CHECKING:
     from refbench.contracts.method import Context, Prediction
     from refbench.contracts.scene import Scene
-    from refbench.engine.child import Recorder
     from refbench.engine.config import ResolvedConfig
+    from refbench.engine.recorder import Recorder
     from refbench.engine.request import CellRequest
     from refbench.registry.records import MethodRecord
 
