@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError
 from refbench.training.loop import train
+from refbench.training.run_folder import official_run_folder
 from refbench.training.settings import TrainSettings
 from refbench.training.task import initialised
 from refbench_implicity.city_items import CityRules, packed_scene
@@ -117,9 +119,11 @@ def _fit_official(
         scores_while_training=True,
     )
     total = training.iterations if steps is None else steps
+    name = f"{datetime.now():%y_%m_%d-%H_%M_%S}-{training.run_name}"
+    run = official_run_folder(Path(training.out_dir) / name, folder, resume)
     settings = TrainSettings(
         total,
-        folder,
+        run,
         validate_every=training.validate_every,
         checkpoint_every=training.checkpoint_every,
         backup_every=training.backup_every,
@@ -136,6 +140,7 @@ def _fit_official(
     method.is_trained = True
     return {
         "data": config.dataset.name or str(config.dataset.path),
+        "official_run_folder": str(run),
         "seed": context.seed,
         "steps": state.step,
         "last_scores": state.history[-1] if state.history else {},

@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refbench.contracts.errors import ConfigError, InputError
+from refbench.contracts.errors import ConfigError
 from refbench.scenes.atomic import atomic_file
 from refbench.scenes.held import MemoryBudget
 from refbench.scenes.raster import open_dsm
 from refbench.training.loop import train
+from refbench.training.run_folder import official_run_folder
 from refbench.training.settings import TrainSettings
 from refbench_resdepth.checkpoints import write_side_files
 from refbench_resdepth.official_config import OfficialTraining, dataset_name, read_json, read_official
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from refbench_resdepth.config import ModelConfig
     from refbench_resdepth.method import ResDepth
     from refbench_resdepth.official_config import TrainingDataset
-
-REMEMBERED = "official_run.txt"
-"""In the training's own folder: where its official run folder is."""
 
 
 def fit_official(
@@ -166,22 +164,10 @@ def _merged_part(part: str, listed: ImageTuples, extents: Any) -> dict[str, Any]
 
 def _run_folder(official: OfficialTraining, folder: Path | None, resume: bool) -> Path:
     """Return the official run folder: a new one named by the time, or the one that is resumed."""
-    remembered = None if folder is None else folder / REMEMBERED
-    if resume and remembered is not None and remembered.is_file():
-        return Path(remembered.read_text(encoding="utf-8").strip())
-    name = datetime.now().strftime("%Y-%m-%d_%H-%M") + (f"_{official.output.suffix}" if official.output.suffix else "")
-    base = Path(official.output.output_directory)
-    run, number = base / name, 1
-    while run.exists():
-        number += 1
-        run = base / f"{name}_{number}"
-    try:
-        (run / FILES.folder).mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"output.output_directory: {run} cannot be made: {error.strerror}.") from error
-    if remembered is not None:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(f"{run.absolute()}\n", encoding="utf-8")
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M")
+    name = f"{stamp}_{official.output.suffix}" if official.output.suffix else stamp
+    run = official_run_folder(Path(official.output.output_directory) / name, folder, resume)
+    (run / FILES.folder).mkdir(exist_ok=True)
     return run
 
 

@@ -65,7 +65,8 @@ def test_training_from_an_official_configuration(tmp_path, exported):
         *("train", "--method", "implicity", "--config", exported / "config.yaml", "--steps", 1, "--out", "out"),
         *("--set", "training.optimize_every=2", "--set", "dataset.n_workers=0", "--set", "dataset.n_query_points=500"),
     )
-    assert (tmp_path / "out" / "run" / "check_points" / "model.pt").is_file()
+    (run,) = (tmp_path / "out").glob("*-ImpliCity-stereo")  # <out_dir>/<time>-<run_name>, as published
+    assert (run / "check_points" / "model.pt").is_file()
     assert (tmp_path / "out" / "weights" / "model.safetensors").is_file()
 
 
