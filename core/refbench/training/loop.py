@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,27 +136,39 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
             self.count = 0
             self.sums: dict[str, Any] = {}  # tensors are read when they are logged, not each step
 
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return task.optimizer
+        def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+            return [task.optimizer] if task.adversary_optimizer is None else [task.optimizer, task.adversary_optimizer]
 
         def training_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # the task's own type
             del batch_idx
+            before = {} if task.adversary_optimizer is None else self._adversary_step(batch)
             loss, values = task.loss(batch)
             self.manual_backward(loss * self.trainer.world_size)  # ranks average, the sum is wanted
+            values = {**before, **values}
             for key, value in {"loss": loss.detach(), **values}.items():
                 self.sums[key] = self.sums.get(key, 0.0) + value
             self.count += 1
             if self.count * self.trainer.world_size >= task.batches_per_step:
                 self._step()
 
+        def _adversary_step(self, batch: Any) -> Mapping[str, float]:  # noqa: ANN401  # the task's own type
+            optimizer = self.optimizers()[1]
+            loss, values = task.adversary_loss(batch)
+            self.manual_backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            return values
+
         def _step(self) -> None:
             rate = task.optimizer.param_groups[0]["lr"]
-            optimizer = self.optimizers()
+            optimizers = self.optimizers()
+            optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
             optimizer.step()
             optimizer.zero_grad()
             if task.scheduler is not None:
                 task.scheduler.step()
             rhythm.state.step += 1
+            task.after_step(rhythm.state.step)
             count, sums = self.count, self.sums
             self.count, self.sums = 0, {}
 

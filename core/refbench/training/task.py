@@ -64,6 +64,13 @@ class TrainTask(ABC):
     log_names: Mapping[str, str] = {}
     """Names of logged values where they are not the loop's own (``loss``, ``lr``, ``validation/<metric>``)."""
 
+    adversary_optimizer: torch.optim.Optimizer | None = None
+    """Of a second network that is trained against the first; its parameters belong to ``model``, too."""
+
+    def adversary_loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]:  # noqa: ANN401  # the task's type
+        """Return the adversary's loss of a batch, asked for before ``loss``; its optimiser steps in between."""
+        raise NotImplementedError(f"{type(self).__name__} has an adversary_optimizer, but no adversary_loss.")
+
     @abstractmethod
     def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]:  # noqa: ANN401  # the task's own type
         """Return the scalar loss of a batch on the model's device, and values to log."""
@@ -72,6 +79,10 @@ class TrainTask(ABC):
         """Return validation metrics; called without gradients, the model in evaluation mode."""
         del device
         return {}
+
+    def after_step(self, step: int) -> None:
+        """Do what belongs to the end of optimiser step number ``step`` (a schedule of epochs); every rank calls it."""
+        del step
 
     def after_validation(self, scores: Mapping[str, float]) -> None:
         """Do what a validation decides (a schedule that waits for it); called after the best model was written."""

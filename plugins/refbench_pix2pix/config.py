@@ -1,0 +1,133 @@
+"""Configuration of the pix2pix enhancer: networks, values, inference, training. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Norm = Literal["batch", "instance", "none"]
+DiscriminatorKind = Literal["basic_rewritten", "basic", "n_layers", "pixel", "custom"]
+GanMode = Literal["vanilla", "lsgan", "wgangp"]
+InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Policy = Literal["linear", "step", "plateau", "cosine"]
+Precision = Literal["float32", "bfloat16"]
+TILE = 256
+"""What rows and columns of the generator's input must be a multiple of."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The U-Net. ``input_nc`` 1 is the DSM alone, 2 the DSM and the NDVI."""
+
+    input_nc: int = 2
+    output_nc: int = 1
+    ngf: int = 64
+    no_dropout: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a network that cannot be built."""
+        if min(self.input_nc, self.output_nc, self.ngf) < 1:
+            raise ValueError("input_nc, output_nc and ngf must be at least 1")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """What tells refined from true tiles; only training needs it."""
+
+    netD: DiscriminatorKind = "basic_rewritten"
+    ndf: int = 64
+    n_layers_D: int = 3
+    norm: Norm = "batch"
+
+
+@dataclass(frozen=True)
+class ValueConfig:
+    """How heights become network values.
+
+    ``8bit``: whole levels of ``step`` metres above ``offset``, truncated in and out, as published. ``float``: nothing
+    is truncated. ``span`` ``fixed`` maps 255 levels to [-1, 1]; ``tile`` maps each tile's own heights, from their
+    middle, ``least_span`` metres at least (float only).
+    """
+
+    path: Literal["8bit", "float"] = "float"
+    offset: float = 0.0
+    step: float = 1.0
+    span: Literal["fixed", "tile"] = "fixed"
+    least_span: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse scales that divide by nothing, and levels that move."""
+        if not self.step > 0 or not self.least_span > 0:
+            raise ValueError("step and least_span must be positive")
+        if self.path == "8bit" and self.span != "fixed":
+            raise ValueError("the 8bit path needs span fixed")
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """How a raster is refined. ``overlap`` 0 is the official grid of separate tiles; else tiles blend."""
+
+    tile_size: int = TILE
+    overlap: float = 0.25
+    batch_tiles: int = 4
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse tiles that the network cannot take."""
+        if self.tile_size < TILE or self.tile_size % TILE:
+            raise ValueError(f"tile_size must be a multiple of {TILE}")
+        if not 0 <= self.overlap <= 0.5 or self.batch_tiles < 1:
+            raise ValueError("overlap must lie between 0 and 0.5, batch_tiles must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Training as the parent system does it; the terms after ``lambda_L1`` are options, off by default.
+
+    ``gradient_penalty`` weighs the penalty of WGAN-GP, which the official step never calls. ``lambda_normals`` weighs
+    the angle between surface normals (Bittner et al., Remote Sensing 2019), ``beta_MSE`` the official edge term.
+    """
+
+    n_epochs: int = 100
+    n_epochs_decay: int = 100
+    epoch_count: int = 1
+    batch_size: int = 1
+    lr: float = 2e-4
+    beta1: float = 0.5
+    lr_policy: Policy = "linear"
+    lr_decay_iters: int = 50
+    gan_mode: GanMode = "vanilla"
+    lambda_L1: float = 100.0
+    gradient_penalty: float = 0.0
+    lambda_normals: float = 0.0
+    beta_MSE: float = 0.0
+    pool_size: int = 0
+    init_type: InitType = "normal"
+    init_gain: float = 0.02
+    no_flip: bool = False
+    quarter_turns: bool = False
+    samples_per_epoch: int = 400
+    tile_size: int = TILE
+    save_epoch_freq: int = 50
+    workers: int = 0
+    devices: int = 1
+    precision: Literal["float32", "mixed"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        if min(self.n_epochs, self.batch_size, self.samples_per_epoch, self.devices) < 1 or self.n_epochs_decay < 0:
+            raise ValueError("counts of epochs, samples and devices must be at least 1")
+        if self.tile_size < TILE or self.tile_size % TILE:
+            raise ValueError(f"tile_size must be a multiple of {TILE}")
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig:
+    """Everything that a run or a training can be told. None takes what the weights carry."""
+
+    generator: GeneratorConfig | None = None
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    values: ValueConfig | None = None
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    weights: str | None = None

@@ -1,0 +1,283 @@
+"""Parity of the pix2pix enhancer's networks, values, losses, training steps and files with the official code.
+
+Cases and every parameter come from the golden folder; see ``golden_pix2pix``. The weights are the recipe's.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from golden_pix2pix import cases, files, fill, golden_folder, load_npz, manifest
+
+from refbench_pix2pix.checkpoints import find_generator, generator_of, network_file, read_state
+from refbench_pix2pix.config import DiscriminatorConfig, GeneratorConfig, TrainingConfig
+from refbench_pix2pix.discriminators import build_discriminator
+from refbench_pix2pix.fused import FusedGenerator
+from refbench_pix2pix.losses import adversarial, edge_loss, gradient_penalty
+from refbench_pix2pix.network import Generator
+from refbench_pix2pix.official_tiles import read_pair, to_rgb
+from refbench_pix2pix.schedule import build_schedule
+from refbench_pix2pix.tasks import Pair, Pix2PixTask, masked_l1
+from refbench_pix2pix.values import levels_of
+
+GOLDEN = golden_folder()
+FORWARD = 1e-4
+
+
+def cfg_of(path):
+    """[input_nc, output_nc, ngf] of a file, from its arrays or the manifest."""
+    data = load_npz(path)
+    values = data["cfg"].tolist() if "cfg" in data else manifest()[path.name]["cfg"]
+    return GeneratorConfig(*map(int, values))
+
+
+EVALUATED = [path for path in files("g_fwd") if "trainmode" not in path.stem]
+
+
+@cases("path", EVALUATED)
+def test_generator(path):
+    data = load_npz(path)
+    net = fill(Generator(cfg_of(path)))
+    with torch.no_grad():
+        y = net(torch.from_numpy(data["x"])).numpy()
+    np.testing.assert_allclose(y, data["y"], rtol=0, atol=FORWARD)
+
+
+@cases("path", EVALUATED)
+def test_fused_generator(path):
+    data = load_npz(path)
+    y = FusedGenerator(fill(Generator(cfg_of(path))))(torch.from_numpy(data["x"])).numpy()
+    np.testing.assert_allclose(y, data["y"], rtol=0, atol=FORWARD)
+
+
+@cases("path", [path for path in files("g_fwd") if "trainmode" in path.stem])
+def test_generator_in_training(path):
+    data = load_npz(path)
+    config = cfg_of(path)
+    net = fill(Generator(GeneratorConfig(config.input_nc, config.output_nc, config.ngf, no_dropout=True))).train()
+    with torch.no_grad():
+        y = net(torch.from_numpy(data["x"])).numpy()
+    np.testing.assert_allclose(y, data["y"], rtol=0, atol=FORWARD)
+    state = net.state_dict()
+    for key in (key for key in data if "/" in key):
+        np.testing.assert_allclose(state[key.replace("/", ".")].numpy(), data[key], rtol=1e-5, atol=1e-5)
+
+
+def discriminator_cases():
+    for path in files("d_forward"):
+        for key in load_npz(path):
+            if match := re.fullmatch(r"(\w+)_cfg", key):
+                yield pytest.param(path, match[1], id=f"{path.stem}-{match[1]}")
+
+
+@cases("path, name", discriminator_cases())
+def test_discriminators(path, name):
+    data = load_npz(path)
+    kind, input_nc, ndf, layers, norm = data[f"{name}_cfg"].tolist()
+    net = fill(build_discriminator(DiscriminatorConfig(kind, int(ndf), int(layers), norm), int(input_nc)))
+    stored = {re.match(r"[\w.]+", str(entry)).group(0) for entry in data[f"{name}_keys"]}
+    assert set(net.state_dict()) == stored
+    x = torch.from_numpy(data[f"{name}_x"])
+    with torch.no_grad():
+        evaluated, trained = net(x).numpy(), net.train()(x).numpy()
+    np.testing.assert_allclose(evaluated, data[f"{name}_eval"], rtol=0, atol=FORWARD)
+    np.testing.assert_allclose(trained, data[f"{name}_train"], rtol=0, atol=FORWARD)
+
+
+@cases("path", files("checkpoint_forward"))
+def test_checkpoint_files(path):
+    data = load_npz(path)
+    for folder in sorted(file.parent for file in (GOLDEN / "checkpoint").rglob("*_net_G.pth")):
+        source = find_generator(folder)
+        net = generator_of(source, read_state(source))
+        judge_state = read_state(network_file(folder, "D"))
+        first = judge_state["model.0.weight"]
+        judge = build_discriminator(DiscriminatorConfig(ndf=int(first.shape[0])), int(first.shape[1])).eval()
+        judge.load_state_dict(judge_state)
+        x = torch.from_numpy(data["x"])
+        with torch.no_grad():
+            y = net(x)
+            d = judge(torch.cat([x, y], 1))
+        np.testing.assert_allclose(y.numpy(), data["y"], rtol=0, atol=FORWARD)
+        np.testing.assert_allclose(d.numpy(), data["d"], rtol=0, atol=FORWARD)
+
+
+def loss_cases(pattern):
+    for path in files("losses"):
+        for key in load_npz(path):
+            if match := re.fullmatch(pattern, key):
+                yield pytest.param(path, *match.groups(), id=f"{path.stem}-{key}")
+
+
+@cases("path, mode, label", loss_cases(r"(vanilla|lsgan|wgangp)_(real|fake)"))
+def test_adversarial_loss(path, mode, label):
+    data = load_npz(path)
+    found = adversarial(torch.from_numpy(data["pred"]), label == "real", mode)
+    assert found.item() == pytest.approx(float(data[f"{mode}_{label}"]), rel=1e-5)
+
+
+@cases("path", [path for path in files("losses") if "fake_B" in load_npz(path)])
+def test_reconstruction_losses(path):
+    data = load_npz(path)
+    fake, real = torch.from_numpy(data["fake_B"]), torch.from_numpy(data["real_B"])
+    assert masked_l1(fake, real, None).item() == pytest.approx(float(data["l1"]), rel=1e-5)
+    assert masked_l1(fake, real, torch.ones_like(fake, dtype=bool)).item() == pytest.approx(float(data["l1"]), rel=1e-5)
+    assert torch.nn.functional.mse_loss(fake, real).item() == pytest.approx(float(data["mse"]), rel=1e-5)
+    assert edge_loss(fake, real).item() == pytest.approx(float(data["edge"]), rel=1e-5)
+
+
+@cases("path, which", loss_cases(r"gp_(real|fake)"))
+def test_gradient_penalty(path, which):
+    data, facts = load_npz(path), manifest()[path.name]["gradient_penalty"]
+    config = DiscriminatorConfig(facts["netD"], facts["ndf"], norm=facts["norm"])
+    judge = fill(build_discriminator(config, facts["input_nc"]))
+    samples = [torch.from_numpy(data[f"gp_{name}_in"]) for name in ("real", "fake")]
+    mix = torch.full((len(samples[0]),), float(which == "real"))
+    found = gradient_penalty(judge, *samples, mix=mix, weight=facts["lambda"], constant=facts["constant"])
+    assert found.item() == pytest.approx(float(data[f"gp_{which}"]), rel=1e-5)
+
+
+@cases("path, name", loss_cases(r"(lr_\w+?)(?<!_cfg)"))
+def test_learning_rates(path, name):
+    data = load_npz(path)
+    policy, *counts = data[f"{name}_cfg"].tolist()
+    n_epochs, n_decay, start, iters = (int(float(value)) for value in counts)
+    base = manifest()[path.name]["base_lr"]
+    config = TrainingConfig(n_epochs, n_decay, start, lr=base, lr_policy=policy, lr_decay_iters=iters)
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=base)
+    schedule = build_schedule(optimizer, config)
+    rates = []
+    for _ in data[name]:
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    np.testing.assert_allclose(rates, data[name], rtol=1e-6)
+
+
+def transform_cases():
+    for path in files("transforms"):
+        for key in load_npz(path):
+            if match := re.fullmatch(r"(\w+)_rgb", key):
+                yield pytest.param(path, match[1], id=f"{path.stem}-{match[1]}")
+
+
+@cases("path, name", transform_cases())
+def test_reading_of_pairs(path, name):
+    data = load_npz(path)
+    dsm, ndvi = read_pair(data[f"{name}_rgb"])
+    np.testing.assert_allclose(dsm, data[f"{name}_B"][0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ndvi, data[f"{name}_C"][0], rtol=0, atol=1e-6)
+    of = manifest().get(path.name, {}).get("flip_of")
+    if name == of:
+        np.testing.assert_allclose(dsm[:, ::-1], data["flip_B"][0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ndvi[:, ::-1], data["flip_C"][0], rtol=0, atol=1e-6)
+
+
+@cases("path", [path for path in files("transforms") if "t2i_in" in load_npz(path)])
+def test_writing_of_tiles(path):
+    data = load_npz(path)
+    values = data["t2i_in"].reshape(-1, *data["t2i_in"].shape[-2:])[:1]
+    assert (to_rgb(values[0]) == data["t2i_out"]).all()
+
+
+@cases("path", files("real"))
+def test_real_tiles(path):
+    data = load_npz(path)
+    dsm, ndvi = read_pair(np.repeat(data["tile8"][..., None], 3, axis=2))
+    x = np.stack([dsm, ndvi])[None]
+    if "real_A" in data:
+        np.testing.assert_allclose(x, data["real_A"], rtol=0, atol=1e-6)
+    with torch.no_grad():
+        y = fill(Generator(cfg_of(path)))(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(y, data["y"], rtol=0, atol=FORWARD)
+    out = np.floor(levels_of(y[0, 0])).astype(np.uint8)
+    different = out != data["out8"]
+    assert np.abs(out.astype(int) - data["out8"]).max() <= 1 and different.mean() <= 1e-3
+
+
+def training_cases():
+    for path in files("train"):
+        if "losses" in load_npz(path):
+            yield pytest.param(path, id=path.stem)
+
+
+def options_of(path):
+    """The non-default options of a training file as a dictionary."""
+    data = load_npz(path)
+    values = data["cfg"].tolist() if "cfg" in data else manifest()[path.name]["cfg"]
+    return {str(key).lstrip("-"): str(value) for key, value in zip(values[::2], values[1::2], strict=True)}
+
+
+def task_of(path):
+    """The training of a file with the recipe's weights."""
+    facts = manifest()["train"]
+    options = {**facts["defaults"], **options_of(path)}
+    config = TrainingConfig(
+        lr=facts["learning_rate"],
+        beta1=facts["betas"][0],
+        gan_mode=options["gan_mode"],
+        lambda_L1=float(options["lambda_L1"]),
+    )
+    shape = (int(options["input_nc"]), int(options["output_nc"]), int(options["ngf"]))
+    generator = fill(Generator(GeneratorConfig(*shape, no_dropout=facts["no_dropout"])))
+    judge = fill(build_discriminator(DiscriminatorConfig(ndf=int(options.get("ndf", 64))), shape[0] + shape[1]))
+    return Pix2PixTask(Pair(generator, judge).train(), [], config, per_epoch=100)
+
+
+def steps_of(data):
+    """(target, input DSM, NDVI) of every step."""
+    if "A" in data:
+        return [tuple(torch.from_numpy(data[key]) for key in "ABC")]
+    count = len({key.split("_")[0] for key in data if re.fullmatch(r"s\d+_A", key)})
+    return [tuple(torch.from_numpy(data[f"s{n}_{key}"]) for key in "ABC") for n in range(count)]
+
+
+@cases("path", training_cases())
+def test_training_steps(path):
+    data = load_npz(path)
+    names_of = load_npz(GOLDEN / manifest().get(path.name, {}).get("loss_names_of", path.name))
+    names = [str(name).removeprefix("loss_") for name in names_of["loss_names"]]
+    task, gradients = task_of(path), {}
+    expected = np.atleast_2d(data["losses"])
+    for number, (target, dsm, ndvi) in enumerate(steps_of(data)):
+        batch = {"x": torch.cat([dsm, ndvi], 1), "y": target}
+        loss, values = task.adversary_loss(batch)
+        loss.backward()
+        if not number:
+            gradients |= {f"D/{k}": p.grad.clone() for k, p in task.model.discriminator.named_parameters()}
+        task.adversary_optimizer.step()
+        task.adversary_optimizer.zero_grad()
+        loss, more = task.loss(batch)
+        loss.backward()
+        if not number:
+            gradients |= {f"G/{k}": p.grad.clone() for k, p in task.model.generator.named_parameters()}
+        task.optimizer.step()
+        task.optimizer.zero_grad()
+        found = {key: float(value) for key, value in {**values, **more}.items()}
+        for name, value in zip(names, expected[number], strict=True):
+            assert found[name.removesuffix("_unscaled")] == pytest.approx(float(value), rel=1e-5), name
+    compare_gradients(data, gradients)
+    compare_weights(data, task.model)
+
+
+def compare_gradients(data, gradients):
+    for key in (key for key in data if key.startswith("grad0/")):
+        found, wanted = gradients[key.removeprefix("grad0/")].numpy(), data[key]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max() + 1e-12, err_msg=key)
+    if "grad_names" in data:
+        norms = {key: float(value.norm()) for key, value in gradients.items()}
+        short = {key.split("/", 1)[0] + key.split("/", 1)[1]: value for key, value in norms.items()}
+        for name, norm in zip(data["grad_names"].tolist(), data["grad_norms"].tolist(), strict=True):
+            value = norms.get(name, norms.get(name.replace(".", "/", 1), short.get(name)))
+            assert value == pytest.approx(norm, rel=1e-3), name
+
+
+def compare_weights(data, pair):
+    states = {"G": pair.generator.state_dict(), "D": pair.discriminator.state_dict()}
+    for key in (key for key in data if key.startswith("end/")):
+        letter, name = key.removeprefix("end/").split("/", 1)
+        error = np.abs(states[letter][name].numpy().astype(np.float64) - data[key])
+        assert np.mean(error <= 2e-5) >= 0.999 or error.max() <= 1e-3, key
