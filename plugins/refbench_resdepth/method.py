@@ -14,7 +14,7 @@ from refbench.scenes.weights_folder import is_weights_folder
 from refbench.training.task import initialised
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
 from refbench_resdepth.fused import FusedUNet
-from refbench_resdepth.inputs import continued, filled, inside
+from refbench.scenes.gaps import continued, filled, inside
 from refbench_resdepth.members import image_tuples, layer_name, orders, symmetries
 from refbench_resdepth.network import UNet
 from refbench_resdepth.normalise import patch_mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ class Preparation:
 def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None) -> Preparation:
     """Return the bridges that give ``record`` what it needs; nothing is read but headers.
 
-    Where there is a way, the initial DSM is bridged as well: it is what the refined one is compared with.
+    Where there is a way, the initial DSM is bridged as well: it is what the refined one is compared with. What the
+    method could use besides is bridged where nothing is lost by it.
 
     Raises
     ------
@@ -47,5 +49,8 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None) -> Pre
             bridges = plan_bridges(scene, needs, gsd)
     else:
         bridges = plan_bridges(scene, needs, gsd)
+    for need in record.optional:
+        with contextlib.suppress(UnsupportedError):
+            bridges += plan_bridges(scene, {need}, lossless=True)
     estimates = [bridge.estimate(scene) for bridge in bridges]
     return Preparation(bridges, sum(e.bytes for e in estimates), sum(e.seconds for e in estimates))

@@ -26,6 +26,8 @@ class Bridge(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Need]]
+    is_lossless: ClassVar[bool] = False
+    """Whether it only says otherwise what is there: then it is crossed for what a method could use, too."""
 
     @abstractmethod
     def makes(self, scene: Scene) -> frozenset[Need]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import UnsupportedError
 from refbench.contracts.need import Need
+from refbench.scenes.bridge_ndvi import OrthoToNDVI
 from refbench.scenes.bridge_points import DepthsToPoints, DSMToPoints, PointsToDSM
 from refbench.scenes.bridge_views import DSMToDepths, DSMToOrtho, StereoToPoints
 
@@ -32,13 +33,16 @@ def all_bridges(gsd: float | None = None) -> tuple[Bridge, ...]:
         DepthsToPoints(),
         DSMToPoints(),
         StereoToPoints(gsd=gsd),
+        OrthoToNDVI(),
     )
 
 
-def plan_bridges(scene: Scene, needs: Iterable[Need], gsd: float | None = None) -> tuple[Bridge, ...]:
+def plan_bridges(
+    scene: Scene, needs: Iterable[Need], gsd: float | None = None, *, lossless: bool = False
+) -> tuple[Bridge, ...]:
     """Return the shortest chain after which the scene holds all ``needs``; empty where it already does.
 
-    Nothing is read but headers.
+    Nothing is read but headers. ``lossless`` takes only bridges that are.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def plan_bridges(scene: Scene, needs: Iterable[Need], gsd: float | None = None) 
     """
     wanted = frozenset(needs)
     start = frozenset(need for need in Need if scene.has(need))
-    bridges = all_bridges(gsd)
+    bridges = tuple(bridge for bridge in all_bridges(gsd) if bridge.is_lossless or not lossless)
     open_: deque[tuple[frozenset[Need], tuple[Bridge, ...]]] = deque([(start, ())])
     seen = {start}
     while open_:

@@ -10,7 +10,7 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench import Grid, Window
+    from refbench.contracts.grid import Grid, Window
 
 
 def inside(window: Window, grid: Grid) -> tuple[slice, slice]:

@@ -1,0 +1,36 @@
+"""What the pix2pix plugin registers. Data only."""
+
+from __future__ import annotations
+
+from refbench import Gives, MethodRecord, Need, hookimpl
+
+_PACKAGE = "refbench_pix2pix"
+
+
+@hookimpl
+def refbench_methods() -> list[MethodRecord]:
+    """Return the enhancer, with and without NDVI."""
+    return [
+        MethodRecord(
+            name="pix2pix",
+            target=f"{_PACKAGE}.method:Pix2Pix",
+            summary="Conditional GAN that makes a stereo DSM, with its NDVI, look like a LiDAR one.",
+            needs=(Need.DSM,),
+            optional=(Need.NDVI,),
+            gives=(Gives.DSM,),
+            trainable=True,
+            device=("cpu", "cuda"),
+            extras=("pix2pix",),
+            packages=("torch", "PIL"),
+            origin="https://github.com/ldelzott/Pix2pix-based-DSM-Enhancer",
+            official_licence=None,
+            paper="After Isola et al., CVPR 2017 (pix2pix), and Bittner et al., ISPRS Archives XLII-2 (2018) 103-108",
+            config=f"{_PACKAGE}.config:Pix2PixConfig",
+            configs_in="pix2pix",
+            official=f"{_PACKAGE}.official",
+            weights=("ndvi", "dsm"),
+            weights_in=f"{_PACKAGE}:weights",
+            needs_weights=True,
+            tags={"seconds_per_megapixel": "3"},
+        )
+    ]
