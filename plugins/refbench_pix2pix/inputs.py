@@ -40,7 +40,7 @@ def network_tile(
     if ndvi is not None:
         levels = ndvi_levels(ndvi[part])
         if values.path == "8bit":
-            levels = np.where(np.isnan(known), 0, np.floor(levels))
+            levels = np.where(np.isnan(known), 0, np.rint(levels))
         channels.append(normalise_levels(levels, NDVI_MIDDLE))
     whole = np.zeros((len(channels), window.height, window.width), np.float32)
     whole[(slice(None), *part)] = np.stack(channels)

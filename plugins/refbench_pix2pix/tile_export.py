@@ -49,7 +49,7 @@ def export_scene(scene: Scene, folder: Path) -> dict[str, Any]:
         for col in range(0, grid.width - TILE + 1, TILE):
             window = Window(col, row, TILE, TILE)
             dsm = height_levels(scene.dsm.read(window).heights)
-            ndvi = np.floor(ndvi_levels(one_band(scene.ndvi.read(window), "first"))).astype(np.uint8)
+            ndvi = np.rint(ndvi_levels(one_band(scene.ndvi.read(window), "first"))).astype(np.uint8)
             halves = [dsm, np.where(dsm == 0, 0, ndvi).astype(np.uint8)]
             _write(folder / FOLDERS["inference"] / tile_name(TILE, col, row), halves)
             if truth is not None:
