@@ -110,12 +110,10 @@ def plain(folder, tiles):
     """Print the CPU seconds of ``tiles`` forward passes of the published network."""
     import torch
 
-    from refbench_resdepth.network import UNet
-    from refbench_resdepth.stored import fill_model, read_model
+    from refbench_resdepth.stored import filled_network, read_model
 
     stored = read_model(folder / "Model_best.pth")
-    net = UNet(stored.model).eval()
-    fill_model(net, stored)
+    net = filled_network(stored.model, stored)
     x = torch.randn(1, 3, TILE, TILE)
     with torch.inference_mode():
         net(x)

@@ -9,7 +9,7 @@ import torch
 
 from refbench.contracts.errors import MissingFileError, WeightsError
 from refbench.scenes.checkpoint import read_checkpoint
-from refbench.scenes.state_dict import check_state
+from refbench.scenes.state_dict import load_state
 from refbench.training.task import TrainState
 from refbench_pix2pix.config import GeneratorConfig
 from refbench_pix2pix.network import WIDTHS, Generator
@@ -65,10 +65,7 @@ def generator_of(path: Path, state: Mapping[str, Tensor]) -> Generator:
     if first is None or last is None or first.ndim != 4 or last.ndim != 4:
         raise WeightsError(f"{path} is no generator of the DSM enhancer: it lacks downblock_8.0.weight.")
     config = GeneratorConfig(int(first.shape[1]), int(last.shape[1]), int(first.shape[0]) // WIDTHS[0])
-    net = Generator(config)
-    check_state(net.state_dict(), state, path, "give an official *_net_G.pth")
-    net.load_state_dict(dict(state))
-    return net.eval()
+    return load_state(lambda: Generator(config), state, path, "give an official *_net_G.pth").eval()
 
 
 def find_generator(source: Path, epoch: str = LATEST) -> Path:

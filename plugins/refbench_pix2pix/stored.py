@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from refbench.contracts.errors import WeightsError
-from refbench.scenes.state_dict import check_state
+from refbench.scenes.state_dict import load_state
 from refbench.scenes.weights_folder import TENSORS_FILE, is_weights_folder, read_weights, write_weights
 from refbench_pix2pix.checkpoints import find_generator, generator_of, read_state
 from refbench_pix2pix.config import GeneratorConfig, ValueConfig
@@ -57,11 +57,9 @@ def read_model(path: Path, epoch: str = "latest") -> StoredModel:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise WeightsError(f"{path / 'model.yaml'}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-    net = Generator(config)
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in folder.tensors().items()}
     state = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    check_state(net.state_dict(), state, folder.path, "give weights of this architecture")
-    net.load_state_dict(state)
+    net = load_state(lambda: Generator(config), state, folder.path, "give weights of this architecture")
     return StoredModel(folder.path, net.eval(), values, {key: meta[key] for key in ("gsd",) if key in meta})
 
 

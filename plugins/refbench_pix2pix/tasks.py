@@ -57,8 +57,11 @@ class Pix2PixTask(TrainTask):
         self.model: Pair = pair
         self.batches, self.config, self.per_epoch, self.validation = batches, config, per_epoch, validation
         betas = (config.beta1, BETA2)
-        self.optimizer = torch.optim.Adam(pair.generator.parameters(), lr=config.lr, betas=betas)
-        self.adversary_optimizer = torch.optim.Adam(pair.discriminator.parameters(), lr=config.lr, betas=betas)
+        options = {"lr": config.lr, "betas": betas, "fused": True}
+        self.optimizer = torch.optim.Adam(pair.generator.parameters(), **options)
+        self.adversary_optimizer = torch.optim.Adam(
+            pair.discriminator.parameters(), lr=config.lr, betas=betas, fused=True
+        )
         self.schedules = [build_schedule(o, config) for o in (self.optimizer, self.adversary_optimizer)]
         self.scheduler = None
         self._pool = FakePool(config.pool_size, seed)

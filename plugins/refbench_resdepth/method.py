@@ -10,16 +10,16 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, InputError, SkippedError, UnsupportedError, WeightsError
+from refbench.scenes.gaps import continued, filled, inside
 from refbench.scenes.weights_folder import is_weights_folder
 from refbench.training.task import initialised
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
 from refbench_resdepth.fused import FusedUNet
-from refbench.scenes.gaps import continued, filled, inside
 from refbench_resdepth.members import image_tuples, layer_name, orders, symmetries
 from refbench_resdepth.network import UNet
 from refbench_resdepth.normalise import patch_mean
 from refbench_resdepth.scale import resolve_scale
-from refbench_resdepth.stored import fill_model, read_model, write_model
+from refbench_resdepth.stored import filled_network, read_model, write_model
 from refbench_resdepth.tiling import plan_tiles
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class ResDepth(TileMethod):
                 f"{stored.path} does not say its architecture; put the official model_config.json beside it, "
                 "or give a --config with a model section."
             )
-        net = UNet(model).eval()
-        fill_model(net, stored)
+        net = filled_network(model, stored)
         self.model, self.net, self.weights, self.facts = model, net, stored.path, dict(stored.facts)
         self.scale = resolve_scale(self.config.normalisation, stored.scale, images=model.n_images > 0)
         self._run = None

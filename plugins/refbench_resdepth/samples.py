@@ -11,9 +11,9 @@ import torch
 from refbench import Window
 from refbench.contracts.errors import InputError
 from refbench.contracts.method import derived_rng
+from refbench.scenes.gaps import filled
 from refbench.scenes.image_scale import one_band
 from refbench_resdepth.augment import augment
-from refbench.scenes.gaps import filled
 from refbench_resdepth.loss_mask import own_part, truth_mask
 from refbench_resdepth.normalise import patch_mean
 from refbench_resdepth.regions import tile_starts

@@ -12,16 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from refbench.contracts.errors import MissingFileError, WeightsError
 from refbench.scenes.checkpoint import read_checkpoint
-from refbench.scenes.state_dict import check_state
+from refbench.scenes.state_dict import load_state
 from refbench.scenes.weights_folder import TENSORS_FILE, is_weights_folder, read_weights, write_weights
 from refbench_resdepth.config import ModelConfig
+from refbench_resdepth.network import UNet
 from refbench_resdepth.official_model import ARCHITECTURE_FILE, GEOM_FILE, IMAGE_FILE, read_architecture, read_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from refbench_resdepth.network import UNet
     from refbench_resdepth.scale import Scale
 
 METHOD = "resdepth"
@@ -61,10 +61,9 @@ def read_model(path: Path) -> StoredModel:
     return _read_checkpoint(path, run)
 
 
-def fill_model(net: UNet, stored: StoredModel) -> None:
-    """Copy the stored tensors into ``net``; raises ``WeightsError`` where they do not fit."""
-    check_state(net.state_dict(), stored.tensors, stored.path, "give weights of this architecture")
-    net.load_state_dict(dict(stored.tensors))
+def filled_network(model: ModelConfig, stored: StoredModel) -> UNet:
+    """Return the network with the stored tensors, in evaluation mode; ``WeightsError`` where they do not fit."""
+    return load_state(lambda: UNet(model), stored.tensors, stored.path, "give weights of this architecture").eval()
 
 
 def write_model(

@@ -8,10 +8,10 @@ import rasterio
 from affine import Affine
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
-from refbench.engine.sweeps import cache_key, cells
 from refbench.engine.request import CellRequest, SceneRequest, open_scene
 from refbench.engine.result import Status
 from refbench.engine.sizes import parse_size
+from refbench.engine.sweeps import cache_key, cells
 from refbench.engine.sweeps.cells import plan_cells, plan_rows
 from refbench.engine.sweeps.suite import check_trust, load_suite, shipped_suites
 from refbench.registry.loader import Options

@@ -30,7 +30,7 @@ from refbench_resdepth.fused import FusedUNet
 from refbench_resdepth.method import ResDepth
 from refbench_resdepth.network import UNet
 from refbench_resdepth.scale import Scale
-from refbench_resdepth.stored import fill_model, read_model
+from refbench_resdepth.stored import filled_network, read_model
 
 GOLDEN = golden_folder()
 FORWARD = 1e-4
@@ -82,8 +82,7 @@ def test_checkpoints(path):
     data, named = load_npz(path), manifest()[path.name]
     for key in (key for key in data if key.startswith("y_")):
         stored = read_model(GOLDEN / named[key])
-        net = UNet(stored.model).eval()
-        fill_model(net, stored)
+        net = filled_network(stored.model, stored)
         with torch.no_grad():
             y = net(torch.from_numpy(data["x"])).numpy()
         np.testing.assert_allclose(y, data[key], rtol=0, atol=FORWARD)

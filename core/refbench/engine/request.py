@@ -52,6 +52,8 @@ class CellRequest:
     gsd: float | None = None
     nodata: float = -9999.0
     bootstrap: bool = True
+    assessors: tuple[str, ...] = ()
+    assessor_options: dict[str, Any] = field(default_factory=dict)
     python: str | None = None
     """Interpreter of the cell, for plugins whose packages conflict; None takes the running one."""
 
@@ -63,7 +65,8 @@ class CellRequest:
     def from_json(cls, text: str) -> CellRequest:
         """Return the request that ``to_json`` wrote."""
         values = json.loads(text)
-        return cls(**{**values, "scene": SceneRequest(**values["scene"])})
+        made = {"scene": SceneRequest(**values["scene"]), "assessors": tuple(values["assessors"])}
+        return cls(**{**values, **made})
 
     @property
     def folder(self) -> Path:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from refbench.contracts.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import torch
+
+    N = TypeVar("N", bound=torch.nn.Module)
 
 
 class _Shaped(Protocol):
@@ -39,3 +43,22 @@ def _differences(expected: Mapping[str, _Shaped], given: Mapping[str, _Shaped]) 
     for key in given:
         if key not in expected:
             yield f"it holds {key}, which the network has not"
+
+
+def load_state(build: Callable[[], N], state: Mapping[str, Any], path: Path, hint: str) -> N:
+    """Return ``build()`` with the tensors of ``state`` themselves, nothing drawn and nothing copied.
+
+    Raises
+    ------
+    WeightsError
+        The tensors are not those of the network.
+    """
+    import torch
+
+    with torch.device("meta"):  # no memory, no random numbers
+        net = build()
+    check_state(net.state_dict(), state, path, hint)
+    net.load_state_dict(dict(state), assign=True)
+    for parameter in net.parameters():
+        parameter.requires_grad_(True)  # a parameter that is assigned takes over that its tensor needs none
+    return net
