@@ -1,50 +1,196 @@
+import base64
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
+from sweep_maker import SweepMaker
 
-from refbench.reporting.figures import ErrorScale, error_png, error_scale, hillshade, surface_png, thinning
+from refbench.engine.request import CellRequest, SceneRequest
+from refbench.engine.result import Status
+from refbench.reporting.figures import ErrorScale, error_picture, error_scale, hillshade, surface_picture
+from refbench.reporting.page.again import command_line
+from refbench.reporting.page.plot import Point, cost_plot
+from refbench.reporting.page.surfaces import PICTURE_SIDE, packed, webp
+from refbench.reporting.report import write_sweep_report
+from refbench.scenes.scene_file import embedded_scene_path, load_scene
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
+# What a reader does, by the same events; the answer goes into the title, which the browser dumps.
 PROBE = """<script>
-const images = [...document.images];
-const whole = images.every(i => i.complete && i.naturalWidth > 0);
-const fits = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
-document.title = `probe ${images.length} ${whole} ${fits}`;
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+window.probe = async () => {
+  const said = {};
+  await wait(300);
+  const images = [...document.images].filter((i) => i.getAttribute("src"));
+  said.images = images.length;
+  said.whole = images.every((i) => i.complete && i.naturalWidth > 0);
+  said.fits = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
+  said.hacked = window.hacked === 1;
+  const heads = [...document.querySelectorAll("#accuracy_common_all thead th, #accuracy thead th")];
+  const head = heads.find((h) => h.textContent.startsWith("MAE"));
+  const read = () => [...head.closest("table").tBodies[0].rows].map((r) => r.cells[head.cellIndex].dataset.value ?? "");
+  head.click(); said.rising = read();
+  head.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true })); said.falling = read();
+  said.sort = head.getAttribute("aria-sort");
+  const stage = document.querySelector(".stage");
+  if (stage) {
+    const swipe = document.querySelector(".swipe input");
+    swipe.value = 20; swipe.dispatchEvent(new Event("input"));
+    said.cut = getComputedStyle(stage).getPropertyValue("--cut").trim();
+    const box = stage.getBoundingClientRect();
+    const at = (type, x, y) => {
+      const place = { clientX: box.left + x * box.width, clientY: box.top + y * box.height };
+      stage.dispatchEvent(new PointerEvent(type, { pointerId: 1, ...place, bubbles: true }));
+    };
+    stage.setPointerCapture = () => {};
+    at("pointerdown", 0.25, 0.1); at("pointermove", 0.5, 0.5); at("pointerup", 0.75, 0.9);
+    await wait(400);
+    said.ends = [...document.querySelectorAll(".ends input")].slice(0, 4).map((i) => Number(i.value));
+    said.curves = document.querySelector(".chart").querySelectorAll("polyline").length;
+    said.keys = [...document.querySelectorAll(".scene")[0].querySelectorAll(".keys span")].map((k) => k.textContent);
+    const kind = document.querySelector(".kind");
+    kind.value = "error"; kind.dispatchEvent(new Event("change")); await wait(200);
+    said.over = document.querySelector(".over").alt;
+  }
+  document.getElementById("theme").click();
+  said.theme = document.documentElement.dataset.theme;
+  said.dots = document.querySelectorAll(".plot circle").length;
+  said.errors = window.errors;
+  document.title = JSON.stringify(said);
+};
+window.probe();
 </script></body>"""
+WATCH = """<head><script>
+window.errors = [];
+window.addEventListener("error", (event) => window.errors.push(String(event.message)));
+window.addEventListener("unhandledrejection", (event) => window.errors.push(String(event.reason)));
+console.error = (...words) => window.errors.push(words.join(" "));
+</script>"""
+
+
+def browse(page, folder, width=1300):
+    """Open a page in a real browser, do what a reader does, and return what was seen."""
+    probe = folder / "probe.html"
+    probe.write_text(page.read_text().replace("<head>", WATCH, 1).replace("</body>", PROBE))
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    command = [BROWSER, *flags.split(), "--disable-component-update", "--disable-sync", f"--window-size={width},900"]
+    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000", "--dump-dom", probe.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]
+    return json.loads(title.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def single(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     command = [sys.executable, "-m", "refbench.cli.main", "run", "--method", "median", "--out", str(folder / "out")]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
     return folder / "out" / "report.html"
 
 
-def test_the_page_is_self_contained_and_shows_scores(page):
-    text = page.read_text()
-    assert not re.search(r'(src|href)="(?!data:)', text)
-    for words in ("MAE (m) ↓", "terrain", "evaluated − reference", "Manifest", "whole process"):
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Two scenes, three methods with known errors, a failure with a hostile log."""
+    out = tmp_path_factory.mktemp("sweep") / "out"
+    maker = SweepMaker(out)
+    for scene in ("east", "west"):
+        for label, error in (("good", 0.2), ("fair", 0.5), ("poor", 2.0)):
+            maker.ok(label, scene, error)
+    maker.ended("broken", "east", Status.CRASHED, HOSTILE)
+    return write_sweep_report(out)
+
+
+@pytest.mark.parametrize("page", ["single", "sweep"])
+def test_the_page_is_self_contained(page, request):
+    text = request.getfixturevalue(page).read_text()
+    assert not re.search(r'(src|href)="(?!data:)(?!")', text)
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
+
+
+def test_a_run_shows_its_scores_cost_and_command(single):
+    text = single.read_text()
+    for words in ("MAE (m) ↓", "terrain", "slope ≥ 90 %", "Manifest", "whole process", "refbench run --method median"):
         assert words in text
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize("width", [480, 1300])
-def test_a_real_browser_shows_every_image_and_nothing_overflows(page, tmp_path, width):
-    probe = tmp_path / "probe.html"
-    probe.write_text(page.read_text().replace("</body>", PROBE))
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    command = [BROWSER, *flags.split(), "--disable-component-update", "--disable-sync", f"--window-size={width},900"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom", probe.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    assert re.search(r"<title>(.*?)</title>", dom)[1] == "probe 6 true true"
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1600])
+def test_a_run_in_a_real_browser(single, tmp_path, width):
+    seen = browse(single, tmp_path, width)
+    assert seen["errors"] == [] and seen["whole"] and seen["fits"]
+    assert seen["images"] == 3  # both sides of the swipe, and the legend
+    assert seen["curves"] >= 3 and seen["ends"] == [25, 10, 75, 90]
+    assert seen["keys"] == ["initial DSM", "median", "reference"] and seen["cut"] == "20%"
+    assert seen["over"].startswith("Error map of initial DSM")
+
+
+@needs_browser
+def test_a_sweep_in_a_real_browser(sweep, tmp_path):
+    seen = browse(sweep, tmp_path)
+    assert seen["errors"] == [] and seen["whole"] and seen["fits"] and not seen["hacked"]
+    values = [float(value) for value in seen["rising"] if value]
+    assert values == sorted(values) and len(values) == 8
+    assert seen["rising"][-1] == "" and seen["falling"][-1] == ""  # the crashed cell stays last
+    assert [float(value) for value in seen["falling"] if value] == values[::-1]
+    assert seen["sort"] == "descending" and seen["theme"] in ("dark", "light")
+    assert seen["dots"] == 6 and seen["curves"] >= 3
+
+
+def test_hostile_names_and_logs_are_text(sweep):
+    text = sweep.read_text()
+    assert "&lt;img src=x onerror" in text and "<img src=x" not in text
+    assert text.count("<script") == 2 and text.count("</script") == 2
+
+
+def test_a_page_of_eight_methods_on_six_scenes_stays_small():
+    noisy = load_scene(embedded_scene_path()).dsm.read().heights  # a matcher's noise compresses worst
+    heights = np.tile(noisy, (2, 2))[:PICTURE_SIDE, :PICTURE_SIDE]
+    low, high = np.nanpercentile(heights, (2, 98))
+    shade = webp(surface_picture(heights, 0.5, low, high))
+    error = webp(error_picture((heights - np.nanmedian(heights)).astype(np.float64), ErrorScale(5.0)))
+    assert 6 * 10 * (len(packed(heights, 320.0)) + len(shade) + len(error)) < 15e6
+
+
+def test_packed_heights_come_back():
+    heights = np.array([[400.0, 401.25], [np.nan, 380.5]], np.float32)
+    rows, cols, data = packed(heights, 400.0).split(",")
+    values = np.frombuffer(zlib.decompress(base64.b64decode(data)), "<i2").reshape(int(rows), int(cols))
+    assert values.tolist() == [[0, 125], [-32768, -1950]]
+
+
+def test_labels_of_the_plot_do_not_cover_each_other():
+    points = [Point(f"method-{i}", 10.0 + 0.01 * i, 1.0 + 0.001 * i, 0.9, 1.1) for i in range(6)]
+    svg = cost_plot("scene", points, 1.5).svg
+    lines = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)">method', svg)]
+    assert len(lines) == 6 and min(np.diff(sorted(lines))) >= 14.9
+    assert cost_plot("scene", [], None) is None
+
+
+def test_the_command_is_what_was_asked():
+    files = {"dsm": "/a b/d.tif", "orthos": ["x.tif"], "masks": {"water": "w.tif"}, "gsd": 0.5}
+    request = CellRequest(
+        "tv-l1",
+        SceneRequest(None, files),
+        "",
+        config="fast",
+        overrides={"weight": 2, "name": "it's"},
+        seed=3,
+        memory_cap_bytes=9,
+    )
+    assert command_line(request) == (
+        "refbench run --method tv-l1 --dsm '/a b/d.tif' --ortho x.tif --mask water=w.tif --gsd 0.5 --config fast "
+        """--seed 3 --memory-cap 9 --set weight=2 --set 'name=it'"'"'s' --out again"""
+    )
 
 
 def test_a_slope_that_faces_the_sun_is_bright():
@@ -59,8 +205,8 @@ def test_a_slope_that_faces_the_sun_is_bright():
 def test_pictures_survive_nodata_and_constants():
     heights = np.full((20, 30), 5, np.float32)
     heights[:3] = np.nan
-    assert surface_png(heights, 1.0, 5.0, 5.0).startswith(b"\x89PNG")
-    assert error_png(heights - 5.0, ErrorScale(1.0)).startswith(b"\x89PNG")
+    for picture in (surface_picture(heights, 1.0, 5.0, 5.0), error_picture(heights - 5.0, ErrorScale(1.0))):
+        assert picture.shape == (20, 30, 3) and np.isfinite(picture).all() and 0 <= picture.min() <= picture.max() <= 1
+        assert np.ptp(picture[:3], axis=(0, 1)).max() == 0
     assert error_scale(np.full((3, 3), np.nan)).limit_m == 1.0
     assert error_scale(np.linspace(-2, 2, 100).reshape(10, 10)).limit_m == 2.0
-    assert thinning((900, 20)) == 1 and thinning((901, 20)) == 2

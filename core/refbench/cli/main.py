@@ -27,6 +27,7 @@ DEBUG_VARIABLE = "REFBENCH_DEBUG"
 VERBS = {
     "run": "Refine a scene with a method and score the result.",
     "bench": "Run a suite of methods, scenes and seeds.",
+    "report": "Write the page of a sweep or a run.",
     "table": "Print the tables of a sweep.",
     "compare": "Compare two sweeps: what changed beyond noise.",
     "train": "Train a method on scenes.",

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from refbench.cli.options import (
+    assessor_option,
+    assessor_values_option,
     config_option,
     json_option,
     mask_option,
@@ -19,6 +21,7 @@ from refbench.cli.options import (
     weights_option,
 )
 from refbench.contracts.errors import InputError
+from refbench.engine.assess import check_assessors
 from refbench.engine.cell import check_out, run_cell
 from refbench.engine.config import load_config
 from refbench.engine.prepare import prepare
@@ -28,6 +31,7 @@ from refbench.engine.sizes import parse_size
 from refbench.engine.weights import find_weights
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
+from refbench.reporting.page.again import command_line
 from refbench.reporting.report import write_report
 from refbench.reporting.summary import print_summary
 
@@ -75,6 +79,8 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
+@assessor_option
+@assessor_values_option
 @click.option("--reporter", "reporters", multiple=True, metavar="NAME", help="A further report; see refbench plugins.")
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @json_option
@@ -84,6 +90,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     Exit codes: 0 ok, 1 failed, 2 bad input, 3 unsupported or skipped.
     """
     record = load_registry().methods.get(method)
+    check_assessors(options["assessors"])
     reporters = [load_registry().reporters.get(name) for name in options["reporters"]]
     request = _request(scene, record.name, options)
     if options["out"] is None:
@@ -110,7 +117,7 @@ def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], o
 
     def finish(folder: Path, result: Result) -> None:
         if not options["no_report"]:
-            write_report(folder, result, opened)
+            write_report(folder, result, opened, command_line(request))
         for reporter in reporters:
             if result.status is Status.OK:
                 resolve(reporter.target)([result], folder)
@@ -171,6 +178,8 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
         deadline_s=options["timeout"],
         gsd=options["gsd"],
         nodata=options["nodata"],
+        assessors=options["assessors"],
+        assessor_options=options["assessor_options"],
     )
 
 

@@ -1,10 +1,10 @@
-"""Pictures of surfaces: hillshades and error maps, as PNG bytes. Big rasters are shown thinned, not read whole."""
+"""Pictures of surfaces: hillshades and error maps."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUN_AZIMUTH_DEG, SUN_ALTITUDE_DEG = 315.0, 45.0
-MAX_SIDE_PX = 900
 NODATA_COLOUR = (0.86, 0.80, 0.86)
 """A pale violet that no hillshade has: what is missing is seen as missing."""
 
@@ -36,22 +35,22 @@ def hillshade(heights: NDArray[np.float32], gsd: float) -> NDArray[np.float64]:
     return np.asarray(np.clip(shade, 0.0, 1.0), np.float64)
 
 
-def surface_png(heights: NDArray[np.float32], gsd: float, low: float, high: float) -> bytes:
-    """Return a hillshade tinted by height between ``low`` and ``high`` metres, as PNG."""
+def surface_picture(heights: NDArray[np.float32], gsd: float, low: float, high: float) -> NDArray[np.float64]:
+    """Return a hillshade tinted by height between ``low`` and ``high`` metres: RGB in [0, 1], [rows, cols, 3]."""
     shade = hillshade(heights, gsd)
     span = max(high - low, 1e-6)
     tint = mpl.colormaps["YlGnBu_r"](np.clip((np.nan_to_num(heights, nan=low) - low) / span, 0, 1))[..., :3]
     picture = (0.35 + 0.65 * tint) * (0.15 + 0.95 * np.nan_to_num(shade, nan=0.7))[..., None]
     picture[~np.isfinite(heights)] = NODATA_COLOUR
-    return _png(np.clip(picture, 0, 1))
+    return np.asarray(np.clip(picture, 0, 1), np.float64)
 
 
-def error_png(error: NDArray[np.float64], scale: ErrorScale) -> bytes:
-    """Return an error map (blue too low, white right, red too high) as PNG; missing is violet."""
+def error_picture(error: NDArray[np.float64], scale: ErrorScale) -> NDArray[np.float64]:
+    """Return an error map (blue too low, white right, red too high, violet missing): RGB in [0, 1]."""
     share = np.clip(np.nan_to_num(error) / scale.limit_m * 0.5 + 0.5, 0, 1)
     picture = mpl.colormaps["RdBu_r"](share)[..., :3]
     picture[~np.isfinite(error)] = NODATA_COLOUR
-    return _png(picture)
+    return np.asarray(picture, np.float64)
 
 
 def error_legend_png(scale: ErrorScale) -> bytes:
@@ -72,16 +71,3 @@ def error_scale(*errors: NDArray[np.float64]) -> ErrorScale:
     known = np.concatenate([np.abs(error[np.isfinite(error)]) for error in errors] or [np.zeros(1)])
     limit = float(np.percentile(known, 95)) if known.size else 1.0
     return ErrorScale(max(0.5, np.ceil(limit * 2) / 2))
-
-
-def thinning(shape: tuple[int, int]) -> int:
-    """Return the step that brings the longer side to at most ``MAX_SIDE_PX``."""
-    return max(1, -(-max(shape) // MAX_SIDE_PX))
-
-
-def _png(picture: NDArray[Any]) -> bytes:
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    imsave(buffer, np.ascontiguousarray(picture), format="png")
-    return buffer.getvalue()

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from refbench.engine.assess import KEY
 from refbench.engine.result import Status
 from refbench.evaluation.metric_table import METRICS
+from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.engine.result import Result
 
+_ARROWS = {True: "↑", False: "↓", None: ""}
 SHOWN = tuple(
     (key, METRICS[key].heading.removesuffix(METRICS[key].arrow).rstrip(), METRICS[key].arrow)
     for key in ("mae", "rmse", "medae", "nmad", "le90", "bias", "completeness_valid")
@@ -41,10 +44,13 @@ def print_summary(result: Result, folder: Path) -> None:
         console.print(f"[bold red]{result.status.value}[/]: {result.reason}", markup=True)
         for line in result.log_tail[-8:]:
             console.print(f"  {line}", markup=False)
-    if result.metrics is not None:
+    if ((result.metrics or {}).get("refined") or {}).get("all"):
         console.print(_table(result))
     elif result.status is Status.OK:
         console.print(f"Not scored: {result.metrics_reason}")
+    for name, table in assessor_tables(result.metrics or {}).items():
+        console.print(table)
+        console.print(f"{name}: {load_registry().assessors.get(name).summary}", markup=False)
     for bridge in result.bridges:
         console.print(f"bridge: {bridge}", markup=False)
     for warning in result.warnings:
@@ -59,6 +65,23 @@ def print_summary(result: Result, folder: Path) -> None:
     for name in (*result.outputs.values(), "result.json", "report.html"):
         if (folder / name).exists():
             console.print(f"  {folder / name}", markup=False)
+
+
+def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
+    """Return assessor -> its scores, a column for each DSM that ``metrics`` holds scores of."""
+    found = {which: scores for which, of in metrics.items() if isinstance(of, dict) and (scores := of.get(KEY))}
+    tables = {}
+    for name in dict.fromkeys(name for scores in found.values() for name in scores):
+        table = Table(title=name, title_justify="left")
+        for heading in ("", *found):
+            table.add_column(heading, justify="left" if not heading else "right")
+        given = [scores.get(name) or {} for scores in found.values()]
+        arrows = {score.key: _ARROWS[score.higher_is_better] for score in load_registry().assessors.get(name).scores}
+        for key in dict.fromkeys(key for values in given for key in values):
+            cells = ("–" if (value := values.get(key)) is None else f"{value:.4g}" for values in given)
+            table.add_row(f"{key} {arrows.get(key, '')}".rstrip(), *cells)
+        tables[name] = table
+    return tables
 
 
 def _table(result: Result) -> Table:

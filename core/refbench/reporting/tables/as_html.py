@@ -69,7 +69,8 @@ def _cell(column: Column, cell: Cell) -> str:
         is_name = column.metric in ("scene", "method")
         return f'<th scope="row">{text}</th>' if is_name else f"<td>{text}</td>"
     marked = {"best": f"<strong>{text}</strong>", "second": f'<span class="second">{text}</span>'}.get(cell.mark, text)
-    return f'<td class="number">{marked}</td>'
+    value = "" if cell.value is None else f' data-value="{float(cell.value):.9g}"'
+    return f'<td class="number"{value}>{marked}</td>'
 
 
 def _notes(notes: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ from refbench.reporting.tables.model import (
     figure_cells,
     marks,
     metric_column,
+    stratum_words,
     text_column,
 )
 from refbench.reporting.tables.rows import INITIAL, read_data
@@ -124,27 +125,13 @@ def accuracy_table(data: SweepData, domain: str, stratum: str, keys: Sequence[st
         cells.append([_rank_cell(data, row, stratum) for row in rows])
     return Table(
         f"accuracy_{domain}_{stratum}",
-        f"Accuracy, {_words(stratum)}, {DOMAIN_TITLES[domain]}",
+        f"Accuracy, {stratum_words(stratum)}, {DOMAIN_TITLES[domain]}",
         tuple(columns),
         tuple(zip(*cells, strict=True)),
         tuple(_domain_notes(data)) if domain == "common" else (),
         domain,
         stratum,
     )
-
-
-def _words(stratum: str) -> str:
-    """Return a stratum as words.
-
-    >>> _words("slope_10_25_pct"), _words("slope_90_inf_pct"), _words("building_border")
-    ('slope 10–25 %', 'slope ≥ 90 %', 'building border')
-    """
-    if stratum == "all":
-        return "all pixels"
-    kind, *edges = stratum.removesuffix("_pct").split("_")
-    if kind == "slope" and len(edges) == 2 and stratum.endswith("_pct"):
-        return f"slope ≥ {edges[0]} %" if edges[1] == "inf" else f"slope {edges[0]}–{edges[1]} %"
-    return stratum.replace("_", " ")
 
 
 def _blocks_cell(row: Row, domain: str, stratum: str) -> Cell:
@@ -198,7 +185,7 @@ def means_table(data: SweepData, stratum: str, keys: Sequence[str]) -> Table:
     """Return the means over scenes of the methods that have a result on every scene; empty for a single scene."""
     wanted = ("completeness_valid", *(key for key in keys if key != "completeness_valid"))
     means = scene_means(data.out, data.comparisons, stratum, wanted)
-    title = f"Means over {len(means.scenes)} scenes, {_words(stratum)}, common domains"
+    title = f"Means over {len(means.scenes)} scenes, {stratum_words(stratum)}, common domains"
     if len(means.scenes) < 2:
         return Table(f"means_{stratum}", title, (), ())
     labels = list(means.rows)
@@ -229,7 +216,7 @@ def strata_table(data: SweepData, strata: Sequence[str]) -> Table:
         figures = [row.figure("common", stratum, "mae") for row in data.rows]
         marked = _marked(data, stratum, "mae", figures)
         cells.append(figure_cells("mae", [marked[place] for place in places], brief=True))
-    columns = (*NAME_COLUMNS, *(metric_column("mae", label=_words(name), stratum=name) for name in shown))
+    columns = (*NAME_COLUMNS, *(metric_column("mae", label=stratum_words(name), stratum=name) for name in shown))
     return Table(
         "strata",
         "MAE per stratum (m), common domain",

@@ -126,6 +126,20 @@ def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False)
     return Cell(f"{text} %" if is_share else text, *values)
 
 
+def stratum_words(stratum: str) -> str:
+    """Return a stratum as words.
+
+    >>> stratum_words("slope_10_25_pct"), stratum_words("slope_90_inf_pct"), stratum_words("building_border")
+    ('slope 10–25 %', 'slope ≥ 90 %', 'building border')
+    """
+    if stratum == "all":
+        return "all pixels"
+    kind, *edges = stratum.removesuffix("_pct").split("_")
+    if kind == "slope" and len(edges) == 2 and stratum.endswith("_pct"):
+        return f"slope ≥ {edges[0]} %" if edges[1] == "inf" else f"slope {edges[0]}–{edges[1]} %"
+    return stratum.replace("_", " ")
+
+
 def marks(differences: Sequence[Mapping[str, Any]], labels: Sequence[str | None]) -> dict[str | None, Mark]:
     """Return who is best and second best, where that is beyond noise.
 
