@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from refbench.contracts.tiles import TilePlan as TilePlan
     from refbench.evaluation.evaluate import evaluate as evaluate
     from refbench.registry.hookspecs import hookimpl as hookimpl
+    from refbench.registry.records import AssessorRecord as AssessorRecord
     from refbench.registry.records import ImporterRecord as ImporterRecord
     from refbench.registry.records import MethodRecord as MethodRecord
     from refbench.registry.records import ReporterRecord as ReporterRecord
+    from refbench.registry.records import Score as Score
     from refbench.scenes.scene_file import load_scene as load_scene
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 __getattr__, __all__ = lazy_names(
     __name__,
     {
+        "AssessorRecord": "refbench.registry.records",
         "Context": "refbench.contracts.method",
         "DSM": "refbench.contracts.raster",
         "Gives": "refbench.contracts.need",
@@ -51,6 +54,7 @@ __getattr__, __all__ = lazy_names(
         "RefbenchError": "refbench.contracts.errors",
         "ReporterRecord": "refbench.registry.records",
         "Scene": "refbench.contracts.scene",
+        "Score": "refbench.registry.records",
         "TileBatch": "refbench.contracts.tiles",
         "TileMethod": "refbench.contracts.method",
         "TilePlan": "refbench.contracts.tiles",

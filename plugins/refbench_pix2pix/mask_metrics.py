@@ -78,7 +78,7 @@ def curves(predicted: Levels, truth: Levels, valid: Bools | None = None) -> Curv
         return Curves(*(np.full(THRESHOLDS, np.nan) for _ in range(4)))
     levels = (_counted(stretched(predicted, valid), valid).clip(0, 1) * 255).astype(np.uint8)
     hits, false = _cumulated(levels[true]), _cumulated(levels[~true])
-    total, building = true.size, np.count_nonzero(true)
+    total, building = true.size, int(np.count_nonzero(true))
     precision, recall = _ratio(hits, hits + false), _ratio(hits, np.full(THRESHOLDS, building, np.float64))
     return Curves(
         iou=_ratio(hits, false + building),
@@ -104,7 +104,7 @@ def s_measure(predicted: Levels, truth: Levels, valid: Bools | None = None) -> f
     if share == 1.0:
         return float(counted.mean())
     objects = share * _likeness(counted[building]) + (1 - share) * _likeness(1 - counted[~building])
-    return max(0.0, 0.5 * objects + 0.5 * _regions(values, true, valid))
+    return max(0.0, float(0.5 * objects + 0.5 * _regions(values, true, valid)))
 
 
 def sod_scores(predicted: Levels, truth: Levels, valid: Bools | None = None) -> dict[str, float]:

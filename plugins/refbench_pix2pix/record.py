@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from refbench import Gives, MethodRecord, Need, hookimpl
+from refbench import AssessorRecord, Gives, MethodRecord, Need, hookimpl
+from refbench_pix2pix.assessors import assessor_record
 
 _PACKAGE = "refbench_pix2pix"
 
@@ -34,3 +35,9 @@ def refbench_methods() -> list[MethodRecord]:
             tags={"seconds_per_megapixel": "3"},
         )
     ]
+
+
+@hookimpl
+def refbench_assessors() -> list[AssessorRecord]:
+    """Return the scores of building footprints, from a mask or from ESFPNet."""
+    return [assessor_record()]

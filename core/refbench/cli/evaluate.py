@@ -10,9 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from refbench.cli.options import json_option, mask_option
+from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
+from refbench.engine.assess import KEY, assess, check_assessors
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metric_table import METRICS
+from refbench.reporting.summary import assessor_tables
 from refbench.scenes.raster import open_dsm, open_mask
 
 COLUMNS = ("n", "completeness_valid", "bias", "median", "mae", "rmse", "medae", "nmad", "le90", "within_1m")
@@ -36,6 +38,8 @@ SHAPE = (
 @click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
 @click.option("--no-bootstrap", is_flag=True, help="No confidence intervals.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
+@assessor_option
+@assessor_values_option
 @json_option
 def command(
     evaluated: Path,
@@ -44,17 +48,21 @@ def command(
     gt_mask: Path | None,
     no_bootstrap: bool,
     seed: int,
+    assessors: tuple[str, ...],
+    assessor_options: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
+    check_assessors(assessors)
     sources = {"evaluated": open_dsm(evaluated), "reference": open_dsm(reference)}
     mask_sources = {name: open_mask(path, name=name) for name, path in masks.items()}
     truth_mask = None if gt_mask is None else open_mask(gt_mask, name="gt")
     surfaces = {name: source.read() for name, source in sources.items()}
+    held = {name: source.read() for name, source in mask_sources.items()}
     found = evaluate(
         surfaces["evaluated"],
         surfaces["reference"],
-        {name: source.read() for name, source in mask_sources.items()},
+        held,
         gt_mask=None if truth_mask is None else truth_mask.read(),
         bootstrap=not no_bootstrap,
         seed=seed,
@@ -64,19 +72,30 @@ def command(
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
         warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")
+    if assessors:
+        assessed, failed = assess(surfaces["evaluated"], surfaces["reference"], held, assessors, assessor_options)
+        found[KEY] = dict(assessed)
+        warnings += failed
     if as_json:
         click.echo(json.dumps({**found, "warnings": warnings}, indent=2, allow_nan=False))
         return
+    _show(found)
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Print the scores as tables."""
     console = Console(highlight=False)
     console.print(_strata_table(found, console.width))
     if "intervals" in found:
         console.print(_interval_line(found["intervals"]), markup=False)
     console.print(_shape_table(found["shape"]))
+    for table in assessor_tables({"evaluated": found}).values():
+        console.print(table)
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
     if "empty" in found["notes"]:
         console.print(found["notes"]["empty"])
-    for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
 
 
 def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
@@ -93,7 +112,7 @@ def _strata_table(found: dict[str, Any], width: int) -> Table:
     for metric in columns:
         table.add_column(metric.narrow_heading, justify="right", no_wrap=True)
     for name, values in found.items():
-        if isinstance(values, dict) and "mae" in values:
+        if name != KEY and isinstance(values, dict) and "mae" in values:
             table.add_row(name.replace("_", " "), *(metric.text(values[metric.key]) for metric in columns))
     return table
 

@@ -48,6 +48,17 @@ weights_option = click.option("--weights", metavar="NAME|PATH", help="Weights by
 mask_option = click.option(
     "--mask", "masks", multiple=True, metavar="NAME=FILE", callback=named_files, help="A class mask; repeatable."
 )
+assessor_option = click.option(
+    "--assessor", "assessors", multiple=True, metavar="NAME", help="A further look at the DSM; see refbench plugins."
+)
+assessor_values_option = click.option(
+    "--option",
+    "assessor_options",
+    multiple=True,
+    metavar="[NAME.]KEY=VALUE",
+    callback=assignments,
+    help="An option of the assessors, or of the one NAME; repeatable.",
+)
 official_option = click.option(
     "--option",
     "options",

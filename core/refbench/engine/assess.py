@@ -61,18 +61,16 @@ def assess(
     ------
     UnknownNameError
         No plugin offers such an assessor.
-    InputError
-        A mask on no grid and of another size.
     """
     from refbench.evaluation.evaluate import mask_on_grid, on_grid  # brings scipy
 
     aligned = evaluated if reference is None else on_grid(evaluated, reference)
-    held = {name: mask_on_grid(mask, aligned) for name, mask in masks.items()}
     found: Scores = {}
     warnings: list[str] = []
     for name in names:
         target = load_registry().assessors.get(name).target
         try:
+            held = {label: mask_on_grid(mask, aligned) for label, mask in masks.items()}
             scores = resolve(target)(aligned, reference, held, options_of(name, names, options))
             found[name] = {str(key): _number(value) for key, value in scores.items()}
         except RefbenchError as error:
@@ -106,7 +104,7 @@ def with_assessors(metrics: dict[str, Any] | None, found: Mapping[str, Scores | 
     if not any(found.values()):
         return metrics
     if metrics is None:
-        empty = {name: None if scores is None else {} for name, scores in found.items()}
+        empty: dict[str, Any] = {name: None if scores is None else {} for name, scores in found.items()}
         metrics = {**empty, "own_domain": dict(empty), "gain": None}
     return metrics | {
         name: metrics[name] if scores is None else {**(metrics[name] or {}), KEY: scores}

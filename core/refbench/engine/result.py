@@ -70,7 +70,8 @@ class Result(_Model):
 
     ``metrics`` is null with ``metrics_reason`` where nothing was scored; else ``metrics.input`` and
     ``metrics.refined`` are stratum -> key -> value on the pixels where reference, input and refined are valid, and
-    ``metrics.own_domain`` the same on each one's own pixels.
+    ``metrics.own_domain`` the same on each one's own pixels. What assessors found stands in ``assessors`` of
+    ``metrics.input`` and ``metrics.refined``, assessor -> key -> value, also where no reference made any stratum.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -43,7 +43,7 @@ def refbench_importers() -> Iterable[ImporterRecord]:  # type: ignore[empty-body
 
 @hookspec
 def refbench_assessors() -> Iterable[AssessorRecord]:  # type: ignore[empty-body]
-    """Return additional metrics. Called once per process; may return an empty iterable."""
+    """Return assessors: scores of a DSM beside the metrics. Called once per process; may return an empty iterable."""
 
 
 @hookspec

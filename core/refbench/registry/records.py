@@ -105,17 +105,30 @@ class ImporterRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AssessorRecord:
-    """A metric: ``target`` is ``"module:function"``, called as ``f(evaluated, reference, valid) -> float``.
+class Score:
+    """One number that an assessor gives: key, what it is, and which way is better (None: neither)."""
 
-    The arguments are heights float64 [rows, cols] in metres and the bool mask of the pixels that count.
+    key: str
+    summary: str
+    higher_is_better: bool | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AssessorRecord:
+    """A further look at a DSM, asked for by name: ``target`` is ``"module:function"``.
+
+    It is called as ``f(evaluated, reference, masks, options) -> Mapping[str, float]``: the ``DSM`` to look at, NaN
+    where it does not count; the true ``DSM`` or None; each ``Mask`` of the scene by name, all on one grid; and the
+    options that the user gave it. NaN stands for a score that there is none of. What it raises becomes a warning.
     """
 
     name: str
     target: str
     summary: str
-    unit: str
-    higher_is_better: bool
+    scores: tuple[Score, ...]
+    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Name of each option and what it is."""
     reference: str = ""
     """Publication or formula that defines it."""
 

@@ -84,6 +84,29 @@ class Stub:
     extend = append
 
 
+class _Buildable(type):
+    """Classes that an unpickler may make objects of; a call of one that may be a function is refused."""
+
+    refusal: WeightsError | None = None
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # whatever the class makes
+        if cls.refusal is not None:
+            raise cls.refusal
+        return super().__call__(*args, **kwargs)
+
+
+class ModuleStub(Stub, metaclass=_Buildable):
+    """Stands for an object that may be a network's module: it keeps the module's own three tables and nothing else."""
+
+    def __setstate__(self, state: object) -> None:
+        """Keep parameters, buffers and modules where they are tables."""
+        held = state if isinstance(state, dict) else {}
+        self.tables = {name: held[name] for name in MODULE_TABLES if isinstance(held.get(name), dict)}
+
+
+MODULE_TABLES = ("_parameters", "_buffers", "_modules")
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return what a PyTorch checkpoint (zip or older) or a plain pickle holds; tensors on the CPU.
 
@@ -104,6 +127,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not a dictionary of weights.")
     return content
+
+
+def read_module(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
+    """Return what a PyTorch file holds, of any type; every object in it that is no data is a ``ModuleStub``.
+
+    Raises as ``read_checkpoint`` does, but for what is no mapping.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"There is no checkpoint {path}.")
+    return _read(path, ModuleStub)
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
@@ -129,7 +162,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
+def _read(path: Path, stub: type[Stub] = Stub) -> Any:  # noqa: ANN401  # whatever was pickled
     torch = _torch()
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -142,8 +175,8 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
     except Exception:  # refused, or no file of torch: the restricted unpickler finds out which
         pass
     readers: list[Callable[[], Any]] = [
-        lambda: torch.load(path, map_location="cpu", weights_only=False, pickle_module=_pickle_module(path)),
-        lambda: _read_plain(path),
+        lambda: torch.load(path, map_location="cpu", weights_only=False, pickle_module=_pickle_module(path, stub)),
+        lambda: _read_plain(path, stub),
     ]
     reason: Exception | None = None
     for reader in readers:
@@ -156,9 +189,9 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
     raise WeightsError(f"{path} is neither a PyTorch checkpoint nor a pickle: {reason}.") from reason
 
 
-def _read_plain(path: Path) -> Any:  # noqa: ANN401  # whatever was pickled
+def _read_plain(path: Path, stub: type[Stub] = Stub) -> Any:  # noqa: ANN401  # whatever was pickled
     with path.open("rb") as file:
-        return _unpickler(path)(file).load()
+        return _unpickler(path, stub)(file).load()
 
 
 def _torch() -> Any:  # noqa: ANN401  # a module
@@ -170,27 +203,27 @@ def _torch() -> Any:  # noqa: ANN401  # a module
     return torch
 
 
-def _pickle_module(path: Path) -> types.ModuleType:
+def _pickle_module(path: Path, stub: type[Stub]) -> types.ModuleType:
     """Return what ``torch.load`` takes for the module ``pickle``."""
     module = types.ModuleType("restricted_pickle")
-    unpickler = _unpickler(path)
+    unpickler = _unpickler(path, stub)
     module.Unpickler = unpickler  # type: ignore[attr-defined]
     module.load = lambda file, **options: unpickler(file, **options).load()  # type: ignore[attr-defined]
     return module
 
 
-def _unpickler(path: Path) -> type[pickle.Unpickler]:
+def _unpickler(path: Path, stub: type[Stub]) -> type[pickle.Unpickler]:
     """Return the unpickler for one file; its errors name that file."""
 
     class Restricted(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  # any global
-            return _global(path, module, name)
+            return _global(path, module, name, stub)
 
     return Restricted
 
 
-def _global(path: Path, module: str, name: str) -> Any:  # noqa: ANN401  # any global
-    """Return the data type behind a global, an inert stand-in for it, or refuse it."""
+def _global(path: Path, module: str, name: str, stub: type[Stub]) -> Any:  # noqa: ANN401  # any global
+    """Return the data type behind a global, an inert stand-in of the type ``stub`` for it, or refuse it."""
     module = _RENAMED.get(module, module)
     if (module, name) in _DATA_TYPES:
         return _DATA_TYPES[module, name]
@@ -206,8 +239,13 @@ def _global(path: Path, module: str, name: str) -> Any:  # noqa: ANN401  # any g
     is_stdlib = top in sys.stdlib_module_names and top not in _HOLDS_DATA
     if is_stdlib or "." in name:
         raise _refusal(path, f"{module}.{name}")
-    if top in _HOLDS_DATA or name.lstrip("_")[:1].isupper():
-        return type(name, (Stub,), {"__module__": __name__})
+    is_class = top in _HOLDS_DATA or name.lstrip("_")[:1].isupper()
+    if is_class or stub is ModuleStub:
+        made = types.new_class(name, (stub,), exec_body=lambda body: body.update(__module__=__name__))
+        if isinstance(made, _Buildable) and not is_class:
+            # A network's class may be named like a function: which of the two it is shows in how the file uses it.
+            made.refusal = _refusal(path, f"{module}.{name}")
+        return made
     return _refused_call(path, f"{module}.{name}")
 
 

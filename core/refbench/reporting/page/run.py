@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from refbench.engine.assess import KEY
 from refbench.evaluation.metric_table import METRICS
 from refbench.reporting.page.model import Page, Run
 from refbench.reporting.page.surfaces import REFERENCE, scene_view
@@ -72,8 +73,10 @@ def _sources(folder: Path, result: Result, scene: Scene) -> dict[str, RasterSour
 def result_tables(result: Result) -> list[Table]:
     """Return accuracy, strata, depth maps, views and cost of one result, as far as there are any."""
     metrics = result.metrics or {}
-    rows = {name: metrics[key] for name, key in ((INITIAL, "input"), (result.method, "refined")) if metrics.get(key)}
-    return [_accuracy(rows), _strata(rows), *(_places(metrics, key) for key in PLACES), _cost(result)]
+    surfaces = {INITIAL: metrics.get("input") or {}, result.method: metrics.get("refined") or {}}
+    rows = {name: scores for name, scores in surfaces.items() if scores.get("all")}
+    places = [_places(metrics, key) for key in PLACES]
+    return [_accuracy(rows), _strata(rows), *_assessors(surfaces), *places, _cost(result)]
 
 
 def _accuracy(rows: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -91,7 +94,9 @@ def _accuracy(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 def _strata(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     strata: dict[str, None] = {}
     for scores in rows.values():
-        strata |= dict.fromkeys(k for k, v in scores.items() if k != "all" and isinstance(v, dict) and "mae" in v)
+        strata |= dict.fromkeys(
+            k for k, v in scores.items() if k != "all" and isinstance(v, dict) and "mae" in v and k != KEY
+        )
     cells = [[Cell(stratum_words(name)) for name in strata]]
     columns = [text_column("stratum", "stratum")]
     for key in ("mae", "nmad"):
@@ -101,6 +106,21 @@ def _strata(rows: Mapping[str, Mapping[str, Any]]) -> Table:
             columns.append(Column(column.metric, f"{column.label}, {name}", column.arrow, formula=column.formula))
             cells.append(figure_cells(key, values))
     return Table("strata", "Per stratum", tuple(columns), tuple(zip(*cells, strict=True)) if strata else ())
+
+
+def _assessors(surfaces: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """Return a table for every assessor that was asked: its scores of each surface."""
+    found = {name: scores[KEY] for name, scores in surfaces.items() if scores.get(KEY)}
+    tables = []
+    for assessor in dict.fromkeys(name for scores in found.values() for name in scores):
+        given = {name: scores.get(assessor) or {} for name, scores in found.items()}
+        keys = dict.fromkeys(key for values in given.values() for key in values)
+        cells = [[Cell(key) for key in keys]]
+        for values in given.values():
+            cells.append([Cell("–") if (v := values.get(k)) is None else Cell(f"{v:.4g}", v) for k in keys])
+        columns = (text_column("score", "score"), *(Column(name, name) for name in given))
+        tables.append(Table(f"assessor_{assessor}", f"Assessor {assessor}", columns, tuple(zip(*cells, strict=True))))
+    return tables
 
 
 def _places(metrics: Mapping[str, Any], kind: str) -> Table:
