@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from refbench.contracts.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from refbench.api import BenchResult as BenchResult
+    from refbench.api import bench as bench
+    from refbench.api import results_frame as results_frame
+    from refbench.api import run as run
     from refbench.contracts.errors import InputError as InputError
     from refbench.contracts.errors import RefbenchError as RefbenchError
     from refbench.contracts.grid import Grid as Grid
@@ -37,6 +41,7 @@ __version__ = "0.1.0"
 __getattr__, __all__ = lazy_names(
     __name__,
     {
+        "BenchResult": "refbench.api",
         "AssessorRecord": "refbench.registry.records",
         "Context": "refbench.contracts.method",
         "DSM": "refbench.contracts.raster",
@@ -60,8 +65,11 @@ __getattr__, __all__ = lazy_names(
         "TilePlan": "refbench.contracts.tiles",
         "View": "refbench.contracts.scene",
         "Window": "refbench.contracts.grid",
+        "bench": "refbench.api",
         "evaluate": "refbench.evaluation.evaluate",
         "hookimpl": "refbench.registry.hookspecs",
         "load_scene": "refbench.scenes.scene_file",
+        "results_frame": "refbench.api",
+        "run": "refbench.api",
     },
 )

@@ -33,7 +33,7 @@ VERBS = {
     "train": "Train a method on scenes.",
     "evaluate": "Score a DSM against a reference.",
     "city": "Make a procedural city scene with its own ground truth.",
-    "validate": "Check a result file against its schema.",
+    "validate": "Check a result or a sweep.",
     "methods": "List the methods.",
     "plugins": "List the plugins, broken ones with their reason.",
     "info": "Show everything about a method.",

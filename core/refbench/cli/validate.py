@@ -1,27 +1,45 @@
-"""``refbench validate``: check a result file against its schema."""
+"""``refbench validate``: check a result or a sweep against the schema and its own hashes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 
 from refbench.contracts.errors import InputError, MissingFileError
 from refbench.engine.result import RESULT_FILE, read_result
+from refbench.engine.sweeps.cells import CELLS_FOLDER
+from refbench.engine.sweeps.check import result_faults, sweep_faults
+from refbench.engine.sweeps.ended import read_sweep
 
 
 @click.command()
-@click.argument("result", type=click.Path(path_type=Path))
-def command(result: Path) -> None:
-    """Check RESULT, a result.json or the folder of one, against the published schema."""
-    path = result / RESULT_FILE if result.is_dir() else result
+@click.argument("folder", metavar="PATH", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """Check PATH: a result.json, the folder of one, or the folder of a sweep.
+
+    Every result must be of the published schema, every file there and unchanged. Exit code 2 where anything is wrong.
+    """
+    if (folder / CELLS_FOLDER).is_dir():
+        _refuse(folder, list(sweep_faults(folder)))
+        cells = read_sweep(folder)
+        ends = [cell.result.status.value for cell in cells]
+        counts = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
+        click.echo(f"{folder} is valid: {len(cells)} cells, {counts}.")
+        return
+    path = folder / RESULT_FILE if folder.is_dir() else folder
     if not path.is_file():
         raise MissingFileError(f"There is no result {path}.")
-    try:
-        found = read_result(path)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path} is no result: {where}: {first['msg']}.") from error
+    found = read_result(path)
+    if folder.is_dir():
+        _refuse(folder, list(result_faults(folder)))
     click.echo(f"{path} is valid: {found.method} on {found.scene}, {found.status.value}.")
+
+
+def _refuse(folder: Path, faults: list[str]) -> None:
+    if not faults:
+        return
+    for fault in faults[1:]:
+        click.echo(fault, err=True)
+    more = f" (and {len(faults) - 1} more, listed above)" if len(faults) > 1 else ""
+    raise InputError(f"{folder} is not valid: {faults[0]}{more}")

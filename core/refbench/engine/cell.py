@@ -276,7 +276,6 @@ def _result(
         wall_s=wall,
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_memory_bytes=draft.pop("peak_memory_bytes", None) or _peak_bytes(usage),
-        pixels=draft.pop("pixels", None),
     )
     return Result(
         refbench_version=refbench.__version__,

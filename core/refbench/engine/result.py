@@ -7,14 +7,16 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from refbench.contracts.errors import InputError
+from refbench.engine.migrate import CURRENT, migrated
 from refbench.scenes.atomic import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = CURRENT
 RESULT_FILE = "result.json"
 
 
@@ -53,7 +55,6 @@ class Cost(_Model):
     wall_s: float | None = None
     cpu_s: float | None = None
     peak_memory_bytes: int | None = None
-    pixels: int | None = None
 
 
 class Hashes(_Model):
@@ -120,8 +121,25 @@ def write_result(folder: Path, result: Result) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """Read ``result.json``; raises pydantic's ``ValidationError`` where it is not of the schema."""
-    return Result.model_validate_json(path.read_text(encoding="utf-8"))
+    """Read ``result.json``, also of an older version of the schema.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is not JSON, not of the schema (the message says where), or of a newer version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no result: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no result: it holds a {type(content).__name__}, not an object.")
+    try:
+        return Result.model_validate(migrated(content, str(path)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path} is no result: {where}: {first['msg']}.") from error
 
 
 def result_schema() -> dict[str, Any]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from refbench.contracts.errors import InputError, MissingFileError
 from refbench.engine.request import CellRequest
 from refbench.engine.result import RESULT_FILE, Result, Status, read_result
@@ -85,20 +83,11 @@ def read_sweep(out: Path) -> tuple[SweepCell, ...]:
         # Names of unfinished folders have a suffix, so they do not match.
         parts = _CELL_ID.fullmatch(path.name)
         if parts is not None and (path / RESULT_FILE).is_file():
-            result = _result(path / RESULT_FILE)
+            result = read_result(path / RESULT_FILE)
             found.append(SweepCell(parts["label"], parts["scene"], int(parts["seed"]), path, result))
     if not found:
         raise InputError(f"{out} holds no finished cell yet.")
     return tuple(sorted(found, key=lambda cell: (cell.scene, cell.label, cell.seed)))
-
-
-def _result(path: Path) -> Result:
-    try:
-        return read_result(path)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path} is no result: {where}: {first['msg']}.") from error
 
 
 def by_scene(cells: Iterable[SweepCell]) -> dict[str, list[SweepCell]]:

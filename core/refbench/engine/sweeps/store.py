@@ -11,8 +11,6 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 import refbench
 from refbench.contracts.errors import InputError
 from refbench.engine.hashing import hash_values
@@ -99,7 +97,7 @@ def finished(cell: PlannedCell) -> Result | None:
     try:
         key = json.loads((folder / KEY_FILE).read_text())["key"]
         result = read_result(folder / RESULT_FILE)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError, InputError):
         return None
     if key != cell.key:
         return None

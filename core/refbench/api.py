@@ -1,0 +1,200 @@
+"""refbench from Python: run a method, run a suite, read results as a pandas frame. The same cells as on the shell."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from refbench.contracts.errors import InputError, MissingExtraError
+from refbench.engine.cell import check_out, run_cell
+from refbench.engine.request import CellRequest, SceneRequest
+from refbench.engine.result import RESULT_FILE, read_result
+from refbench.engine.sweeps.cells import CELLS_FOLDER
+from refbench.engine.sweeps.ended import read_sweep
+from refbench.engine.sweeps.run import run_sweep
+from refbench.engine.sweeps.suite import load_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import pandas as pd
+
+    from refbench.engine.result import Result, Status
+
+DOMAINS = {"input": "common", "refined": "common"}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    """A finished sweep: its folder and its results by cell."""
+
+    folder: Path
+    results: Mapping[str, Result]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the results as a frame; see ``results_frame``."""
+        return results_frame(self.folder)
+
+
+def run(
+    scene: str | Path | None = None,
+    *,
+    method: str,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    weights: str | Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    deadline_s: float | None = None,
+    overwrite: bool = False,
+    files: Mapping[str, Any] | None = None,
+    **overrides: Any,  # noqa: ANN401  # configuration values
+) -> Result:
+    """Refine a scene with a method in a process of its own, score it, and return the result.
+
+    Parameters
+    ----------
+    scene
+        Folder of a scene; None takes ``files``, else the embedded scene.
+    method
+        Name of the method.
+    out
+        Folder of ``dsm.tif`` and ``result.json``; None makes a temporary one (``result.outputs`` are relative to it,
+        ``result.notes["folder"]`` names it).
+    config, weights
+        As on the command line: a name or a path.
+    seed, device, threads, deadline_s
+        As on the command line.
+    overwrite
+        Replace a result that is in ``out``.
+    files
+        Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` (a list), ``ndvi``, ``reference``, ``masks`` (a
+        mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``.
+    overrides
+        Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
+
+    Raises
+    ------
+    InputError
+        Bad input; nothing was written.
+    """
+    if scene is not None and not isinstance(scene, (str, Path)):
+        raise InputError(f"scene must be the folder of a scene, got a {type(scene).__name__}; write_scene makes one.")
+    if scene is not None and files:
+        raise InputError("Give either a scene or files, not both.")
+    folder = Path(tempfile.mkdtemp(prefix="refbench-")) / "out" if out is None else Path(out)
+    check_out(folder.absolute(), overwrite)
+    request = CellRequest(
+        method=method,
+        scene=SceneRequest(None if scene is None else str(Path(scene).absolute()), _absolute(files or {})),
+        out=str(folder.absolute()),
+        config=None if config is None else _name_or_path(config),
+        overrides={key.replace("__", "."): value for key, value in overrides.items()},
+        weights=None if weights is None else _name_or_path(weights),
+        seed=seed,
+        device=device,
+        threads=threads,
+        deadline_s=deadline_s,
+    )
+    result = run_cell(request, overwrite=overwrite)
+    return result.model_copy(update={"notes": {**result.notes, "folder": str(folder.absolute())}})
+
+
+def bench(
+    suite: str | Path,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    resume: bool = False,
+    only: Sequence[str] = (),
+    retry: Collection[Status] = (),
+    trust: bool = False,
+) -> BenchResult:
+    """Run a suite, shipped or a YAML file, and return its results; see ``refbench bench``.
+
+    Raises
+    ------
+    InputError
+        The suite or ``out`` cannot be used.
+    """
+    folder = Path(out)
+    found = run_sweep(load_suite(suite), folder, workers=workers, resume=resume, only=only, retry=retry, trust=trust)
+    return BenchResult(folder, {cell.id: result for cell, result in found.items()})
+
+
+def results_frame(folder: str | Path) -> pd.DataFrame:
+    """Return the results below a folder, of a sweep or of one run, as a tidy frame.
+
+    One row per cell, surface (``input``, ``refined``), domain (``common``, ``own``) and stratum; the columns after
+    these are the metrics, then ``status``, ``reason``, ``cpu_s``, ``wall_s`` and ``peak_memory_bytes``. A cell that was
+    not scored has one row without metrics.
+
+    Raises
+    ------
+    MissingExtraError
+        pandas is not installed.
+    InputError
+        There are no results.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("Frames need pandas: pip install 'refbench[notebook]' brings it.") from None
+    path = Path(folder)
+    if (path / CELLS_FOLDER).is_dir():
+        cells = [(cell.label, cell.scene, cell.result) for cell in read_sweep(path)]
+    elif (path / RESULT_FILE).is_file():
+        result = read_result(path / RESULT_FILE)
+        cells = [(result.method, result.scene, result)]
+    else:
+        raise InputError(f"{path} holds neither a sweep nor a result.")
+    return pd.DataFrame([row for label, scene, result in cells for row in _rows(label, scene, result)])
+
+
+def _rows(label: str, scene: str, result: Result) -> list[dict[str, Any]]:
+    names = {"label": label, "method": result.method, "scene": scene, "seed": result.seed}
+    cost = result.cost
+    ends = {
+        "status": result.status.value,
+        "reason": result.reason,
+        "cpu_s": cost.cpu_s,
+        "wall_s": cost.wall_s,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+    }
+    metrics = result.metrics or {}
+    surfaces = [(which, "common", metrics.get(which)) for which in ("input", "refined")]
+    surfaces += [(which, "own", (metrics.get("own_domain") or {}).get(which)) for which in ("input", "refined")]
+    rows = [
+        {**names, "surface": which, "domain": domain, "stratum": stratum, **_numbers(values), **ends}
+        for which, domain, strata in surfaces
+        for stratum, values in (strata or {}).items()
+        if isinstance(values, dict) and "mae" in values
+    ]
+    return rows or [{**names, **ends}]
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {key: value for key, value in values.items() if not isinstance(value, (dict, list))}
+
+
+def _absolute(files: Mapping[str, Any]) -> dict[str, Any]:
+    def path(value: Any) -> str:  # noqa: ANN401  # a path
+        return str(Path(value).absolute())
+
+    out: dict[str, Any] = {}
+    for key, value in files.items():
+        if key == "orthos":
+            out[key] = [path(item) for item in value]
+        elif key == "masks":
+            out[key] = {name: path(item) for name, item in value.items()}
+        else:
+            out[key] = path(value) if key in ("points", "dsm", "ndvi", "reference") else value
+    return out
+
+
+def _name_or_path(value: str | Path) -> str:
+    path = Path(value)
+    return str(path.absolute()) if path.exists() else str(value)
