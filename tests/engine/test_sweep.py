@@ -148,7 +148,7 @@ def test_every_way_to_end_is_a_row(tmp_path, suite):
     assert found["all-nan"]["metrics"]["refined"]["all"]["mae"] is None
     assert found["all-nan"]["metrics"]["own_domain"]["refined"]["all"]["completeness_valid"] == 0
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
-    assert "refbench table out" in output
+    assert "refbench table out" in output and "out/report.html" in output and "out/table.md" in output
     assert not list((tmp_path / "out" / "cells").glob("*.partial-*"))
 
 

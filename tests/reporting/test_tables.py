@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -209,18 +211,30 @@ def commands(text):
     return set(re.findall(r"\\([a-zA-Z]+)", bare))
 
 
-def test_latex_uses_booktabs_alone_and_escapes_every_name(document):
+def test_latex_uses_two_packages_alone_and_escapes_every_name(document):
     known = {"begin", "end", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"}
     known |= {"toprule", "midrule", "bottomrule", "textbf", "underline", "pm", "downarrow", "uparrow", "to", "times"}
     known |= {"textbackslash", "textasciicircum", "textasciitilde", "geq"}
+    known |= {"resizebox", "ifdim", "width", "linewidth", "else", "fi"}
     for text in (write_tables(hostile_document(), "latex"), write_tables(document, "latex")):
         assert commands(text) <= known
         for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
             rows = [line for line in block.splitlines() if line != r"\midrule"]
             cells = {len(re.findall(r"(?<!\\)&", re.sub(r"\\\\", "", line))) for line in rows}
             assert len(cells) == 1 and all(line.endswith(r" \\") and not line.startswith(("[", "*")) for line in rows)
-    assert r"% \usepackage{booktabs}" in text
+    assert r"% \usepackage{booktabs,graphicx}" in text
     assert latex_escape("a -- b") == "a -{-} b" and latex_escape("é∑") == "e?"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
+def test_latex_compiles_and_fits_the_page(document, tmp_path):
+    body = "\n".join(write_tables(some, "latex") for some in (document, hostile_document()))
+    preamble = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+    (tmp_path / "paper.tex").write_text(f"{preamble}{body}\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (tmp_path / "paper.pdf").is_file(), done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_csv_has_a_line_per_number_and_no_formula(document):

@@ -18,12 +18,17 @@ from refbench.engine.result import Status
 from refbench.engine.sweeps.cells import plan_rows
 from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
 from refbench.engine.sweeps.suite import check_trust, load_suite
+from refbench.reporting.report import write_sweep_report
+from refbench.reporting.tables.data import sweep_tables
+from refbench.reporting.tables.formats import write_tables
+from refbench.scenes.atomic import atomic_file
 
 if TYPE_CHECKING:
     from refbench.engine.result import Result
     from refbench.engine.sweeps.cells import PlannedCell
     from refbench.engine.sweeps.suite import Suite
 
+TABLE_FILE = "table.md"
 WIDTH = 140
 """Of the table where the output is no terminal, which has its own."""
 RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all")
@@ -60,8 +65,16 @@ def command(
         return _dry_run(loaded, only)
     results = _run(loaded, out, workers, resume or bool(retry), only, _statuses(retry), trust)
     print_results(results)
-    click.echo(f"\nrefbench table {out}\nrefbench report {out}")
+    _write(out)
     return int(any(result.status in FAILURES for result in results.values()))
+
+
+def _write(out: Path) -> None:
+    """Write the tables and the page into the folder, and say where they are."""
+    with atomic_file(out / TABLE_FILE) as file:
+        file.write(write_tables(sweep_tables(out), "md").encode())
+    click.echo(f"\n{out / TABLE_FILE}\n{write_sweep_report(out)}")
+    click.echo(f"Other formats: refbench table {out} --format latex | csv | html | json")
 
 
 def _statuses(names: tuple[str, ...]) -> frozenset[Status]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,7 +198,7 @@ def _parts(suite: Suite, row: Row, scene: str | None) -> dict[str, Any]:
         "scene": scene,
         "seed": row.seed,
         "device": suite.device,
-        "protocol": asdict(suite.protocol),
+        "protocol": suite.protocol.of_cells,
     }
 
 

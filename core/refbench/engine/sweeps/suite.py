@@ -60,6 +60,13 @@ class Protocol:
     coregister: str = "none"
     domain: tuple[str, ...] = ("own", "common")
     resampling: str = "bilinear"
+    strata: tuple[str, ...] = ("all",)
+    """Whose accuracy the tables show with intervals; which exist depends on a scene's masks."""
+
+    @property
+    def of_cells(self) -> dict[str, str]:
+        """What a cell's own result depends on; the rest decides how results are shown."""
+        return {"coregister": self.coregister, "resampling": self.resampling}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ class Suite:
     def dump(self) -> str:
         """Return what was read as YAML, with every default spelt out; a record, not a suite file."""
         values = asdict(self)
-        for group, key in (("protocol", "domain"), ("", "seeds")):
+        for group, key in (("protocol", "domain"), ("protocol", "strata"), ("", "seeds")):
             holder = values[group] if group else values
             holder[key] = list(holder[key])
         values["methods"] = [{**entry, "needing": list(entry["needing"])} for entry in values["methods"]]
@@ -119,7 +126,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
         Paths in a file are relative to it. Keys: ``refbench_suite: 1``, ``name``, ``summary``, ``methods`` (``all``,
         or a list of names and of mappings with ``method`` or ``needing``, ``label``, ``config``, ``set``, ``weights``,
         ``env``), ``scenes`` (``embedded``, a path, ``city: {seed, size, gsd, aerial}``, ``found_in: FOLDER``,
-        ``cut: {scene, size_m}``), ``seeds``, ``device``, ``protocol`` (``coregister``, ``domain``, ``resampling``),
+        ``cut: {scene, size_m}``), ``seeds``, ``device``, ``protocol`` (``coregister``, ``domain``, ``resampling``,
+        ``strata``),
         ``budgets`` (``deadline_s``, ``memory_cap``, ``threads``, ``memory``, ``steps``).
 
     Raises
@@ -288,7 +296,9 @@ class _Reader:
         )
 
     def _protocol(self) -> Protocol:
-        found = self._mapping("protocol", self.content.get("protocol", {}), ("coregister", "domain", "resampling"))
+        found = self._mapping(
+            "protocol", self.content.get("protocol", {}), ("coregister", "domain", "resampling", "strata")
+        )
         coregister = self._choice("protocol.coregister", found.get("coregister", "none"), ("none", "initial-once"))
         if coregister != "none":
             raise ConfigError(
@@ -300,6 +310,10 @@ class _Reader:
             coregister,
             tuple(self._choice("protocol.domain", name, ("own", "common")) for name in domain),
             self._choice("protocol.resampling", found.get("resampling", "bilinear"), ("bilinear",)),
+            tuple(
+                text(self._at("protocol.strata"), name)
+                for name in self._list("protocol.strata", found.get("strata", ["all"]))
+            ),
         )
 
     def _budgets(self) -> Budgets:

@@ -1,4 +1,4 @@
-r"""Tables as LaTeX: ``booktabs`` only, one ``table`` each, for ``\input`` into a paper."""
+r"""Tables as LaTeX: ``booktabs`` and ``graphicx`` only, one ``table`` each, for ``\input`` into a paper."""
 
 from __future__ import annotations
 
@@ -37,11 +37,15 @@ _JOINING = "-'"
 """Letters that LaTeX joins with their like before them into another sign; braces keep them apart."""
 _PREAMBLE = (
     r"% \documentclass{article}",
-    r"% \usepackage{booktabs}",
+    r"% \usepackage{booktabs,graphicx}",
     r"% \begin{document}",
     r"% \input{this file}",
     r"% \end{document}",
 )
+
+
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
+"""A table wider than the line is shrunk to it; ``refbench table --metric`` and ``--domain`` make narrower ones."""
 
 
 def escape(text: str) -> str:
@@ -82,13 +86,13 @@ def _table(table: Table) -> str:
             r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{escape(caption)}}}",
             rf"\label{{tab:{_label(table.name)}}}",
-            rf"\begin{{tabular}}{{{layout}}}",
+            FIT + rf"\begin{{tabular}}{{{layout}}}",
             r"\toprule",
             " & ".join(escape(column.heading) for column in table.columns) + r" \\",
             r"\midrule",
             *(_row([_cell(*pair) for pair in zip(table.columns, row, strict=True)]) for row in table.rows),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
         )
     )

@@ -64,7 +64,7 @@ NAME_COLUMNS = (text_column("scene", "scene"), text_column("method", "method"))
 
 
 def sweep_tables(
-    out: Path, *, strata: Sequence[str] = ("all",), metrics: Sequence[str] = (), domains: Sequence[str] = DOMAINS
+    out: Path, *, strata: Sequence[str] = (), metrics: Sequence[str] = (), domains: Sequence[str] = ()
 ) -> Document:
     """Return all tables of a sweep.
 
@@ -73,11 +73,11 @@ def sweep_tables(
     out
         Folder of the sweep.
     strata
-        Of the accuracy tables, one table each.
+        Of the accuracy tables, one table each; empty: those of the suite's protocol that there are.
     metrics
         Keys of the metric table for their columns; empty: ``DEFAULT_METRICS``.
     domains
-        ``common``, ``own`` or both.
+        ``common``, ``own`` or both; empty: those of the suite's protocol.
 
     Raises
     ------
@@ -87,6 +87,10 @@ def sweep_tables(
     keys = tuple(metric(key).key for key in metrics) or DEFAULT_METRICS
     data = read_data(out)
     known = data.strata() or ["all"]
+    content = _suite(out)
+    protocol = content.get("protocol") or {}
+    domains = domains or tuple(protocol.get("domain") or DOMAINS)
+    strata = strata or [name for name in protocol.get("strata") or ("all",) if name in known] or ["all"]
     if unknown := [name for name in strata if name not in known]:
         raise InputError(f"There is no stratum {unknown[0]!r} in {out}; there are {', '.join(known)}.")
     tables = [accuracy_table(data, domain, stratum, keys) for domain in domains for stratum in strata]
@@ -94,13 +98,16 @@ def sweep_tables(
         tables += [means_table(data, stratum, keys) for stratum in strata]
         tables += [strata_table(data, known), edges_table(data)]
     tables += [cost_table(data.rows, data.comparisons), endings_table(data), reported_table(data.rows)]
-    return Document(f"Benchmark {_name(out)}", tuple(table for table in tables if table.rows), NOTES)
+    return Document(
+        f"Benchmark {content.get('name') or out.resolve().name}", tuple(table for table in tables if table.rows), NOTES
+    )
 
 
-def _name(out: Path) -> str:
+def _suite(out: Path) -> dict[str, Any]:
+    """Return what the sweep kept of its suite; empty where it kept nothing."""
     path = out / SUITE_FILE
     content = parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return str(content["name"]) if isinstance(content, dict) and "name" in content else out.resolve().name
+    return content if isinstance(content, dict) else {}
 
 
 def _named(rows: Iterable[Row]) -> list[list[Cell]]:
