@@ -1,8 +1,7 @@
-"""Official tiles: 8-bit RGB files with two halves, their names, and how they become network values."""
+"""Official tiles: 8-bit RGB files with two halves, and how they become network values."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,19 +17,7 @@ if TYPE_CHECKING:
 
 MULTIPLE = 4
 """Halves whose sides are no multiples of this are resampled, as published."""
-TILE_NAME = re.compile(r"(?P<size>\d+)-(?P<x>\d+)-(?P<y>\d+)\.tiff?")
 LUMA = (19595, 38470, 7471)
-
-
-def tile_name(size: int, x: int, y: int) -> str:
-    """Return the name of the tile whose first column is ``x`` and first row ``y``."""
-    return f"{size}-{x}-{y}.tif"
-
-
-def parse_tile_name(name: str) -> tuple[int, int, int] | None:
-    """Return (size, first column, first row), None where ``name`` is no tile's."""
-    match = TILE_NAME.fullmatch(name)
-    return None if match is None else (int(match["size"]), int(match["x"]), int(match["y"]))
 
 
 def read_pair(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

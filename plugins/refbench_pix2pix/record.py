@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refbench import AssessorRecord, Gives, MethodRecord, Need, hookimpl
+from refbench import AssessorRecord, Gives, ImporterRecord, MethodRecord, Need, ReporterRecord, hookimpl
 from refbench_pix2pix.assessors import assessor_record
 
 _PACKAGE = "refbench_pix2pix"
@@ -41,3 +41,29 @@ def refbench_methods() -> list[MethodRecord]:
 def refbench_assessors() -> list[AssessorRecord]:
     """Return the scores of building footprints, from a mask or from ESFPNet."""
     return [assessor_record()]
+
+
+@hookimpl
+def refbench_importers() -> list[ImporterRecord]:
+    """Return the reader of official tile folders."""
+    return [
+        ImporterRecord(
+            name="pix2pix-tiles",
+            target=f"{_PACKAGE}.tile_scene:open_tile_folder",
+            recognises=f"{_PACKAGE}.names:is_tile_folder",
+            summary="Tiles of the pix2pix enhancer: a folder of 256-<x0>-<y0>.tif, DSM and NDVI side by side.",
+        )
+    ]
+
+
+@hookimpl
+def refbench_reporters() -> list[ReporterRecord]:
+    """Return the writer of official output tiles."""
+    return [
+        ReporterRecord(
+            name="pix2pix-tiles",
+            target=f"{_PACKAGE}.tile_scene:write_output_tiles",
+            summary="The refined DSM as official 8-bit RGB tiles of 256 px; incomplete tiles are left out.",
+            suffix="",
+        )
+    ]

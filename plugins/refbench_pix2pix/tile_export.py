@@ -11,7 +11,7 @@ from refbench import Window
 from refbench.contracts.errors import InputError
 from refbench.scenes.image_scale import one_band
 from refbench_pix2pix.config import TILE, ValueConfig
-from refbench_pix2pix.official_tiles import tile_name
+from refbench_pix2pix.names import tile_name
 from refbench_pix2pix.values import DSM_MIDDLE, LEVELS, HeightScale, ndvi_levels, to_network
 
 if TYPE_CHECKING:

@@ -30,8 +30,9 @@ from refbench_pix2pix.fused import FusedGenerator
 from refbench_pix2pix.inputs import network_tile
 from refbench_pix2pix.losses import adversarial, edge_loss, gradient_penalty
 from refbench_pix2pix.method import Pix2Pix
+from refbench_pix2pix.names import tile_name
 from refbench_pix2pix.network import Generator
-from refbench_pix2pix.official_tiles import read_pair, tile_name, to_rgb
+from refbench_pix2pix.official_tiles import read_pair, to_rgb
 from refbench_pix2pix.schedule import build_schedule
 from refbench_pix2pix.tasks import Pair, Pix2PixTask, masked_l1
 from refbench_pix2pix.values import levels_of

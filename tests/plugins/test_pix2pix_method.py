@@ -21,9 +21,10 @@ from refbench.scenes.raster import ArraySource  # noqa: E402
 from refbench.scenes.weights_folder import read_weights  # noqa: E402
 from refbench_pix2pix.config import GeneratorConfig, InferenceConfig, Pix2PixConfig, TrainingConfig, ValueConfig  # noqa: E402
 from refbench_pix2pix.method import Pix2Pix  # noqa: E402
+from refbench_pix2pix.names import parse_tile_name  # noqa: E402
 from refbench_pix2pix.network import Generator  # noqa: E402
 from refbench_pix2pix.official import import_weights, read_config  # noqa: E402
-from refbench_pix2pix.official_tiles import parse_tile_name, read_pair, to_rgb  # noqa: E402
+from refbench_pix2pix.official_tiles import read_pair, to_rgb  # noqa: E402
 from refbench_pix2pix.options import read_options  # noqa: E402
 from refbench_pix2pix.tile_export import export_scene  # noqa: E402
 from refbench_pix2pix.tiling import plan_tiles, profile  # noqa: E402
@@ -446,3 +447,27 @@ def test_scenes_that_cannot_train_are_refused():
     two = Pix2Pix(Pix2PixConfig(generator=GeneratorConfig(2, 1, 4)))
     with pytest.raises(InputError, match=r"generator\.input_nc=1"):
         two.fit([place()], Context(), steps=1)
+
+
+def test_a_folder_of_official_tiles_goes_through(tmp_path):
+    official_run(tmp_path / "run")
+    heights, places = np.floor(surface(512, 256, base=30)), [(256, 12288, 6656), (256, 12288, 6912)]
+    (tmp_path / "tiles").mkdir()
+    for number, (size, x, y) in enumerate(places):
+        part = np.concatenate([heights[256 * number : 256 * number + 256], np.full((256, 256), 116)], axis=1)
+        pixels = np.repeat(part.astype(np.uint8)[..., None], 3, axis=2)
+        Picture.fromarray(pixels).save(tmp_path / "tiles" / f"{size}-{x}-{y}.tif")
+    said = refbench(
+        tmp_path,
+        *("run", "tiles", "--method", "pix2pix", "--config", "8bit", "--weights", "run", "--no-report"),
+        *("--reporter", "pix2pix-tiles", "--out", "out"),
+    )
+    assert "no georeference" in said.replace("\n", " ")
+    with rasterio.open(tmp_path / "out" / "dsm.tif") as file:
+        dsm = file.read(1)
+    for number, (size, x, y) in enumerate(places):
+        tile = np.asarray(Picture.open(tmp_path / "out" / "pix2pix_outputs" / f"{size}-{x}-{y}.tif"))
+        assert tile.shape == (256, 256, 3) and (tile[..., 0] == tile[..., 2]).all()
+        np.testing.assert_array_equal(tile[..., 0], dsm[256 * number : 256 * number + 256])
+    (tmp_path / "tiles" / "256-0-0.tif").write_bytes(b"no picture")
+    assert "cannot be read" in refbench(tmp_path, "run", "tiles", "--method", "pix2pix", "--out", "no", code=2)
