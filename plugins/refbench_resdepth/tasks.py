@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from refbench.contracts.errors import ConfigError
+from refbench.scenes.checkpoint import read_checkpoint
 from refbench.training.schedules import CosineShare
 from refbench.training.task import CheckpointFiles, TrainState, TrainTask
 from refbench_resdepth.checkpoints import restore_checkpoint, write_checkpoint
@@ -115,18 +116,32 @@ class ResDepthTask(TrainTask):
         write_checkpoint(path, self.model, self.optimizer, schedule, epoch=epoch, step=state.step, losses=losses)
 
     def read(self, path: Path) -> TrainState:
-        """Restore from an official checkpoint; its validation loss is the best so far, as published."""
+        """Restore from an official checkpoint.
+
+        The best score so far is that of the best checkpoint beside it, where there is one (the official code takes
+        the validation loss of the file itself and may then replace a better model by a worse one).
+        """
         schedule = self.schedule if self.schedule is not None else self.scheduler
         held = restore_checkpoint(path, self.model, self.optimizer, schedule)
         step = held["step"]
         if step is None:
             step = (held["epoch"] + 1) * self.batches.per_epoch
-        best = held["loss_val"]
+        best = best_beside(path, held["loss_val"])
         self._losses = (held["loss_train"], math.nan if best is None else best)
         return TrainState(step=int(step), best=best)
 
     def _train_loss(self) -> float:
         return float(torch.stack(self._recent).mean()) if self._recent else self._losses[0]
+
+
+def best_beside(path: Path, own: float | None) -> float | None:
+    """Return the lower of a checkpoint's own validation loss and that of the best checkpoint beside it."""
+    best = path.with_name(FILES.best)
+    if not best.is_file() or best == path:
+        return own
+    loss = float(read_checkpoint(best).get("loss_val", math.nan))
+    known = [value for value in (own, loss) if value is not None and math.isfinite(value)]
+    return min(known, default=None)
 
 
 def build_optimizer(model: UNet, config: OptimizerConfig) -> torch.optim.Optimizer:

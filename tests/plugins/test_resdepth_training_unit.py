@@ -20,6 +20,7 @@ from refbench.scenes.held import MemoryBudget  # noqa: E402
 from refbench.scenes.raster import ArraySource, open_dsm  # noqa: E402
 from refbench.scenes.raster_write import write_dsm  # noqa: E402
 from refbench.scenes.weights_folder import read_weights  # noqa: E402
+from refbench.training.task import TrainState  # noqa: E402
 from refbench_resdepth.config import (  # noqa: E402
     ModelConfig,
     OptimizerConfig,
@@ -214,6 +215,18 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
     states = [torch.load(p)["model_state_dict"] for p in (path, FILES.last_in(tmp_path / "parts"))]
     for key, tensor in states[0].items():
         torch.testing.assert_close(states[1][key], tensor, rtol=0, atol=1e-6)
+
+
+def test_resuming_remembers_the_best_model(tmp_path):
+    task = task_of()
+    task.files = FILES
+    (tmp_path / "checkpoints").mkdir()
+    task._losses = (1.0, 0.4)
+    task.write(FILES.best_in(tmp_path), TrainState(step=5, best=0.4))
+    task._losses = (1.0, 0.9)
+    task.write(FILES.last_in(tmp_path), TrainState(step=12, best=0.4))
+    again = task_of().read(FILES.last_in(tmp_path))
+    assert again.step == 12 and again.best == pytest.approx(0.4)
 
 
 def interrupted(folder):
