@@ -83,7 +83,7 @@ def fit_scenes(
         Pair(method.net, judge),
         TileBatches(train_on, cutter, config, context.seed),
         config,
-        per_epoch=per_epoch if steps is None else max(1, total // (config.n_epochs + config.n_epochs_decay)),
+        per_epoch=per_epoch if steps is None else -(-total // (config.n_epochs + config.n_epochs_decay)),
         validation=grid_batches(check_on, cutter),
         seed=context.seed,
     )

@@ -35,8 +35,8 @@ class LinearShare:
         self.epoch_count, self.n_epochs, self.n_epochs_decay = epoch_count, n_epochs, n_epochs_decay
 
     def __call__(self, epoch: int) -> float:
-        """Return the share."""
-        return 1.0 - max(0, epoch + self.epoch_count - self.n_epochs) / float(self.n_epochs_decay + 1)
+        """Return the share; 0 after the last epoch, where the published formula would turn negative."""
+        return max(0.0, 1.0 - max(0, epoch + self.epoch_count - self.n_epochs) / float(self.n_epochs_decay + 1))
 
 
 def initialise(net: nn.Module, kind: InitType, gain: float) -> nn.Module:

@@ -26,6 +26,7 @@ from refbench_pix2pix.network import Generator  # noqa: E402
 from refbench_pix2pix.official import import_weights, read_config  # noqa: E402
 from refbench_pix2pix.official_tiles import read_pair, to_rgb  # noqa: E402
 from refbench_pix2pix.options import read_options  # noqa: E402
+from refbench_pix2pix.schedule import LinearShare  # noqa: E402
 from refbench_pix2pix.tile_export import export_scene  # noqa: E402
 from refbench_pix2pix.tiling import plan_tiles, profile  # noqa: E402
 from refbench_pix2pix.values import (  # noqa: E402
@@ -437,6 +438,11 @@ def test_options_train_and_resume(tmp_path, changes):
     first, second = (torch.load(tmp_path / name / "latest_net_G.pth") for name in ("whole", "parts"))
     for key, tensor in first.items():
         torch.testing.assert_close(second[key], tensor, rtol=0, atol=1e-5)
+
+
+def test_rates_never_turn_negative():
+    share = LinearShare(1, 3, 2)
+    assert [share(epoch) for epoch in range(7)] == pytest.approx([1, 1, 1, 2 / 3, 1 / 3, 0, 0])
 
 
 def test_scenes_that_cannot_train_are_refused():
