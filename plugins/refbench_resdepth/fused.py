@@ -44,6 +44,7 @@ class _Block:
         self.weight = _placed(conv.weight, dtype, device)
         self.bias = conv.bias.detach().to(device, dtype)
         self._kernel = _fused_kernel() if device.type == "cpu" else None
+        self._packed: tuple[torch.Size, Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the activated convolution of [B, C, H, W]."""
@@ -52,8 +53,19 @@ class _Block:
             return functional.leaky_relu_(y, self.slope) if self.slope else functional.relu_(y)
         name, scalars = ("leaky_relu", [self.slope]) if self.slope else ("relu", [])
         one = [1, 1]
-        out: Tensor = self._kernel(x, self.weight, self.bias, one, one, one, 1, name, scalars, "")
+        out: Tensor = self._kernel(x, self._packed_for(x), self.bias, one, one, one, 1, name, scalars, "")
         return out
+
+    def _packed_for(self, x: Tensor) -> Tensor:
+        """Return the weight in the kernel's own layout for inputs of this shape, so that no call reorders it again."""
+        if self._packed is None or self._packed[0] != x.shape:
+            one = (1, 1)
+            try:
+                packed = torch._C._nn.mkldnn_reorder_conv2d_weight(self.weight.to_mkldnn(), one, one, one, 1, x.shape)
+            except (AttributeError, RuntimeError):  # a build of torch without it
+                packed = self.weight
+            self._packed = (x.shape, packed)
+        return self._packed[1]
 
 
 class FusedUNet:

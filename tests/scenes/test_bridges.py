@@ -172,7 +172,7 @@ def test_a_stereo_pair_becomes_points_and_a_dsm(tmp_path):
     ("scene", "needs", "words"),
     [
         (scene_of(grid=GRID), [Need.DSM], r"no dsm: the bridge points to DSM needs points"),
-        (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.NDVI], r"no ndvi: no bridge makes that"),
+        (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.NDVI], r"no ndvi: the bridge ortho-to-ndvi needs ortho"),
         (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.ORTHO], r"needs an image with a camera"),
         (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.VIEWS, Need.POINTS], r"no views: no bridge"),
         (
@@ -204,4 +204,4 @@ def test_bridges_that_find_nothing_say_so(tmp_path):
 
 def test_names_are_unique():
     names = [bridge.name for bridge in all_bridges()]
-    assert len(set(names)) == len(names) == 6
+    assert len(set(names)) == len(names) == 7

@@ -31,8 +31,6 @@ from refbench.engine.sizes import parse_size
 from refbench.engine.weights import find_weights
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
-from refbench.reporting.page.again import command_line
-from refbench.reporting.report import write_report
 from refbench.reporting.summary import print_summary
 
 if TYPE_CHECKING:
@@ -117,6 +115,9 @@ def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], o
 
     def finish(folder: Path, result: Result) -> None:
         if not options["no_report"]:
+            from refbench.reporting.page.again import command_line  # brings matplotlib
+            from refbench.reporting.report import write_report
+
             write_report(folder, result, opened, command_line(request))
         for reporter in reporters:
             if result.status is Status.OK:

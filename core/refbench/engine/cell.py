@@ -151,7 +151,9 @@ def _start(folder: Path, request: CellRequest, request_file: Path) -> tuple[subp
     """Start the cell's process in a session of its own; return it and the pipe that its progress comes from."""
     reader, writer = os.pipe()
     # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
+    # The matrices of the evaluation are small: BLAS threads cost there more than they bring.
+    thrifty = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**thrifty, **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
     environment[PARENT_VARIABLE] = str(os.getpid())
     if request.threads is not None:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))

@@ -87,21 +87,35 @@ def load_method(record: MethodRecord, config: ResolvedConfig, request: CellReque
     if weights is not None:
         draft["weights"] = str(weights)
         draft["hashes"]["weights"] = hash_tree(weights)
-    limit_threads(request.threads, record)
+    set_threads(request.threads or _asked_threads(), record)
     try:
         return record.load()(config.instance, weights)
     except WeightsError as error:
         raise InputError(f"{error}") from error
 
 
-def limit_threads(threads: int | None, record: MethodRecord) -> None:
-    """Set the number of threads of torch where the method uses it; BLAS reads the environment set by the parent."""
-    if threads is not None and "torch" in (*record.packages, *sys.modules):
+def set_threads(threads: int | None, record: MethodRecord) -> None:
+    """Set the number of threads of torch where the method uses it: as asked, else all cores of this process.
+
+    BLAS reads the environment that the parent set.
+    """
+    if "torch" in (*record.packages, *sys.modules):
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads or _cores())
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _asked_threads() -> int | None:
+    """Return what the user's environment says of threads."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdigit() and int(text) > 0 else None
 
 
 def refine(
