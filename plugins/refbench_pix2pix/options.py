@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from refbench_pix2pix.method import Pix2Pix
 
 HEADER = re.compile(r"-+ *Options *-+")
-LINE = re.compile(r"\s*(?P<name>\w+): (?P<value>.*?)\s*(?:\[default: .*\])?\s*")
+LINE = re.compile(r"\s*(?P<name>\w+):(?:\s+(?P<value>.*?))?\s*(?:\[default: .*\])?\s*")
+"""Lenient: an editor may have taken the blanks from the end of a line without a value."""
 TRAINING = (
     "n_epochs", "n_epochs_decay", "epoch_count", "batch_size", "lr", "beta1", "lr_policy", "lr_decay_iters", "gan_mode",
     "lambda_L1", "pool_size", "init_type", "init_gain", "no_flip", "save_epoch_freq",
@@ -54,7 +55,7 @@ def read_options(path: Path) -> dict[str, str]:
         match = LINE.fullmatch(line)
         if match is None:
             raise ConfigError(f"{path}, line {number}: {line.strip()!r} is not of the form name: value.")
-        options[match["name"]] = match["value"].strip()
+        options[match["name"]] = (match["value"] or "").strip()
     return options
 
 

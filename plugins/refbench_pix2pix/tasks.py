@@ -119,6 +119,17 @@ class Pix2PixTask(TrainTask):
             total, count = total + float(error[batch["mask"]].sum()), count + int(batch["mask"].sum())
         return {"mae": total / count} if count else {}
 
+    def pictures(self, device: torch.device) -> dict[str, np.ndarray[Any, Any]]:
+        """Return input, refined and true heights of the first validation tiles side by side, on one grey scale each."""
+        found = {}
+        for number, batch in enumerate(self.validation[:SAMPLE_PICTURES]):
+            fake = self.model.generator(batch["x"].to(device)).cpu()
+            row = torch.cat([batch["x"][0, 0], fake[0, 0], batch["y"][0, 0]], dim=1).float().numpy()
+            low, high = np.percentile(row, (1, 99))
+            grey = np.clip((row - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+            found[f"input, refined, truth/{number}"] = grey
+        return found
+
     def epochs(self, step: int) -> int:
         """Return how many epochs are complete after ``step`` steps."""
         return step // self.per_epoch

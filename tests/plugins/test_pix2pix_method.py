@@ -12,6 +12,7 @@ from PIL import Image as Picture
 from rasterio.crs import CRS
 
 torch = pytest.importorskip("torch")
+EventAccumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
 
 from refbench import DSM, Context, Grid, Image, Need, Scene, Window  # noqa: E402
 from refbench.contracts.errors import ConfigError, InputError, UnsupportedError, WeightsError  # noqa: E402
@@ -415,6 +416,9 @@ def test_learning_lowers_the_error_and_saves_official_files(tmp_path):
     }
     method.save(tmp_path / "weights", provenance=facts)
     assert Pix2Pix(None, tmp_path / "weights").values.span == "tile"
+    (log,) = (path.parent for path in tmp_path.rglob("events.*"))
+    pictures = EventAccumulator(str(log), size_guidance={"images": 0}).Reload().Images("input, refined, truth/0")
+    assert len(pictures) == len(scores) and (pictures[0].width, pictures[0].height) == (3 * 256, 256)
     options = read_options(tmp_path / "train_opt.txt")
     assert options["ngf"] == "4" and options["gan_mode"] == "vanilla"
 

@@ -42,6 +42,7 @@ class _Rhythm:
         self.first_step, self.seconds_before = state.step, state.seconds
         self.start = self.reported = time.monotonic()
         self.written = state.step
+        self.validated = -1
         self.curves = self.scores = None
         if settings.folder is not None:
             (settings.folder / task.files.folder).mkdir(parents=True, exist_ok=True)
@@ -97,6 +98,7 @@ class _Rhythm:
         task.model.train(was_training)
         if not scores:
             return
+        self.validated = state.step
         row = {"step": float(state.step), **scores}
         state.history.append(row)
         log({f"validation/{key}": value for key, value in scores.items()})
@@ -177,6 +179,8 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
 
             if self.trainer.is_global_zero:
                 rhythm.after_step(read, self.device, self._log)
+                if rhythm.validated == rhythm.state.step:
+                    self._log_pictures()
             is_over = rhythm.is_out_of_time or (rhythm.context is not None and rhythm.context.is_cancelled())
             # All ranks or none: one that stopped alone would leave the others waiting.
             if self.trainer.strategy.reduce_boolean_decision(is_over, all=False):
@@ -186,6 +190,17 @@ def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a Light
             if self.logger is not None:
                 named = {task.log_names.get(key, key): value for key, value in values.items()}
                 self.logger.log_metrics(named, step=rhythm.state.step)
+
+        def _log_pictures(self) -> None:
+            board = getattr(self.logger, "experiment", None)
+            if board is None or not hasattr(board, "add_image"):
+                return
+            task.model.eval()
+            with torch.no_grad():
+                pictures = task.pictures(self.device)
+            task.model.train()
+            for name, picture in pictures.items():
+                board.add_image(name, picture, rhythm.state.step, dataformats="HW")
 
         def train_dataloader(self) -> Any:  # noqa: ANN401  # a DataLoader
             trainer = self.trainer

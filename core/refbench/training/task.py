@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch.utils.data import Dataset
 
 M = TypeVar("M", bound="torch.nn.Module")
@@ -77,6 +79,11 @@ class TrainTask(ABC):
 
     def validate(self, device: torch.device) -> Mapping[str, float]:
         """Return validation metrics; called without gradients, the model in evaluation mode."""
+        del device
+        return {}
+
+    def pictures(self, device: torch.device) -> Mapping[str, NDArray[np.float32]]:
+        """Return sample pictures [rows, cols] in [0, 1] by name, for TensorBoard; asked for after a validation."""
         del device
         return {}
 
