@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -242,10 +243,9 @@ def options_of(path):
     """The non-default options of a training file as a dictionary; one without a value is a flag that is set."""
     data = load_npz(path)
     given = [str(word) for word in (data["cfg"].tolist() if "cfg" in data else manifest()[path.name]["cfg"])]
-    followed = [*given[1:], "--"]
     return {
         word.removeprefix("--"): "True" if after.startswith("--") else after
-        for word, after in zip(given, followed, strict=True)
+        for word, after in pairwise([*given, "--"])
         if word.startswith("--")
     }
 
@@ -300,8 +300,11 @@ def test_training_steps(path):
         task.optimizer.step()
         task.optimizer.zero_grad()
         found = {key: float(value) for key, value in {**values, **more}.items()}
+        # The signed means of wgangp nearly cancel in D, so its error is measured by what it is made of.
+        floor = 1e-5 * abs(found["D_fake"]) if task.config.gan_mode == "wgangp" else 0
         for name, value in zip(names, expected[number], strict=True):
-            assert found[name.removesuffix("_unscaled")] == pytest.approx(float(value), rel=1e-5), name
+            key = name.removesuffix("_unscaled")
+            assert found[key] == pytest.approx(float(value), rel=1e-5, abs=floor if key == "D" else 0), name
     compare_gradients(data, gradients)
     assert number + 1 == len(expected)
     compare_weights(data, task.model, 2 * task.config.lr * len(expected))
@@ -325,10 +328,19 @@ def compare_weights(data, pair, farthest):
         state = {key: tensor.numpy() for key, tensor in net.state_dict().items()}
         assert state.keys() == stored.keys()
         weights = {key for key, _ in net.named_parameters()}
-        errors = np.concatenate([np.abs(state[key] - stored[key].astype(np.float64)).ravel() for key in weights])
-        assert np.mean(errors <= WEIGHT) >= WEIGHT_SHARE and errors.max() <= farthest + WEIGHT, letter
+        errors = {key: np.abs(state[key] - stored[key].astype(np.float64)).ravel() for key in weights}
+        assert max(error.max() for error in errors.values()) <= farthest + WEIGHT, letter
+        moved = np.concatenate([errors[key] for key in weights - undriven(data, letter)])
+        assert np.mean(moved <= WEIGHT) >= WEIGHT_SHARE, letter
         for key in stored.keys() - weights:
             np.testing.assert_allclose(state[key], stored[key], rtol=1e-5, atol=WEIGHT, err_msg=key)
+
+
+def undriven(data, letter):
+    """Weights of a network without any gradient, as biases ahead of a norm: Adam moves them by rounding alone."""
+    prefix = f"grad0/{letter}/"
+    largest = {key.removeprefix(prefix): np.abs(data[key]).max() for key in data if key.startswith(prefix)}
+    return {key for key, value in largest.items() if value <= 1e-5 * max(largest.values())}
 
 
 @cases("path", files("scene_tiled"))

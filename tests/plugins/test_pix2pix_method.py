@@ -280,7 +280,12 @@ def test_options_files_are_configurations(tmp_path):
     found = read_config(tmp_path / "run" / "all_opt.txt")["config"]
     assert found["generator"] == {"input_nc": 2, "ngf": 4}
     assert found["values"]["path"] == "8bit" and found["weights"].endswith("latest_net_G.pth")
-    assert read_options(tmp_path / "run" / "all_opt.txt")["suffix"] == ""
+    options = read_options(tmp_path / "run" / "all_opt.txt")
+    assert options["suffix"] == ""
+    lines = (tmp_path / "run" / "all_opt.txt").read_text().splitlines()
+    path = tmp_path / "trimmed_opt.txt"
+    path.write_text("\n".join(line.rstrip() for line in lines))
+    assert read_options(path) == options
     path = tmp_path / "bad_opt.txt"
     path.write_text("----------------- Options ---------------\n  ngf: many\n")
     with pytest.raises(ConfigError, match="ngf must be a number"):
