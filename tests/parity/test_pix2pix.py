@@ -340,7 +340,7 @@ def undriven(data, letter):
     """Weights of a network without any gradient, as biases ahead of a norm: Adam moves them by rounding alone."""
     prefix = f"grad0/{letter}/"
     largest = {key.removeprefix(prefix): np.abs(data[key]).max() for key in data if key.startswith(prefix)}
-    return {key for key, value in largest.items() if value <= 1e-5 * max(largest.values())}
+    return {key for key, value in largest.items() if value <= 1e-4 * max(largest.values())}
 
 
 @cases("path", files("scene_tiled"))
