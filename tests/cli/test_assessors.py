@@ -89,7 +89,7 @@ def test_a_run_without_reference_is_assessed_and_not_scored(tmp_path, files):
     jsonschema.validate(result, result_schema())
     refined = result["metrics"]["refined"]
     assert list(refined) == ["assessors"] and refined["assessors"]["heights"]["truth"] == 0
-    assert result["metrics_reason"] == "The scene has no reference DSM." and "Not scored" in done.stdout
+    assert result["metrics_reason"] == "The scene has no reference DSM." and "DSM not scored" in done.stdout
     assert (tmp_path / "out" / "report.html").exists()
 
 

@@ -73,7 +73,7 @@ def test_every_shipped_suite_reads_and_plans():
         ("methods: all\nscenes: [{town: 3}]\n", "scenes[0]: unknown key 'town'"),
         ("methods: all\nscenes: [{city: {size: 64}}]\n", "scenes[0].city.seed must be a whole number"),
         ("methods: all\nscenes: [embedded]\nseeds: [-1]\n", "seeds[0] must be a whole number of at least 0"),
-        ("methods: all\nscenes: [embedded]\nprotocol: {coregister: initial-once}\n", "initial-once is not offered yet"),
+        ("methods: all\nscenes: [embedded]\nprotocol: {coregister: each}\n", "none or initial-once"),
         ("methods: all\nscenes: [embedded]\nprotocol: {resampling: cubic}\n", "protocol.resampling must be bilinear"),
         ("methods: [\n", "is not valid YAML"),
     ],

@@ -76,6 +76,13 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
+@click.option(
+    "--coregister",
+    type=click.Choice(["none", "initial-once"]),
+    default="none",
+    show_default=True,
+    help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
@@ -179,6 +186,7 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
         deadline_s=options["timeout"],
         gsd=options["gsd"],
         nodata=options["nodata"],
+        coregister=options["coregister"],
         assessors=options["assessors"],
         assessor_options=options["assessor_options"],
     )

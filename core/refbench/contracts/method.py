@@ -59,7 +59,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or images per view, or several.
+    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or pictures per view, or several.
+
+    ``views`` are rendered pictures float32 [bands, rows, cols] in [0, 1], NaN where nothing is seen. ``files`` are
+    further results in the scratch folder, by name: the engine keeps them beside ``result.json``.
 
     ``confidence`` float32 and ``provenance`` uint8 (0 none, 1 measured, 3 interpolated) are [rows, cols] on the
     DSM's grid. ``notes`` are facts for the result file, of JSON types.
@@ -70,6 +73,7 @@ class Prediction:
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=_empty)
     confidence: NDArray[np.float32] | None = None
     provenance: NDArray[np.uint8] | None = None
+    files: Mapping[str, Path] = field(default_factory=_empty)
     notes: Mapping[str, Any] = field(default_factory=_empty)
 
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.contracts.method import TileMethod
-from refbench.engine.assess import Surfaces, assess_pair, with_assessors
 from refbench.engine.config import load_config
 from refbench.engine.hashing import hash_file, hash_inputs, hash_tree, hash_values
 from refbench.engine.manifest import manifest
 from refbench.engine.prepare import prepare
 from refbench.engine.request import official_function, open_scene
+from refbench.engine.scoring import score
 from refbench.engine.stream import CONFIDENCE, DSM, run_tiles
 from refbench.engine.weights import find_weights
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
 from refbench.scenes.bridges import apply_bridges
-from refbench.scenes.raster import open_dsm
+from refbench.scenes.picture import write_picture
 from refbench.scenes.raster_write import DSMWriter, write_band, write_dsm
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def refine(
 def write_prediction(
     prediction: Prediction, scene: Scene, folder: Path, nodata: float, tags: dict[str, str], outputs: dict[str, str]
 ) -> None:
-    """Write the DSM, its confidence and provenance, and depth maps.
+    """Write the DSM, its confidence and provenance, depth maps and pictures; keep what the method left in its scratch.
 
     Raises
     ------
@@ -179,50 +179,12 @@ def write_prediction(
     for name, depth in prediction.depths.items():
         write_band(folder / f"depth_{name}.tif", depth, None, "depth")
         outputs[f"depth_{name}"] = f"depth_{name}.tif"
-
-
-def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
-    """Score input and refined on the same pixels, or say why there is nothing to score."""
-    source = scene.reference.dsm if scene.reference is not None else None
-    draft["metrics"] = None
-    if DSM not in draft["outputs"]:
-        draft["metrics_reason"] = "The method returned no DSM."
-        return
-    if source is None:
-        draft["metrics_reason"] = "The scene has no reference DSM."
-        if not request.assessors:
-            return
-    surfaces = Surfaces(
-        initial=scene.dsm.read() if scene.dsm is not None else None,
-        refined=open_dsm(request.folder / DSM_FILE).read(),
-        reference=source.read() if source is not None else None,
-        masks={name: mask.read() for name, mask in scene.masks.items()},
-    )
-    if surfaces.reference is not None:
-        draft["metrics"] = compare(scene, surfaces, request)
-        draft["warnings"] += [
-            f"{name}: {text}"
-            for name in ("input", "refined")
-            for text in ((draft["metrics"][name] or {}).get("notes") or {}).get("warnings", ())
-        ]
-    if request.assessors:
-        found, warnings = assess_pair(surfaces, request.assessors, request.assessor_options)
-        draft["metrics"] = with_assessors(draft["metrics"], found)
-        draft["warnings"] += warnings
-
-
-def compare(scene: Scene, surfaces: Surfaces, request: CellRequest) -> dict[str, Any]:
-    """Return the metrics of input and refined against the reference."""
-    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
-
-    assert surfaces.reference is not None  # the caller looked
-    mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
-    return evaluate_pair(
-        surfaces.initial,
-        surfaces.refined,
-        surfaces.reference,
-        surfaces.masks,
-        gt_mask=mask,
-        bootstrap=request.bootstrap,
-        seed=request.seed,
-    )
+    for name, picture in prediction.views.items():
+        write_picture(folder / f"view_{name}.png", picture)
+        outputs[f"view_{name}"] = f"view_{name}.png"
+    for name, path in prediction.files.items():
+        kept = folder / path.name
+        if kept.exists():
+            raise InputError(f"The method gave two files of the name {path.name}.")
+        path.replace(kept)
+        outputs[name] = kept.name

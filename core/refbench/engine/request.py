@@ -52,6 +52,8 @@ class CellRequest:
     gsd: float | None = None
     nodata: float = -9999.0
     bootstrap: bool = True
+    coregister: str = "none"
+    """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""
     assessors: tuple[str, ...] = ()
     assessor_options: dict[str, Any] = field(default_factory=dict)
     python: str | None = None

@@ -95,6 +95,17 @@ def _metrics() -> Iterator[Metric]:
         text = f"share of the reference's pixels with a < {t} m; a hole counts as a miss"
         yield Metric(f"complete_{t}m", f"complete within {t} m", "share", "higher", text)
     yield from _shape_metrics()
+    yield from _view_metrics()
+
+
+def _view_metrics() -> Iterator[Metric]:
+    yield Metric("abs_rel", "AbsRel", "ratio", "lower", "depth maps: mean of a over the reference's depth")
+    text = "depth maps: share of the compared pixels whose depths differ by less than a factor of 1.25"
+    yield Metric("delta_1", "δ < 1.25", "share", "higher", text)
+    text = "rendered views: -10 log10 of the mean square error on covered pixels, colours in [0, 1]"
+    yield Metric("psnr_db", "PSNR (dB)", "ratio", "higher", text)
+    yield Metric("ssim", "SSIM", "ratio", "higher", "rendered views: mean over windows of 11 x 11 px that are covered")
+    yield Metric("coverage", "coverage", "share", "higher", "rendered views: share of the photograph that is covered")
 
 
 def _shape_metrics() -> Iterator[Metric]:

@@ -107,7 +107,7 @@ def measured_rows(rows: Iterable[Row]) -> dict[str, list[Measured]]:
             continue
         # The common domain is known as the mean over seeds only.
         common = row.found.get("common", {})
-        own = [(result.metrics or {})["own_domain"]["refined"] for result in scored]
+        own = [(result.metrics or {})["own_domain"]["refined"] or {} for result in scored]
         metrics = tuple({"own": values, "common": common} for values in own)
         for scene in dict.fromkeys((row.scene, scored[0].scene)):
             found.setdefault(row.name, []).append(Measured(scene, metrics))

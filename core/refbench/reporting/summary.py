@@ -23,6 +23,7 @@ SHOWN = tuple(
     for key in ("mae", "rmse", "medae", "nmad", "le90", "bias", "completeness_valid")
 )
 """Key, label and better direction of the metrics that a person sees first."""
+VIEW_KEYS = ("mae", "rmse", "abs_rel", "delta_1", "psnr_db", "ssim", "completeness_valid", "coverage")
 
 
 def number(value: Any, key: str) -> str:  # noqa: ANN401  # a metric or None
@@ -46,8 +47,10 @@ def print_summary(result: Result, folder: Path) -> None:
             console.print(f"  {line}", markup=False)
     if ((result.metrics or {}).get("refined") or {}).get("all"):
         console.print(_table(result))
-    elif result.status is Status.OK:
-        console.print(f"Not scored: {result.metrics_reason}")
+    elif result.status is Status.OK and result.metrics_reason:
+        console.print(f"DSM not scored: {result.metrics_reason}")
+    for table in view_tables(result.metrics or {}):
+        console.print(table)
     for name, table in assessor_tables(result.metrics or {}).items():
         console.print(table)
         console.print(f"{name}: {load_registry().assessors.get(name).summary}", markup=False)
@@ -82,6 +85,40 @@ def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
             table.add_row(f"{key} {arrows.get(key, '')}".rstrip(), *cells)
         tables[name] = table
     return tables
+
+
+def view_tables(metrics: dict[str, Any]) -> list[Table]:
+    """Return the scores of depth maps and of rendered views, a row each and their mean."""
+    tables = []
+    for kind, title in (("depth", "Depth maps"), ("views", "Rendered views")):
+        of = metrics.get(kind) or {}
+        if not of:
+            continue
+        before = metrics.get(f"{kind}_input") or {}
+        keys = [key for key in VIEW_KEYS if any(scores.get(key) is not None for scores in of.values())]
+        table = Table(title=title, title_justify="left")
+        table.add_column("view")
+        for key in keys:
+            if before:
+                table.add_column(f"{METRICS[key].heading}, input", justify="right")
+            table.add_column(METRICS[key].heading, justify="right")
+        for name in (*of, *(["mean"] if len(of) > 1 else [])):
+            row = []
+            for key in keys:
+                row += [number(_of_view(before, name, key), key)] if before else []
+                row.append(number(_of_view(of, name, key), key))
+            table.add_row(name, *row)
+        tables.append(table)
+    return tables
+
+
+def _of_view(of: dict[str, Any], name: str, key: str) -> float | None:
+    """Return a score of one view, or of ``mean`` over those that have it."""
+    if name in of:
+        value: float | None = of[name].get(key)
+        return value
+    values = [scores[key] for scores in of.values() if scores.get(key) is not None]
+    return sum(values) / len(values) if values and name == "mean" else None
 
 
 def _table(result: Result) -> Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError
+from refbench.engine.assess import check_assessors
 from refbench.engine.request import CellRequest
 from refbench.engine.result import Status
 from refbench.engine.sweeps.cache_key import cell_key, facts_from
@@ -159,6 +160,7 @@ def plan_cells(
     InputError
         See ``plan_rows``.
     """
+    check_assessors(tuple(suite.assessors))
     rows = plan_rows(suite, only)
     scenes = {}
     for row in rows:
@@ -199,6 +201,7 @@ def _parts(suite: Suite, row: Row, scene: str | None) -> dict[str, Any]:
         "seed": row.seed,
         "device": suite.device,
         "protocol": suite.protocol.of_cells,
+        "assessors": suite.assessors,
     }
 
 
@@ -217,5 +220,8 @@ def _request(suite: Suite, row: Row, out: Path) -> CellRequest:
         memory_budget_bytes=budgets.memory_bytes,
         memory_cap_bytes=budgets.memory_cap_bytes,
         deadline_s=budgets.deadline_s,
+        coregister=suite.protocol.coregister,
+        assessors=tuple(suite.assessors),
+        assessor_options={f"{name}.{key}": value for name, of in suite.assessors.items() for key, value in of.items()},
         python=row.entry.env,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import RefbenchError
 from refbench.engine.request import open_scene
-from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, surfaces
+from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, shift_of, surfaces
 from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import compare
 from refbench.evaluation.metric_table import METRICS
@@ -103,7 +103,7 @@ def _change(
 def _paired(scored: Sequence[Sequence[SweepCell]]) -> dict[str, dict[str, Any]]:
     """Compare both sides' DSMs as two methods of one scene."""
     _, reference, masks, gt_mask = surfaces(open_scene(scored[0][0].request()))
-    loaders = {side: dsm_loaders(cells) for side, cells in zip(SIDES, scored, strict=True)}
+    loaders = {side: dsm_loaders(cells, shift_of(cells)) for side, cells in zip(SIDES, scored, strict=True)}
     found = compare(reference, loaders, masks=masks, gt_mask=gt_mask).values
     names = {"first": SIDES[0], "second": SIDES[1], None: None}
     changes: dict[str, dict[str, Any]] = {}

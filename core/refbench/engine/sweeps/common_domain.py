@@ -20,9 +20,11 @@ from refbench.contracts.errors import InputError, RefbenchError
 from refbench.engine.hashing import hash_values
 from refbench.engine.request import open_scene
 from refbench.engine.result import json_ready
+from refbench.engine.scoring import COREGISTRATION
 from refbench.engine.sweeps.cache_key import core_code
 from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
+from refbench.evaluation.coregistration import Shift, shifted
 from refbench.scenes.atomic import atomic_file
 from refbench.scenes.raster import open_dsm
 
@@ -106,11 +108,15 @@ def compare_cells(cells: Sequence[SweepCell]) -> tuple[dict[str, Any], dict[str,
         if opened.reference is None or opened.reference.dsm is None:
             return {**values, "reason": "The scene has no reference DSM."}, {}
         initial, reference, masks, gt_mask = surfaces(opened)
-        loaders = {label: dsm_loaders(of) for label, of in scored.items()}
+        shift = shift_of(cells)
+        if initial is not None and shift is not None:
+            initial = shifted(initial, shift)
+        loaders = {label: dsm_loaders(of, shift) for label, of in scored.items()}
         found = compare(reference, loaders, initial=initial, masks=masks, gt_mask=gt_mask)
     except RefbenchError as error:
         return {**values, "reason": str(error)}, {}
     values |= found.values
+    values["coregistration"] = None if shift is None else shift.values()
     values["inputs"] = hash_values(first.result.hashes.inputs)
     values["areas"] = {label: area(of[0]) for label, of in scored.items()}
     return values, {"blocks": _blocks(found, scored), "samples": _samples(found)}
@@ -137,9 +143,34 @@ def _check_same_files(cells: Sequence[SweepCell]) -> None:
         )
 
 
-def dsm_loaders(cells: Sequence[SweepCell]) -> list[Callable[[], DSM]]:
-    """Return a function per cell with a DSM that reads it."""
-    return [open_dsm(path).read for cell in cells if (path := cell.dsm_path) is not None]
+def shift_of(cells: Sequence[SweepCell]) -> Shift | None:
+    """Return the shift that the cells of a scene applied to their DSMs before scoring; None where they did not.
+
+    Raises
+    ------
+    InputError
+        Cells that applied different ones: they were not run by one protocol.
+    """
+    found = {}
+    for cell in cells:
+        if cell.dsm_path is not None and cell.result.metrics is not None:
+            values = cell.result.metrics.get(COREGISTRATION)
+            found[json.dumps(values, sort_keys=True)] = cell.id, values
+    if len(found) > 1:
+        first, second = [name for name, _ in found.values()][:2]
+        raise InputError(f"The cells {first} and {second} moved their DSMs differently; run the sweep again.")
+    values = next((values for _, values in found.values()), None)
+    return None if values is None else Shift.of(values)
+
+
+def dsm_loaders(cells: Sequence[SweepCell], shift: Shift | None = None) -> list[Callable[[], DSM]]:
+    """Return a function per cell with a DSM that reads it, moved by ``shift``."""
+
+    def loader(path: Path) -> Callable[[], DSM]:
+        source = open_dsm(path)
+        return source.read if shift is None else lambda: shifted(source.read(), shift)
+
+    return [loader(path) for cell in cells if (path := cell.dsm_path) is not None]
 
 
 def area(cell: SweepCell) -> dict[str, float]:

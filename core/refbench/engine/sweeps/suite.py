@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 SUITES_PACKAGE = "refbench.suites"
 VERSION = 1
 ALL = "all"
-_KEYS = ("refbench_suite", "name", "summary", "methods", "scenes", "seeds", "device", "protocol", "budgets")
+_KEYS = (
+    "refbench_suite",
+    "name",
+    "summary",
+    "methods",
+    "scenes",
+    "seeds",
+    "device",
+    "protocol",
+    "budgets",
+    "assessors",
+)
 _METHOD_KEYS = ("method", "needing", "label", "config", "set", "weights", "env")
 _CITY_KEYS = ("seed", "size", "gsd", "aerial")
 _LABEL = re.compile(r"[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*")
@@ -94,6 +105,8 @@ class Suite:
     budgets: Budgets = Budgets()
     source: str = ""
     shipped: bool = False
+    assessors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further looks at every DSM: name -> its options."""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -128,7 +141,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
         ``env``), ``scenes`` (``embedded``, a path, ``city: {seed, size, gsd, aerial}``, ``found_in: FOLDER``,
         ``cut: {scene, size_m}``), ``seeds``, ``device``, ``protocol`` (``coregister``, ``domain``, ``resampling``,
         ``strata``),
-        ``budgets`` (``deadline_s``, ``memory_cap``, ``threads``, ``memory``, ``steps``).
+        ``budgets`` (``deadline_s``, ``memory_cap``, ``threads``, ``memory``, ``steps``), ``assessors`` (a list of
+        names, or a mapping from names to their options).
 
     Raises
     ------
@@ -193,7 +207,16 @@ class _Reader:
             self._budgets(),
             str(self.path),
             self.shipped,
+            self._assessors(),
         )
+
+    def _assessors(self) -> dict[str, dict[str, Any]]:
+        """Return name -> options of a list of names, or of a mapping from names to options."""
+        found = self.content.get("assessors", [])
+        if isinstance(found, list):
+            return {text(self._at(f"assessors[{i}]"), name): {} for i, name in enumerate(found)}
+        named = mapping(self._at("assessors"), found)
+        return {name: dict(mapping(self._at(f"assessors.{name}"), of or {})) for name, of in named.items()}
 
     def _at(self, key: str) -> str:
         return f"{self.path}: {key}"
@@ -300,11 +323,6 @@ class _Reader:
             "protocol", self.content.get("protocol", {}), ("coregister", "domain", "resampling", "strata")
         )
         coregister = self._choice("protocol.coregister", found.get("coregister", "none"), ("none", "initial-once"))
-        if coregister != "none":
-            raise ConfigError(
-                f"{self._at('protocol.coregister')}: initial-once is not offered yet; say none, and shift the initial "
-                "DSM onto the reference before the benchmark where it has to be."
-            )
         domain = self._list("protocol.domain", found.get("domain", ["own", "common"]))
         return Protocol(
             coregister,

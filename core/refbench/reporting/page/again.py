@@ -30,6 +30,7 @@ def command_line(request: CellRequest) -> str:
         "--threads": request.threads,
         "--memory-cap": request.memory_cap_bytes,
         "--timeout": None if request.deadline_s is None else f"{request.deadline_s:g}",
+        "--coregister": None if request.coregister == PLAIN.coregister else request.coregister,
         "--nodata": None if request.nodata == PLAIN.nodata else f"{request.nodata:g}",
     }
     for option, value in options.items():
@@ -37,6 +38,10 @@ def command_line(request: CellRequest) -> str:
             words += [option, str(value)]
     for key, value in request.overrides.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    for name in request.assessors:
+        words += ["--assessor", name]
+    for key, value in request.assessor_options.items():
+        words += ["--option", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join([*words, "--out", "again"])
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from refbench.engine.result import Result
 
 SHOWN = ("completeness_valid", "mae", "rmse", "medae", "nmad", "le90", "bias", "n")
-PLACES = {"depth": "Depth maps", "views": "Views"}
+PLACES = {"depth": "Depth maps", "depth_input": "Initial depth maps", "views": "Rendered views"}
 NOTES = (
     "Residual = evaluated - reference, metres; input and refined on the pixels where reference, input and refined are "
     "valid. Arrows: the better direction. [low, high]: 95 % interval by bootstrap of blocks of 64 pixels.",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError
+from refbench.engine.scoring import COREGISTRATION
 from refbench.engine.sweeps.scene_means import scene_means
 from refbench.engine.sweeps.store import SUITE_FILE
 from refbench.engine.yaml_text import parse_yaml
 from refbench.evaluation.comparison import DOMAINS
+from refbench.evaluation.coregistration import Shift
 from refbench.evaluation.metric_table import METRICS, metric
 from refbench.evaluation.ranking import MIN_BLOCKS
 from refbench.reporting.reported import reported_table
 from refbench.reporting.tables.cost import cost_table
+from refbench.reporting.tables.further import further_tables
 from refbench.reporting.tables.model import (
     MISSING,
     Cell,
@@ -52,7 +55,6 @@ NOTES = (
     "difference on the same blocks; the rank is one more than the number of methods that are better beyond noise, so "
     "methods that tie share it (=). Fewer than "
     f"{MIN_BLOCKS} blocks cannot tell a difference from chance. Nothing is corrected for the number of comparisons.",
-    "No DSM was coregistered; other grids are resampled bilinearly to the reference's.",
 )
 DOMAIN_TITLES = {
     "common": "common domain: the pixels on which every compared DSM has a height",
@@ -97,10 +99,28 @@ def sweep_tables(
     if "common" in domains:
         tables += [means_table(data, stratum, keys) for stratum in strata]
         tables += [strata_table(data, known), edges_table(data)]
+    tables += further_tables(data.rows)
     tables += [cost_table(data.rows, data.comparisons), endings_table(data), reported_table(data.rows)]
     return Document(
-        f"Benchmark {content.get('name') or out.resolve().name}", tuple(table for table in tables if table.rows), NOTES
+        f"Benchmark {content.get('name') or out.resolve().name}",
+        tuple(table for table in tables if table.rows),
+        (*NOTES, *_alignment(data)),
     )
+
+
+def _alignment(data: SweepData) -> Iterable[str]:
+    """Say what was coregistered, scene by scene."""
+    moved = {
+        scene: Shift.of(found[COREGISTRATION]) for scene, found in data.comparisons.items() if found.get(COREGISTRATION)
+    }
+    if not moved:
+        yield "No DSM was coregistered; other grids are resampled bilinearly to the reference's."
+    for scene, shift in moved.items():
+        yield (
+            f"{scene}: the initial DSM was laid on the reference once (Nuth and Kääb, then robust least squares over "
+            f"{shift.samples:,} pixels: NMAD {shift.nmad_before:.3f} -> {shift.nmad_after:.3f} m), and every DSM moved "
+            f"by {shift}."
+        )
 
 
 def _suite(out: Path) -> dict[str, Any]:

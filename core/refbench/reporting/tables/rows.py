@@ -49,7 +49,9 @@ class Row:
             return dict(self.found[domain].get(stratum) or {})
         if domain == "common":
             return {}
-        scored = [cell.result.metrics["own_domain"]["refined"] for cell in self.cells if cell.result.metrics]
+        scored = [
+            of for cell in self.cells if (of := ((cell.result.metrics or {}).get("own_domain") or {}).get("refined"))
+        ]
         return dict(scored[0].get(stratum) or {}) if len(scored) == 1 else {}
 
     def figure(self, domain: str, stratum: str, key: str) -> Figure:

@@ -1,0 +1,145 @@
+"""Scoring what a cell wrote: its DSM, its depth maps, its views, each against the scene's reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from refbench.engine.assess import Surfaces, assess_pair, with_assessors
+from refbench.scenes.raster import open_dsm, open_image
+
+if TYPE_CHECKING:
+    from refbench.contracts.raster import Image
+    from refbench.contracts.scene import Scene
+    from refbench.contracts.source import RasterSource
+    from refbench.engine.request import CellRequest
+    from refbench.evaluation.coregistration import Shift
+
+COREGISTRATION = "coregistration"
+"""Where the shift that was applied to the DSMs stands in a result's metrics."""
+EMPTY: dict[str, Any] = {"input": None, "refined": None, "own_domain": {"input": None, "refined": None}, "gain": None}
+
+
+def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
+    """Put ``metrics`` of all that was written into the draft, or ``metrics_reason``: why there are none."""
+    draft["metrics"] = None
+    if "dsm" in draft["outputs"]:
+        score_dsm(scene, request, draft)
+    else:
+        draft["metrics_reason"] = "The method returned no DSM."
+    further = {**depth_metrics(scene, request, draft), **view_metrics(scene, request, draft)}
+    if further:
+        draft["metrics"] = {**(draft["metrics"] or EMPTY), **further}
+
+
+def score_dsm(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
+    """Score input and refined on the same pixels, or say why there is nothing to score."""
+    source = scene.reference.dsm if scene.reference is not None else None
+    if source is None:
+        draft["metrics_reason"] = "The scene has no reference DSM."
+        if not request.assessors:
+            return
+    surfaces = Surfaces(
+        initial=scene.dsm.read() if scene.dsm is not None else None,
+        refined=open_dsm(request.folder / draft["outputs"]["dsm"]).read(),
+        reference=source.read() if source is not None else None,
+        masks={name: mask.read() for name, mask in scene.masks.items()},
+    )
+    if surfaces.reference is not None:
+        surfaces, shift = coregistered(surfaces, request.coregister, draft["warnings"])
+        draft["metrics"] = compare(scene, surfaces, request, shift)
+        draft["warnings"] += [
+            f"{name}: {text}"
+            for name in ("input", "refined")
+            for text in ((draft["metrics"][name] or {}).get("notes") or {}).get("warnings", ())
+        ]
+    if request.assessors:
+        found, warnings = assess_pair(surfaces, request.assessors, request.assessor_options)
+        draft["metrics"] = with_assessors(draft["metrics"], found)
+        draft["warnings"] += warnings
+
+
+def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Surfaces, Shift | None]:
+    """Return the surfaces, moved by the one shift of the initial DSM where the protocol asks for it."""
+    if how == "none":
+        return surfaces, None
+    if surfaces.initial is None or surfaces.reference is None:
+        warnings.append("Nothing was coregistered: the scene has no initial DSM to find the shift from.")
+        return surfaces, None
+    from refbench.evaluation.coregistration import coregister, shifted  # brings scipy
+
+    shift = coregister(surfaces.initial, surfaces.reference, surfaces.masks)
+    moved = replace(surfaces, initial=shifted(surfaces.initial, shift), refined=shifted(surfaces.refined, shift))
+    return moved, shift
+
+
+def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift | None = None) -> dict[str, Any]:
+    """Return the metrics of input and refined against the reference."""
+    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
+
+    assert surfaces.reference is not None  # the caller looked
+    mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
+    found = evaluate_pair(
+        surfaces.initial,
+        surfaces.refined,
+        surfaces.reference,
+        surfaces.masks,
+        gt_mask=mask,
+        bootstrap=request.bootstrap,
+        seed=request.seed,
+    )
+    if shift is not None:
+        found[COREGISTRATION] = shift.values()
+        for scores in (found["input"], found["refined"]):
+            scores["notes"]["coregistration"] = f"initial-once: every DSM was moved by {shift}"
+    return found
+
+
+def depth_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+    """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map."""
+    references = scene.reference.depths if scene.reference is not None else {}
+    written = {name: f"depth_{name}" for name in references if f"depth_{name}" in draft["outputs"]}
+    if not written:
+        return {}
+    found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
+    for name, key in written.items():
+        truth = _band(references[name])
+        refined = _band(open_image(request.folder / draft["outputs"][key], in_camera=True))
+        if refined.shape != truth.shape:
+            draft["warnings"].append(f"The depth map of {name} has not the size of its reference; it is not scored.")
+            continue
+        found["depth"][name] = _scores(refined, truth)
+        initial = scene.views[name].depth if name in scene.views else None
+        if initial is not None:
+            found["depth_input"][name] = _scores(_band(initial), truth)
+    return {key: values for key, values in found.items() if values}
+
+
+def view_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+    """Return ``views``: view -> scores of a rendered picture against the photograph of the same camera."""
+    written = {name: f"view_{name}" for name in scene.views if f"view_{name}" in draft["outputs"]}
+    if not written:
+        return {}
+    from refbench.evaluation.view_scores import view_scores
+
+    found = {}
+    for name, key in written.items():
+        rendered = open_image(request.folder / draft["outputs"][key], in_camera=True).read()
+        found[name] = view_scores(rendered, scene.views[name].image.read())
+    return {"views": found}
+
+
+def _scores(depth: Any, truth: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
+    """Return the scores of a depth map as it is: nothing is scaled or shifted."""
+    from refbench.evaluation.depth_maps import depth_scores
+
+    return {key: value for key, value in depth_scores(depth, truth).items() if key != "alignment"}
+
+
+def _band(source: RasterSource[Image]) -> Any:  # noqa: ANN401  # an array
+    """Return the depths [rows, cols] of an image, NaN where unknown."""
+    import numpy as np
+
+    image = source.read()
+    depth = image.pixels[0].astype(np.float32)
+    return depth if image.valid is None else np.where(image.valid, depth, np.float32(np.nan))

@@ -1,0 +1,1 @@
+"""ImMPI: multiplane images of an overhead scene from posed views."""
