@@ -86,6 +86,34 @@ def find_generator(source: Path, epoch: str = LATEST) -> Path:
     return path
 
 
+def load_discriminator(judge: nn.Module, generator: Path) -> bool:
+    """Fill a discriminator from the official file beside a generator's; return whether there is one.
+
+    Old files hold statistics of their instance norms, which nothing reads: they are left out.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged, or of another discriminator than the configuration asks for.
+    """
+    path = generator.with_name(generator.name.replace("_net_G", "_net_D"))
+    if path == generator or not path.is_file():
+        return False
+    stale = ("running_mean", "running_var", "num_batches_tracked")
+    known = judge.state_dict()
+    held = read_state(path)
+    state = {key: value for key, value in held.items() if key in known or key.rpartition(".")[2] not in stale}
+    try:
+        judge.load_state_dict(state)
+    except RuntimeError as error:
+        reason = re.sub(r"\s+", " ", str(error))[:300]
+        raise WeightsError(
+            f"{path} is another discriminator than discriminator.* of the configuration: {reason}; set these keys as "
+            "it was trained, or move the file away to begin with a fresh one."
+        ) from None
+    return True
+
+
 def write_training(
     path: Path, pair: Pair, optimizers: Sequence[Optimizer], schedules: Sequence[Any], state: TrainState
 ) -> None:

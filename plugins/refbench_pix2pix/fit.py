@@ -10,6 +10,7 @@ from refbench.scenes.held import MemoryBudget
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
 from refbench.training.task import initialised
+from refbench_pix2pix.checkpoints import load_discriminator
 from refbench_pix2pix.discriminators import build_discriminator
 from refbench_pix2pix.options import write_options
 from refbench_pix2pix.samples import Place, TileBatches, TileCutter, grid_batches
@@ -77,6 +78,8 @@ def fit_scenes(
             config.init_gain,
         ),
     )
+    started_from = method.weights if method.weights is not None and method.weights.is_file() else None
+    has_judge = started_from is not None and load_discriminator(judge, started_from)
     per_epoch = -(-config.samples_per_epoch // config.batch_size)
     total = (config.n_epochs + config.n_epochs_decay) * per_epoch if steps is None else steps
     task = Pix2PixTask(
@@ -114,6 +117,7 @@ def fit_scenes(
         "data": [scene.id for scene in scenes],
         "validated_on": [place.name for place in check_on],
         "seed": context.seed,
+        "discriminator": "from the official checkpoint" if has_judge else "fresh",
         "steps": state.step,
         "batch_size": config.batch_size,
         "seconds": round(state.seconds, 1),

@@ -428,6 +428,23 @@ def test_learning_lowers_the_error_and_saves_official_files(tmp_path):
     assert options["ngf"] == "4" and options["gan_mode"] == "vanilla"
 
 
+def test_a_training_from_an_official_checkpoint_takes_its_discriminator(tmp_path):
+    first = learner()
+    first.fit([place(0)], Context(), steps=2, folder=tmp_path)
+    judge = torch.load(tmp_path / "latest_net_D.pth")
+    old = {"model.2.running_mean": torch.zeros(3), "model.2.num_batches_tracked": torch.tensor(4)}
+    torch.save({**judge, **old}, tmp_path / "latest_net_D.pth")
+    config = dataclasses.replace(first.config, training=dataclasses.replace(first.config.training, lr=1e-12))
+    again = Pix2Pix(dataclasses.replace(config, values=ValueConfig(path="8bit")), tmp_path / "latest_net_G.pth")
+    facts = again.fit([place(0)], Context(), steps=1, folder=tmp_path / "more")
+    assert facts["discriminator"] == "from the official checkpoint"
+    kept = torch.load(tmp_path / "more" / "latest_net_D.pth")
+    assert all(torch.equal(kept[key], judge[key]) for key in judge)
+    torch.save({"model.0.weight": torch.zeros(1, 1, 1, 1)}, tmp_path / "latest_net_D.pth")
+    with pytest.raises(WeightsError, match="another discriminator"):
+        Pix2Pix(config, tmp_path / "latest_net_G.pth").fit([place(0)], Context(), steps=1)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
