@@ -1,0 +1,211 @@
+"""Posed views of a scene: pictures in [0, 1], cameras, and the depths between which planes are placed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refbench.contracts.errors import InputError, UnsupportedError
+from refbench.geometry.cameras import Pinhole
+from refbench.geometry.depth import render_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from refbench import DSM, Image, Scene
+    from refbench.contracts.scene import View
+
+    Floats = NDArray[np.float64]
+
+BANDS = 3
+QUANTILES = (0.005, 0.995)
+"""Of the depths of sparse points or of a rendered DSM: the few beyond them are outliers."""
+MIN_POINTS = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posed:
+    """One view. ``image`` float32 [3, h, w] in [0, 1]; ``K`` [3, 3] in pixels, centres at integers.
+
+    ``E`` float64 [4, 4] world to camera, OpenCV axes; ``near`` and ``far`` in scene units, z.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    K: Floats
+    E: Floats
+    near: float
+    far: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.image.shape[1:]
+        return int(rows), int(cols)
+
+    @property
+    def camera(self) -> Pinhole:
+        """The camera as the core's."""
+        rows, cols = self.shape
+        return Pinhole(self.K, self.E[:3, :3], self.E[:3, 3], cols, rows)
+
+    def scaled(self, most_pixels: int | None) -> Posed:
+        """Return the view with at most so many pixels, its picture averaged over areas; None keeps it."""
+        import cv2
+
+        rows, cols = self.shape
+        if most_pixels is None or rows * cols <= most_pixels:
+            return self
+        factor = (most_pixels / (rows * cols)) ** 0.5
+        size = max(1, round(cols * factor)), max(1, round(rows * factor))
+        picture = cv2.resize(np.ascontiguousarray(np.moveaxis(self.image, 0, -1)), size, interpolation=cv2.INTER_AREA)
+        return replace(
+            self,
+            image=np.ascontiguousarray(np.moveaxis(picture, -1, 0)),
+            K=scaled_intrinsics(self.K, self.shape, picture.shape[:2]),
+        )
+
+
+def scaled_intrinsics(K: Floats, before: tuple[int, int], after: Sequence[int]) -> Floats:
+    """Return the intrinsics of an image resized from ``before`` to ``after`` (rows, cols); centres stay at integers."""
+    found = np.array(K, np.float64)
+    for axis, (old, new) in enumerate(((before[1], after[1]), (before[0], after[0]))):
+        share = new / old
+        found[axis, :2] *= share
+        found[axis, 2] = (K[axis, 2] + 0.5) * share - 0.5
+    return found
+
+
+def relative_pose(reference: Posed, target: Posed) -> NDArray[np.float64]:
+    """Return the transform [4, 4] from the reference camera's frame to the target camera's."""
+    return np.asarray(target.E @ np.linalg.inv(reference.E))
+
+
+def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
+    """Return the perspective views of a scene in the order of their names, each with its range of depths.
+
+    The range comes from the view's own file, else from the initial DSM seen by its camera, else from the scene's
+    points, widened by ``margin`` of itself on both sides.
+
+    Raises
+    ------
+    UnsupportedError
+        Fewer than two pinhole views, or nothing that tells how far away the scene is.
+    InputError
+        Pictures of different sizes.
+    """
+    views = {name: view for name, view in sorted(scene.views.items()) if isinstance(view.camera, Pinhole)}
+    if len(views) < 2:
+        raise UnsupportedError(
+            f"Scene {scene.id} has {len(views)} views with a pinhole camera; multiplane images need two that overlap."
+        )
+    ranges = depth_ranges(scene, views, margin)
+    found = []
+    for name, view in views.items():
+        camera = view.camera
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = camera.R, camera.t
+        found.append(Posed(name, picture_of(view.image.read(), name), np.array(camera.K), pose, *ranges[name]))
+    return tuple(found)
+
+
+def picture_of(image: Image, name: str) -> NDArray[np.float32]:
+    """Return an image as float32 [3, rows, cols] in [0, 1]; a grey one is repeated, invalid pixels are black.
+
+    Raises
+    ------
+    InputError
+        Floating point values outside [0, 1], or two bands.
+    """
+    pixels: NDArray[Any] = image.pixels
+    if pixels.dtype.kind == "u":
+        values = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    else:
+        values = pixels.astype(np.float32)
+        if np.nanmin(values) < 0 or np.nanmax(values) > 1:
+            raise InputError(f"The picture of view {name} holds floats outside [0, 1]; give 8 or 16 bit integers.")
+    if len(values) not in (1, BANDS) and len(values) < BANDS:
+        raise InputError(f"The picture of view {name} has {len(values)} bands; give one or three.")
+    values = values[:BANDS] if len(values) >= BANDS else np.repeat(values, BANDS, axis=0)
+    return np.ascontiguousarray(values if image.valid is None else np.where(image.valid, values, np.float32(0)))
+
+
+def depth_ranges(scene: Scene, views: Mapping[str, View], margin: float) -> dict[str, tuple[float, float]]:
+    """Return view -> (near, far), see ``posed_views``.
+
+    Raises
+    ------
+    UnsupportedError
+        Nothing tells the range of a view.
+    """
+    found, surface, xyz = {}, None, None
+    for name, view in views.items():
+        held = getattr(view, "depth_range", None)
+        if held is not None:
+            found[name] = (float(held[0]), float(held[1]))
+            continue
+        if surface is None and scene.dsm is not None:
+            surface = coarse(scene.dsm.read())
+        if surface is not None:
+            depths = render_depth(surface, view.camera, shape_of(view))
+        elif scene.points is not None:
+            xyz = scene.points.read().xyz if xyz is None else xyz
+            col, row, depths = view.camera.project(xyz)
+            rows, cols = shape_of(view)
+            inside = (depths > 0) & (col >= 0) & (row >= 0) & (col < cols) & (row < rows)
+            depths = depths[inside]
+        elif view.depth is not None:
+            depths = view.depth.read().pixels[0].astype(np.float64)
+            depths = depths[depths > 0]
+        else:
+            raise UnsupportedError(
+                f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a "
+                "range of depths in its camera file."
+            )
+        known = depths[np.isfinite(depths)]
+        if known.size < MIN_POINTS:
+            raise UnsupportedError(
+                f"Scene {scene.id}: view {name} sees {known.size} known depths; planes need {MIN_POINTS}."
+            )
+        near, far = (float(value) for value in np.quantile(known, QUANTILES))
+        room = margin * max(far - near, 1e-3 * far)
+        found[name] = max(near - room, 0.05 * near), far + room
+    return found
+
+
+MOST_SURFACE_PX = 256
+
+
+def coarse(dsm: DSM) -> DSM:
+    """Return a DSM of at most 256 x 256 pixels for looking up depths: every n-th pixel."""
+    from affine import Affine
+
+    from refbench import DSM as Surface
+    from refbench import Grid
+
+    step = -(-max(dsm.grid.shape) // MOST_SURFACE_PX)
+    if step == 1:
+        return dsm
+    heights = dsm.heights[::step, ::step]
+    a, b, c, d, e, f = tuple(dsm.grid.transform)[:6]
+    # Every n-th centre stays where it is: the corner of the first larger pixel moves.
+    shift = (1 - step) / 2
+    transform = Affine(a * step, b * step, c + (a + b) * shift, d * step, e * step, f + (d + e) * shift)
+    return Surface(heights.copy(), Grid(heights.shape[1], heights.shape[0], transform, dsm.grid.crs, dsm.grid.vertical))
+
+
+def shape_of(view: View) -> tuple[int, int]:
+    """Return rows and columns of a view's picture."""
+    shape: tuple[int, int] | None = getattr(view.image, "shape", None)
+    return view.image.read().shape if shape is None else shape
+
+
+def baseline_planes(reference: Posed, target: Posed) -> bool:
+    """Return whether no plane of the reference passes through the target's centre or behind it."""
+    pose = relative_pose(reference, target)
+    centre = -pose[:3, :3].T @ pose[:3, 3]
+    return bool(centre[2] < reference.near)
