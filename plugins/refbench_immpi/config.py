@@ -30,3 +30,123 @@ class NetworkConfig:
         """Refuse widths below 1."""
         if min(*self.encoder_widths, *self.bottleneck_widths, *self.decoder_widths, self.classes) < 1:
             raise ValueError("widths must be at least 1")
+
+
+@dataclass(frozen=True)
+class PlanesConfig:
+    """How many planes, and between which depths: given, or the scene's own range widened by ``margin`` of itself."""
+
+    number: int = 32
+    margin: float = 0.05
+    near: float | None = None
+    far: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        if self.number < 2:
+            raise ValueError("planes.number must be at least 2")
+        if self.margin < 0:
+            raise ValueError("planes.margin must not be negative")
+        if (self.near is None) != (self.far is None):
+            raise ValueError("planes.near and planes.far go together")
+        if self.near is not None and self.far is not None and not 0 < self.near < self.far:
+            raise ValueError("planes.near must be above 0 and below planes.far")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses at every scale. ``lpips`` counts only where ``lpips_weights`` names a file of them."""
+
+    rgb: float = 2.0
+    ssim: float = 1.0
+    lpips: float = 1.0
+    smooth: float = 0.0
+    lpips_weights: str | None = None
+
+
+@dataclass(frozen=True)
+class OptimiseConfig:
+    """The overfitting to one scene. ``steps`` 0 takes the weights as they are.
+
+    ``references``: how many views get planes of their own, spread over all; 0 stands for all of them. ``neighbours``:
+    how many nearest views each is compared with; 0 stands for all. ``milestones`` are shares of the steps after which
+    the learning rate is divided by ``divisor``. ``half_pixel`` scales intrinsics so that pixel centres stay in place;
+    the published pyramid does not.
+    """
+
+    steps: int = 5000
+    lr: float = 1e-3
+    milestones: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)
+    divisor: float = 2.0
+    references: int = 1
+    neighbours: int = 0
+    supervise_reference: bool = False
+    train_encoder: bool = False
+    half_pixel: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse counts below nothing."""
+        if min(self.steps, self.references, self.neighbours) < 0:
+            raise ValueError("optimise.steps, references and neighbours must not be negative")
+        if self.lr <= 0 or self.divisor <= 0:
+            raise ValueError("optimise.lr and optimise.divisor must be positive")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The training over many scenes. ``steps`` as configured unless the command line says otherwise."""
+
+    steps: int = 62000
+    lr: float = 1e-4
+    milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    divisor: float = 2.0
+    crop: tuple[int, int] | None = None
+    """Rows and columns of the picture that planes are made of, at random places; None takes it whole."""
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    precision: Precision = "float32"
+    devices: int = 1
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How depth maps become a DSM.
+
+    A depth counts where ``min_views`` maps agree to within ``relative`` of it or ``spacings`` gaps between planes, and
+    where the planes hide at least ``opacity`` of what is behind. ``layer``: what a cell takes of its points.
+    """
+
+    min_views: int = 2
+    relative: float = 0.0
+    spacings: float = 1.0
+    opacity: float = 0.5
+    layer: Literal["median", "mean", "max", "p90"] = "median"
+    depth: Literal["mean", "median"] = "mean"
+
+
+@dataclass(frozen=True)
+class ImMPIConfig:
+    """Everything. ``most_pixels``: larger pictures are reduced first; ``tile`` and ``overlap``: pictures larger than
+    that are cut into overlapping crops whose planes are blended. ``holdout``: every so manieth view is kept out of the
+    optimisation and scored (0: none); never where fewer than that many views are there.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    planes: PlanesConfig = field(default_factory=PlanesConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimise: OptimiseConfig = field(default_factory=OptimiseConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    norms: Norms = "batch"
+    holdout: int = 0
+    most_pixels: int | None = None
+    tile: int = 1024
+    overlap: int = 128
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tiles that do not overlap sensibly."""
+        if self.tile < 256 or self.tile % 128 or not 0 <= self.overlap <= self.tile // 2:
+            raise ValueError("tile must be a multiple of 128 of at least 256, overlap at most half of it")
+        if self.holdout < 0 or self.holdout == 1:
+            raise ValueError("holdout must be 0 (no view is held out) or at least 2")

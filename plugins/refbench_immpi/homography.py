@@ -9,7 +9,7 @@ Samples beyond the rim of the multiplane image take its rim instead: there the p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Values: TypeAlias = torch.Tensor | NDArray[Any]
 
 LAST_DISTANCE = 1000.0
 """Distance given to the farthest plane, which has no next one; scene units."""
@@ -29,6 +30,8 @@ SAME_POSE = 1e-6
 SINGULAR = 1e-6
 """Share of a plane's depth within which the target camera's centre counts as lying in it."""
 HORIZON = 1e-12
+_RIM = np.array([(across, down, 1.0) for across in (-1, 1) for down in (-1, 1)])
+"""Sampling positions of the four corners of a multiplane image."""
 
 
 def pyramid_intrinsics(K: torch.Tensor, scale: int, *, half_pixel: bool = False) -> torch.Tensor:
@@ -43,7 +46,7 @@ def pyramid_intrinsics(K: torch.Tensor, scale: int, *, half_pixel: bool = False)
     return found
 
 
-def plane_homographies(planes: Any, T_tgt_ref: Any, K_ref: Any, K_tgt: Any) -> Floats:
+def plane_homographies(planes: Values, T_tgt_ref: Values, K_ref: Values, K_tgt: Values) -> Floats:
     """Return float64 [D, 3, 3]: target pixel to pixel of the multiplane image, for every plane.
 
     Parameters
@@ -61,7 +64,7 @@ def plane_homographies(planes: Any, T_tgt_ref: Any, K_ref: Any, K_tgt: Any) -> F
     return np.asarray(np.linalg.inv(target @ induced @ np.linalg.inv(reference)))
 
 
-def check_planes(planes: Any, T_tgt_ref: Any, view: str) -> None:
+def check_planes(planes: Values, T_tgt_ref: Values, view: str) -> None:
     """Check that no plane goes through the centre of the target camera, where it would be seen edge-on everywhere.
 
     Parameters
@@ -94,23 +97,25 @@ class Layer:
 
     ``grid`` [1, h, w, 2]: where to sample, for ``grid_sample`` with aligned corners and border padding (None: the
     target view is the reference). ``z`` [h, w]: depth in the target camera. ``distance`` [h, w] to the next plane, or
-    a number. ``valid`` [h, w]: less than a pixel outside the multiplane image (None: everywhere).
+    a number. ``valid`` [h, w]: less than a pixel outside the multiplane image (None: everywhere). ``behind`` [h, w]:
+    behind the target camera (None: nowhere).
     """
 
     grid: torch.Tensor | None
     z: torch.Tensor
     distance: torch.Tensor | float
     valid: torch.Tensor | None
+    behind: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """A layer before its distance is known; ``rim`` says whether a sample lies beyond the multiplane image."""
+    """A layer before its distance is known. ``points``: x, y, z in the target camera if samples lie beyond the rim."""
 
     depth: float
     grid: torch.Tensor | None
     z: torch.Tensor
-    rim: bool
+    points: list[torch.Tensor] | None
 
 
 class TargetView:
@@ -134,10 +139,10 @@ class TargetView:
 
     def __init__(
         self,
-        planes: Any,
-        T_tgt_ref: Any,
-        K_ref: Any,
-        K_tgt: Any,
+        planes: Values,
+        T_tgt_ref: Values,
+        K_ref: Values,
+        K_tgt: Values,
         size: tuple[int, int],
         shape: tuple[int, int],
         like: torch.Tensor,
@@ -202,39 +207,45 @@ class TargetView:
     def _placed(self, depth: float) -> _Placed:
         z = self._z * (depth + self._forward)
         if self.same:
-            return _Placed(depth, None, z, rim=False)
+            return _Placed(depth, None, z, None)
         factor, offset = (depth + self._forward) / depth, -self._offset / depth
         # Both coordinates of a position are one complex number: a single pass over memory for both.
-        place = torch.tensor(complex(*offset), dtype=self._base.dtype)
-        grid = torch.view_as_real(torch.add(place.to(self._base.device), self._base, alpha=factor))[None]
-        rim = bool((np.abs(factor * self._corners + offset) > 1).any())
-        return _Placed(depth, grid, self._points(depth, grid)[2] if rim else z, rim)
+        place = torch.tensor(complex(*offset), dtype=self._base.dtype, device=self._base.device)
+        grid = torch.view_as_real(torch.add(place, self._base, alpha=factor))[None]
+        if (np.abs(factor * self._corners + offset) <= 1).all():
+            return _Placed(depth, grid, z, None)
+        points = self._points(depth, grid)
+        return _Placed(depth, grid, points[2], points)
 
     def _points(self, depth: float, grid: torch.Tensor) -> list[torch.Tensor]:
-        """Return x, y, z [h, w] in the target camera of the points that are sampled, the rim for those beyond."""
+        """Return x, y, z [h, w] in the target camera of what is sampled: the rim for positions beyond it."""
         across, down = grid[0].clamp(-1, 1).unbind(-1)
-        coefficients = depth * self._directions
         return [
-            (across * float(row[0])).add_(down, alpha=float(row[1])).add_(float(row[2]) + float(moved))
-            for row, moved in zip(coefficients, self._shift, strict=True)
+            (across * float(row[0])).add_(down, alpha=float(row[1])).add_(float(row[2])) for row in self._plane(depth)
         ]
 
+    def _plane(self, depth: float) -> Floats:
+        """Return [3, 3]: sampling position (across, down, 1) on a plane to a point in the target camera."""
+        return np.asarray(depth * self._directions + np.outer(self._shift, (0, 0, 1)))
+
     def _distance(self, here: _Placed, after: _Placed) -> torch.Tensor:
-        if here.grid is None or after.grid is None or not (here.rim or after.rim):
+        if here.grid is None or after.grid is None or (here.points is None and after.points is None):
             return self._length * abs(after.depth - here.depth)
-        pairs = zip(self._points(here.depth, here.grid), self._points(after.depth, after.grid), strict=True)
-        x, y, z = (b.sub_(a) for a, b in pairs)
+        first = here.points or self._points(here.depth, here.grid)
+        second = after.points or self._points(after.depth, after.grid)
+        x, y, z = (b - a for a, b in zip(first, second, strict=True))
         return x.mul_(x).addcmul_(y, y).addcmul_(z, z).sqrt_()
 
     def _layer(self, placed: _Placed, distance: torch.Tensor | float) -> Layer:
         valid = None
-        if placed.rim and placed.grid is not None:
+        if placed.points is not None and placed.grid is not None:
             across, down = placed.grid[0].unbind(-1)
             valid = (across.abs() < self._limits[0]) & (down.abs() < self._limits[1])
-        return Layer(placed.grid, placed.z, distance, valid)
+        nearest = (self._plane(placed.depth)[2] * _RIM).sum(1).min()
+        return Layer(placed.grid, placed.z, distance, valid, None if nearest > 0 else placed.z < 0)
 
 
-def _float64(values: Any) -> Floats:
+def _float64(values: Values) -> Floats:
     """Return a tensor or an array on the CPU in float64."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()

@@ -1,8 +1,8 @@
 """The generator of multiplane images under the published key names (spec, section 3.2 and 3.3).
 
 Two forms of the same numbers: ``plain`` follows the text step by step; ``forward`` convolves what all planes share
-once, turns the encoding into a bias per plane, and folds the doubling of maps into the kernel that follows it. Letters: B
-batch, D planes, N = B * D.
+once, turns the encoding into a bias per plane, and folds the doubling of maps into the kernel that follows it.
+Letters: B batch, D planes, N = B * D.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def folded(weight: Tensor) -> Tensor:
 
 
 def doubled(x: Tensor, conv: nn.Conv2d, shared: Tensor | None) -> Tensor:
-    """Return the convolution of a doubled map [N, C, h, w]: [N, C', 2 h, 2 w]; ``shared`` [B, D, C', 2 h, 2 w] is added.
+    """Return the convolution of a doubled map [N, C, h, w], plus ``shared`` [B, D, C', 2 h, 2 w]: [N, C', 2 h, 2 w].
 
     Doubling and reflecting a border is replicating it and doubling, so the map itself never grows.
     """

@@ -50,8 +50,8 @@ class Rendered:
 class Composited:
     """One plane in the target view.
 
-    ``layer``: where it lies; ``rgb`` [3, h, w] and ``sigma`` [h, w] as warped, ``sigma`` zero behind the camera; ``let_through`` [h, w];
-    ``before`` [h, w]: transmittance in front of it; ``weight`` [h, w].
+    ``layer``: where it lies; ``rgb`` [3, h, w] and ``sigma`` [h, w] as warped, ``sigma`` zero behind the camera;
+    ``let_through`` [h, w]; ``before`` [h, w]: transmittance in front of it; ``weight`` [h, w].
     """
 
     layer: Layer
@@ -141,7 +141,8 @@ def composited(rgb: torch.Tensor | None, sigma: torch.Tensor, view: TargetView) 
     for j, layer in enumerate(view.layers()):
         density = _warped(sigma[j], layer)[0]
         colour = density.new_empty((0, *density.shape)) if rgb is None else _warped(rgb[j], layer)
-        density = density.masked_fill(layer.z < 0, 0)
+        if layer.behind is not None:
+            density = density.masked_fill(layer.behind, 0)
         let_through = torch.exp(-density * layer.distance)
         if before is None:
             before = torch.ones_like(density)
@@ -161,7 +162,11 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rgb: torch.Tensor, sigma: torch.Tensor, views: Sequence[TargetView], shape: tuple[int, int]
+        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        rgb: torch.Tensor,
+        sigma: torch.Tensor,
+        views: Sequence[TargetView],
+        shape: tuple[int, int],
     ) -> tuple[torch.Tensor, ...]:
         """Composite every item; outputs [B, 3, h, w] and three times [B, 1, h, w]."""
         dtype = views[0].dtype
@@ -181,7 +186,7 @@ class _Composite(torch.autograd.Function):
         return colour, total, weighted, mask
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # noqa: ANN401
         """Go through the planes once more."""
         rgb, sigma, colour, total, weighted = ctx.saved_tensors
         grad_rgb, grad_sigma = torch.zeros_like(rgb), torch.zeros_like(sigma)
@@ -211,7 +216,8 @@ def _gradient(
         if j < last:
             by_passing -= behind / (plane.let_through + LEAK)
         by_density = by_passing.mul_(plane.let_through).mul_(plane.layer.distance)
-        by_density.masked_fill_(plane.layer.z < 0, 0)
+        if plane.layer.behind is not None:
+            by_density.masked_fill_(plane.layer.behind, 0)
         _scatter(plane.weight * by_colour, rgb[j], plane.layer, out[0][j])
         _scatter(by_density[None], sigma[j], plane.layer, out[1][j])
 
