@@ -126,18 +126,23 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class ImMPIConfig:
-    """Everything. ``most_pixels``: larger pictures are reduced first; ``tile`` and ``overlap``: pictures larger than
-    that are cut into overlapping crops whose planes are blended. ``holdout``: every so manieth view is kept out of the
-    optimisation and scored (0: none); never where fewer than that many views are there.
+    """Everything.
+
+    ``level``: in a scene with a grid, planes are made of views turned to look straight down, so that they are
+    horizontal. ``holdout``: every so manieth view is kept out of the optimisation and scored (0: none); never where
+    fewer than that many views are there. ``most_pixels``: larger pictures are reduced first. ``tile`` and
+    ``overlap``: pictures larger than that are cut into overlapping crops whose planes are blended.
     """
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig | None = None
+    """None: that of the weights; the published one where a training starts afresh."""
     planes: PlanesConfig = field(default_factory=PlanesConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimise: OptimiseConfig = field(default_factory=OptimiseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     norms: Norms = "batch"
+    level: bool = True
     holdout: int = 0
     most_pixels: int | None = None
     tile: int = 1024

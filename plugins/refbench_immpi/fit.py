@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from refbench.scenes.checkpoint import read_checkpoint
@@ -10,7 +11,7 @@ from refbench.training.settings import TrainSettings
 from refbench_immpi.checkpoints import NETWORKS
 from refbench_immpi.compare import Comparer
 from refbench_immpi.posed import posed_views
-from refbench_immpi.tasks import FILES, Both, PriorTask, samples_of
+from refbench_immpi.tasks import FILES, Both, PriorTask, Sample, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from refbench import Context, Scene
     from refbench_immpi.method import ImMPI
+    from refbench_immpi.posed import Posed
 
 PRECISIONS = {"float32": "32-true", "mixed": "bf16-mixed"}
 
@@ -56,8 +58,7 @@ def fit_scenes(
     config = method.config.training
     total = config.steps if steps is None else steps
     number = method.config.optimise.neighbours
-    views = [[v.scaled(method.config.most_pixels) for v in posed_views(s, method.config.planes.margin)] for s in scenes]
-    grouped = [samples_of(_named(of, scene.id), number) for of, scene in zip(views, scenes, strict=True)]
+    grouped = [_samples(method, scene, number) for scene in scenes]
     learn, check = (grouped[:-1], grouped[-1]) if len(grouped) > 1 else (grouped, [])
     comparer = Comparer.of(
         method.config.loss,
@@ -104,8 +105,15 @@ def fit_scenes(
     }
 
 
-def _named(views: Sequence[Any], scene: str) -> list[Any]:
-    """Return the views under names that hold over scenes: what is kept of a pair goes by them."""
-    from dataclasses import replace
+def _samples(method: ImMPI, scene: Scene, number: int) -> list[Sample]:
+    """Return the samples of a scene; names hold over scenes, since what is kept of a pair goes by them."""
+    views = [view.scaled(method.config.most_pixels) for view in posed_views(scene, method.config.planes.margin)]
+    found = samples_of(views, number, method.turned(scene))
+    return [
+        Sample(_named(sample.reference, scene.id), tuple(_named(target, scene.id) for target in sample.targets))
+        for sample in found
+    ]
 
-    return [replace(view, name=f"{scene}/{view.name}") for view in views]
+
+def _named(view: Posed, scene: str) -> Posed:
+    return replace(view, name=f"{scene}/{view.name}")

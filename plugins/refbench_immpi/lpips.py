@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, max_pool2d, relu
 
-from refbench.contracts.errors import WeightsError
+from refbench.contracts.errors import InputError, WeightsError
 from refbench.scenes.checkpoint import read_checkpoint
 from refbench.scenes.state_dict import load_state
 
@@ -60,7 +60,18 @@ class Lpips(nn.Module):
         self.requires_grad_(False)
 
     def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
-        """Return five maps of unit feature vectors [B, c, h / 2^k, w / 2^k] of a picture [B, 3, h, w]."""
+        """Return five maps of unit feature vectors [B, c, h / 2^k, w / 2^k] of a picture [B, 3, h, w].
+
+        Raises
+        ------
+        InputError
+            It is smaller than 16 x 16 pixels.
+        """
+        if min(picture.shape[2:]) < SMALLEST_SIZE:
+            raise InputError(
+                f"LPIPS needs pictures of {SMALLEST_SIZE} x {SMALLEST_SIZE} pixels at least, not "
+                f"{picture.shape[2]} x {picture.shape[3]}: use larger views or no LPIPS."
+            )
         scaling, found = self.scaling_layer, []
         x = (picture - scaling.shift) / scaling.scale
         for number, convs in enumerate(self.net.values()):

@@ -35,7 +35,7 @@ def neighbours(reference: Posed, views: Sequence[Posed], number: int) -> list[Po
     Nearest by is the angle between the two lines of sight to where the reference looks; cameras that its planes pass
     through are left out.
     """
-    others = [view for view in views if view is not reference and baseline_planes(reference, view)]
+    others = [view for view in views if view.name != reference.name and baseline_planes(reference, view)]
     middle = 0.5 * (reference.near + reference.far)
     aim = np.linalg.inv(reference.E) @ np.array([0.0, 0.0, middle, 1.0])
 
@@ -50,7 +50,7 @@ def neighbours(reference: Posed, views: Sequence[Posed], number: int) -> list[Po
 
 def nearest_reference(target: Posed, references: Sequence[Posed]) -> Posed:
     """Return the reference that looks from nearest by at what the target sees."""
-    found = neighbours(target, [target, *references], 1)
+    found = [view for view in references if view.name == target.name] or neighbours(target, references, 1)
     return found[0] if found else references[0]
 
 

@@ -12,11 +12,12 @@ from refbench.geometry.cameras import Pinhole
 from refbench.geometry.depth import render_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from refbench import DSM, Image, Scene
+    from refbench.contracts.camera import Camera
     from refbench.contracts.scene import View
 
     Floats = NDArray[np.float64]
@@ -103,13 +104,14 @@ def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
         raise UnsupportedError(
             f"Scene {scene.id} has {len(views)} views with a pinhole camera; multiplane images need two that overlap."
         )
-    ranges = depth_ranges(scene, views, margin)
     found = []
     for name, view in views.items():
         camera = view.camera
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = camera.R, camera.t
-        found.append(Posed(name, picture_of(view.image.read(), name), np.array(camera.K), pose, *ranges[name]))
+        held = getattr(view, "depth_range", None)
+        near, far = depth_range(scene, camera, shape_of(view), name, margin) if held is None else map(float, held)
+        found.append(Posed(name, picture_of(view.image.read(), name), np.array(camera.K), pose, near, far))
     return tuple(found)
 
 
@@ -134,47 +136,50 @@ def picture_of(image: Image, name: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(values if image.valid is None else np.where(image.valid, values, np.float32(0)))
 
 
-def depth_ranges(scene: Scene, views: Mapping[str, View], margin: float) -> dict[str, tuple[float, float]]:
-    """Return view -> (near, far), see ``posed_views``.
+def depth_range(scene: Scene, camera: Camera, shape: tuple[int, int], name: str, margin: float) -> tuple[float, float]:
+    """Return nearest and farthest depth that a camera sees, see ``posed_views``.
 
     Raises
     ------
     UnsupportedError
-        Nothing tells the range of a view.
+        Nothing tells the range.
     """
-    found, surface, xyz = {}, None, None
-    for name, view in views.items():
-        held = getattr(view, "depth_range", None)
-        if held is not None:
-            found[name] = (float(held[0]), float(held[1]))
-            continue
-        if surface is None and scene.dsm is not None:
-            surface = coarse(scene.dsm.read())
-        if surface is not None:
-            depths = render_depth(surface, view.camera, shape_of(view))
-        elif scene.points is not None:
-            xyz = scene.points.read().xyz if xyz is None else xyz
-            col, row, depths = view.camera.project(xyz)
-            rows, cols = shape_of(view)
-            inside = (depths > 0) & (col >= 0) & (row >= 0) & (col < cols) & (row < rows)
-            depths = depths[inside]
-        elif view.depth is not None:
-            depths = view.depth.read().pixels[0].astype(np.float64)
-            depths = depths[depths > 0]
-        else:
-            raise UnsupportedError(
-                f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a "
-                "range of depths in its camera file."
-            )
-        known = depths[np.isfinite(depths)]
-        if known.size < MIN_POINTS:
-            raise UnsupportedError(
-                f"Scene {scene.id}: view {name} sees {known.size} known depths; planes need {MIN_POINTS}."
-            )
-        near, far = (float(value) for value in np.quantile(known, QUANTILES))
-        room = margin * max(far - near, 1e-3 * far)
-        found[name] = max(near - room, 0.05 * near), far + room
-    return found
+    depths = _seen_depths(scene, camera, shape, name)
+    known = depths[np.isfinite(depths) & (depths > 0)]
+    if known.size < MIN_POINTS:
+        raise UnsupportedError(
+            f"Scene {scene.id}: view {name} sees {known.size} known depths; planes need {MIN_POINTS}."
+        )
+    near, far = (float(value) for value in np.quantile(known, QUANTILES))
+    room = margin * max(far - near, 1e-3 * far)
+    return max(near - room, 0.05 * near), far + room
+
+
+def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str) -> Floats:
+    if scene.dsm is not None:
+        return render_depth(coarse(scene.dsm.read()), camera, shape)
+    if scene.points is not None:
+        col, row, depths = camera.project(scene.points.read().xyz)
+        rows, cols = shape
+        return np.asarray(depths[(depths > 0) & (col >= 0) & (row >= 0) & (col < cols) & (row < rows)])
+    view = scene.views.get(name)
+    if view is not None and view.depth is not None:
+        return view.depth.read().pixels[0].astype(np.float64)
+    raise UnsupportedError(
+        f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a range of "
+        "depths in its camera file."
+    )
+
+
+def picture_at(picture: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return [rows, cols] or [bands, rows, cols] at another size, bilinear; NaN spreads to what it touches."""
+    import cv2
+
+    if picture.shape[-2:] == shape:
+        return picture
+    bands = picture.reshape(-1, *picture.shape[-2:])
+    grown = [cv2.resize(band, shape[::-1], interpolation=cv2.INTER_LINEAR) for band in bands]
+    return np.stack(grown).astype(np.float32).reshape(*picture.shape[:-2], *shape)
 
 
 MOST_SURFACE_PX = 256

@@ -39,8 +39,10 @@ class Progress:
     lr: float
 
 
-def pairs_of(views: Sequence[Posed], config: OptimiseConfig) -> tuple[list[Posed], list[tuple[Posed, Posed]]]:
-    """Return the references and all pairs (reference, target), in the order in which they are looked at.
+def pairs_of(
+    views: Sequence[Posed], config: OptimiseConfig, turned: Callable[[Posed], Posed] = lambda view: view
+) -> tuple[list[Posed], list[tuple[Posed, Posed]]]:
+    """Return the references, each as ``turned`` makes it, and all pairs (reference, target), as they are looked at.
 
     Raises
     ------
@@ -48,20 +50,22 @@ def pairs_of(views: Sequence[Posed], config: OptimiseConfig) -> tuple[list[Posed
         A reference without any other view that its planes could be seen from.
     """
     references = spread_references(views, config.references)
-    pairs = []
-    for reference in references:
+    pairs, found = [], []
+    for original in references:
+        reference = turned(original)
+        found.append(reference)
         targets = neighbours(reference, views, config.neighbours)
         if config.neighbours == 0:  # all: in the order of the scene, as published
-            targets = [view for view in views if any(view is found for found in targets)]
-        targets += [reference] if config.supervise_reference else []
+            names = {view.name for view in targets}
+            targets = [view for view in views if view.name in names]
+        targets += [original] if config.supervise_reference else []
         if not targets:
             raise UnsupportedError(f"No other view could see the planes of view {reference.name}.")
         pairs += [(reference, target) for target in targets]
     if len(references) > 1:  # one reference after the other would let the first be forgotten
-        number = max(sum(r is reference for r, _ in pairs) for reference in references)
-        of = {id(r): [p for p in pairs if p[0] is r] for r in references}
-        pairs = [of[id(r)][turn] for turn in range(number) for r in references if turn < len(of[id(r)])]
-    return references, pairs
+        of = [[pair for pair in pairs if pair[0] is reference] for reference in found]
+        pairs = [row[turn] for turn in range(max(map(len, of))) for row in of if turn < len(row)]
+    return found, pairs
 
 
 class SceneFit:

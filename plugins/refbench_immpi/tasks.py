@@ -20,7 +20,7 @@ from refbench_immpi.network import SCALES, check_batch
 from refbench_immpi.pairs import neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -68,9 +68,11 @@ class Draws(torch.utils.data.Dataset[tuple[int, int]]):
         return chosen, int(derived_rng(self.seed, "neighbour", number).integers(targets))
 
 
-def samples_of(views: Sequence[Posed], number: int) -> list[Sample]:
-    """Return every view with its ``number`` nearest neighbours (0: all); views that none sees are left out."""
-    found = [Sample(view, tuple(neighbours(view, views, number))) for view in views]
+def samples_of(
+    views: Sequence[Posed], number: int, turned: Callable[[Posed], Posed] = lambda view: view
+) -> list[Sample]:
+    """Return every view, as ``turned`` makes it, with its nearest ``number`` (0: all); lonely views are left out."""
+    found = [Sample(turned(view), tuple(neighbours(view, views, number))) for view in views]
     return [sample for sample in found if sample.targets]
 
 

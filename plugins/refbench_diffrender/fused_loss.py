@@ -1,0 +1,44 @@
+"""Losses whose compiled kernel returns value and gradient in one go."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+@cache
+def compiler_present() -> bool:
+    """Whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def runs_compiled(*tensors: Tensor) -> bool:
+    """Whether kernels can work on these tensors: float32 on the CPU, and numba is there."""
+    return compiler_present() and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+class FusedLoss(torch.autograd.Function):
+    """``kernel(target, *arguments, with_gradient)`` -> (loss, its gradient or None), as a differentiable scalar."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Callable[..., tuple[float, Tensor | None]], target: Tensor, *arguments: Any) -> Tensor:
+        """Return the loss; keep its gradient for the backward pass."""
+        ctx.number = len(arguments)
+        value, gradient = kernel(target.detach(), *arguments, ctx.needs_input_grad[1])
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return target.new_tensor(value)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        """Scale the gradient that the forward pass left."""
+        (gradient,) = ctx.saved_tensors
+        return (None, gradient * cotangents[0], *[None] * ctx.number)

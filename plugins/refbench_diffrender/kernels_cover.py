@@ -1,0 +1,168 @@
+"""Which triangle covers which pixel: kernels of one view (numba).
+
+Vertices in front of the camera are rounded to 1/16 px, to the even neighbour of two, and coverage is decided by integer
+edge functions; a sample on an edge belongs to the triangle of which it is the left or the top edge. Triangles with a
+vertex behind the camera are not rounded: homogeneous edge functions clip them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refbench_diffrender.compiled import compiled, inlined
+
+SUBPIXELS = 16
+UNSNAPPED = -(2**31)
+"""In place of an integer coordinate: the vertex lies behind the camera or too far aside for integers."""
+LIMIT = 2.0**26
+EMPTY = 2.0
+"""Depth of a pixel without a triangle: beyond the far plane, z/w = 1."""
+
+
+@compiled
+def snap(pos, rows, cols, first, last, xy):  # type: ignore[no-untyped-def]
+    """Fill ``xy`` int32 [V, 2] (1/16 px) of vertices ``first`` to ``last`` of ``pos`` [V, 4]."""
+    for v in range(first, last):
+        xy[v, 0] = UNSNAPPED
+        w = np.float64(pos[v, 3])
+        if w > 0.0:
+            x = np.rint((pos[v, 0] / w + 1.0) * (0.5 * cols * SUBPIXELS))
+            y = np.rint((pos[v, 1] / w + 1.0) * (0.5 * rows * SUBPIXELS))
+            if abs(x) < LIMIT and abs(y) < LIMIT:
+                xy[v, 0] = np.int32(x)
+                xy[v, 1] = np.int32(y)
+
+
+@inlined
+def edge_planes(pos, i, j, k):  # type: ignore[no-untyped-def]
+    """The homogeneous edge functions of a triangle and z/w, all affine in the device coordinates (x, y) of a pixel.
+
+    Returns the coefficients of x, y, 1 of the functions that face i, j and k, then those of z/w (not finite where the
+    triangle is seen edge-on). The functions' ratio to their sum are the perspective-correct weights.
+    """
+    xi, yi, zi, wi = np.float64(pos[i, 0]), np.float64(pos[i, 1]), np.float64(pos[i, 2]), np.float64(pos[i, 3])
+    xj, yj, zj, wj = np.float64(pos[j, 0]), np.float64(pos[j, 1]), np.float64(pos[j, 2]), np.float64(pos[j, 3])
+    xk, yk, zk, wk = np.float64(pos[k, 0]), np.float64(pos[k, 1]), np.float64(pos[k, 2]), np.float64(pos[k, 3])
+    ix, iy, i1 = yj * wk - wj * yk, wj * xk - xj * wk, xj * yk - yj * xk
+    jx, jy, j1 = yk * wi - wk * yi, wk * xi - xk * wi, xk * yi - yk * xi
+    kx, ky, k1 = yi * wj - wi * yj, wi * xj - xi * wj, xi * yj - yi * xj
+    inverse = 1.0 / (xi * ix + yi * iy + wi * i1)
+    zx = (zi * ix + zj * jx + zk * kx) * inverse
+    zy = (zi * iy + zj * jy + zk * ky) * inverse
+    z1 = (zi * i1 + zj * j1 + zk * k1) * inverse
+    return ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1
+
+
+@inlined
+def _edge(ax, ay, bx, by, px, py):  # type: ignore[no-untyped-def]
+    return (bx - ax) * (py - ay) - (by - ay) * (px - ax)
+
+
+@inlined
+def _owned(ax, ay, bx, by):  # type: ignore[no-untyped-def]
+    """0 where samples on the edge a -> b belong to the triangle on its positive side, else -1."""
+    return 0 if by < ay or (by == ay and bx > ax) else -1
+
+
+@compiled
+def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):  # type: ignore[no-untyped-def]
+    xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
+    xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
+    c0, c1 = max((min(xi, xj, xk) + 7) >> 4, 0), min((max(xi, xj, xk) - 8) >> 4, ids.shape[1] - 1)
+    r0, r1 = max((min(yi, yj, yk) + 7) >> 4, 0), min((max(yi, yj, yk) - 8) >> 4, ids.shape[0] - 1)
+    if c0 > c1 or r0 > r1:
+        return
+    area = _edge(xi, yi, xj, yj, xk, yk)
+    if area == 0:
+        return
+    if area < 0:
+        xj, yj, xk, yk = xk, yk, xj, yj
+    x, y = 16 * c0 + 8, 16 * r0 + 8
+    own_i, own_j, own_k = _owned(xj, yj, xk, yk), _owned(xk, yk, xi, yi), _owned(xi, yi, xj, yj)
+    start_i = _edge(xj, yj, xk, yk, x, y) + own_i
+    start_j = _edge(xk, yk, xi, yi, x, y) + own_j
+    start_k = _edge(xi, yi, xj, yj, x, y) + own_k
+    ready, zx, zy, z1 = False, 0.0, 0.0, 0.0
+    for r in range(r0, r1 + 1):
+        ei, ej, ek = start_i, start_j, start_k
+        for c in range(c0, c1 + 1):
+            if (ei | ej | ek) >= 0:
+                if not ready:
+                    zx, zy, z1 = edge_planes(pos, i, j, k)[9:]
+                    ready = True
+                fx, fy = (2 * c + 1) / ids.shape[1] - 1.0, (2 * r + 1) / ids.shape[0] - 1.0
+                z = np.float32(zx * fx + zy * fy + z1)
+                if z < nearest[r, c] and -1.0 <= z <= 1.0:
+                    nearest[r, c] = z
+                    ids[r, c] = t + 1
+            ei += 16 * (yj - yk)
+            ej += 16 * (yk - yi)
+            ek += 16 * (yi - yj)
+        start_i += 16 * (xk - xj)
+        start_j += 16 * (xi - xk)
+        start_k += 16 * (xj - xi)
+
+
+@compiled
+def _cover_clipped(t, i, j, k, pos, nearest, ids):  # type: ignore[no-untyped-def]
+    rows, cols = ids.shape
+    if not (pos[i, 3] > 0.0 or pos[j, 3] > 0.0 or pos[k, 3] > 0.0):
+        return
+    ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = edge_planes(pos, i, j, k)
+    volume = pos[i, 0] * ix + pos[i, 1] * iy + pos[i, 3] * i1
+    if volume == 0.0 or not np.isfinite(volume):
+        return
+    sign = 1.0 if volume > 0.0 else -1.0
+    slopes = (sign * ix, sign * jx, sign * kx)
+    for r in range(rows):
+        fy = (2 * r + 1) / rows - 1.0
+        heights = (sign * (iy * fy + i1), sign * (jy * fy + j1), sign * (ky * fy + k1))
+        low, high = -1.0, 1.0  # rough bounds first, exact tests between them
+        for slope, height in zip(slopes, heights):  # noqa: B905 - numba knows no strict
+            if slope > 0.0:
+                low = max(low, -height / slope)
+            elif slope < 0.0:
+                high = min(high, -height / slope)
+            elif height < 0.0:
+                high = -2.0
+        for c in range(max(int((low + 1.0) * 0.5 * cols) - 2, 0), min(int((high + 1.0) * 0.5 * cols) + 2, cols)):
+            fx = (2 * c + 1) / cols - 1.0
+            inside = True
+            for slope, height in zip(slopes, heights):  # noqa: B905
+                inside = inside and slope * fx + height >= 0.0
+            if inside:
+                z = np.float32(zx * fx + zy * fy + z1)
+                if z < nearest[r, c] and -1.0 <= z <= 1.0:
+                    nearest[r, c] = z
+                    ids[r, c] = t + 1
+
+
+@compiled
+def cover(pos, xy, triangles, first, last, nearest, ids):  # type: ignore[no-untyped-def]
+    """Draw triangles ``first`` to ``last`` into a cleared depth buffer.
+
+    ``nearest`` float32 [rows, cols] becomes the smallest z/w, ``ids`` int32 [rows, cols] the number of its triangle
+    plus one; of equal depths the lower number wins.
+    """
+    nearest[:] = EMPTY
+    ids[:] = 0
+    count = pos.shape[0]
+    for t in range(first, last):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        if min(i, j, k) < 0 or max(i, j, k) >= count:
+            continue
+        if xy[i, 0] == UNSNAPPED or xy[j, 0] == UNSNAPPED or xy[k, 0] == UNSNAPPED:
+            _cover_clipped(t, i, j, k, pos, nearest, ids)
+        else:
+            _cover_snapped(t, i, j, k, pos, xy, nearest, ids)
+
+
+@compiled
+def nearest_of(nearest, ids, first, last):  # type: ignore[no-untyped-def]
+    """Merge depth buffers [K, rows, cols] of consecutive triangles into the first one, rows ``first`` to ``last``."""
+    for other in range(1, ids.shape[0]):
+        for r in range(first, last):
+            for c in range(ids.shape[2]):
+                if nearest[other, r, c] < nearest[0, r, c]:
+                    nearest[0, r, c] = nearest[other, r, c]
+                    ids[0, r, c] = ids[other, r, c]

@@ -1,0 +1,240 @@
+"""ImMPI as a method of refbench: posed views in; depth maps, held-out views and a fused DSM out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from refbench import Prediction
+from refbench.contracts.errors import SkippedError, WeightsError
+from refbench.training.task import initialised
+from refbench_immpi.baseline import held_out_scores
+from refbench_immpi.compare import Comparer, plane_depths
+from refbench_immpi.config import ImMPIConfig, NetworkConfig
+from refbench_immpi.fusion import fuse
+from refbench_immpi.level import levelled
+from refbench_immpi.mpi import Networks, multiplane_image
+from refbench_immpi.network import MPIGenerator
+from refbench_immpi.pairs import nearest_reference, split
+from refbench_immpi.posed import picture_at, posed_views
+from refbench_immpi.resnet import FeatureGenerator
+from refbench_immpi.scene_fit import SceneFit, fit_scene, pairs_of
+from refbench_immpi.stored import read_model, write_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from refbench import Context, Scene
+    from refbench_immpi.mpi import MultiplaneImage
+    from refbench_immpi.posed import Posed
+    from refbench_immpi.stored import StoredModel
+
+FITTED = 0.85
+"""Share of the progress bar that the optimisation fills."""
+
+
+class ImMPI:
+    """Multiplane images, overfitted to the views of a scene."""
+
+    def __init__(self, config: ImMPIConfig | None = None, weights: Path | None = None) -> None:
+        """Open the weights; without any, fresh networks of the configured widths are there to be trained.
+
+        Raises
+        ------
+        WeightsError
+            The weights are damaged, or of other widths than the configuration asks for.
+        """
+        self.config = config or ImMPIConfig()
+        self.is_trained = weights is not None
+        self.weights: Path | None = None
+        self.facts: dict[str, Any] = {}
+        if weights is None:
+            shape = self.config.network or NetworkConfig()
+            self.encoder, self.generator = FeatureGenerator(shape), MPIGenerator(shape)
+        else:
+            self._adopt(read_model(Path(weights)))
+
+    def _adopt(self, stored: StoredModel) -> None:
+        asked = self.config.network
+        if asked is not None and asked != stored.config:
+            raise WeightsError(f"{stored.path} holds networks {stored.config}, the configuration asks for {asked}.")
+        self.encoder, self.generator = stored.encoder, stored.generator
+        self.weights, self.facts = stored.path, dict(stored.facts)
+
+    def refine(self, scene: Scene, context: Context) -> Prediction:
+        """Optimise on the scene's views and return what its planes show.
+
+        Raises
+        ------
+        SkippedError
+            There are no weights to start from.
+        UnsupportedError
+            Fewer than two pinhole views, or nothing that tells their range of depths.
+        """
+        if not self.is_trained:
+            raise SkippedError(
+                "immpi has no weights to start from; import some with refbench import-weights --method immpi, or "
+                "train it."
+            )
+        config = self.config
+        whole = posed_views(scene, config.planes.margin)
+        views = [view.scaled(config.most_pixels) for view in whole]
+        learnt, held = split(views, config.holdout)
+        networks = Networks(self.encoder.to(context.device), self.generator.to(context.device), config.norms == "batch")
+        references, pairs = pairs_of(learnt, config.optimise, self.turned(scene))
+        notes: dict[str, Any] = {
+            "references": [view.name for view in references],
+            "held_out": [view.name for view in held],
+            "planes": config.planes.number,
+            "picture_px": list(views[0].shape),
+            "remarks": self._remarks(),
+        }
+        notes |= self._optimised(networks, pairs, context)
+        images = self._images(networks, references, context)
+        shown = {view.name: self._shown(view, images) for view in views}
+        return self._prediction(scene, whole, views, held, images, shown, notes)
+
+    def turned(self, scene: Scene) -> Callable[[Posed], Posed]:
+        """Return what makes a reference of a view: it is turned to look straight down where the scene has a grid."""
+        if not self.config.level or scene.grid is None:
+            return lambda view: view
+        return lambda view: levelled(view, scene, self.config.planes.margin)
+
+    def _remarks(self) -> list[str]:
+        trained = self.facts.get("planes")
+        if (
+            trained is not None
+            and trained != self.config.planes.number
+            and self.generator.config.encoding == "scrambled"
+        ):
+            return [f"The weights know {trained} planes; with {self.config.planes.number} their encoding is another."]
+        return []
+
+    def _optimised(self, networks: Networks, pairs: Sequence[tuple[Posed, Posed]], context: Context) -> dict[str, Any]:
+        """Optimise in place and return what was seen."""
+        config = self.config.optimise
+        if config.steps == 0:
+            return {"steps": 0}
+        comparer = Comparer.of(
+            self.config.loss, self.config.planes, half_pixel=config.half_pixel, device=context.device
+        )
+        started = time.monotonic()
+        fit = SceneFit(networks, pairs, comparer, config)
+        history = fit_scene(fit, context, lambda share, text: context.report(FITTED * share, text))
+        turn = min(len(pairs), len(history))
+        return {
+            "steps": len(history),
+            "seconds": round(time.monotonic() - started, 1),
+            "loss_first": round(float(np.mean([p.loss for p in history[:turn]])), 4),
+            "loss_last": round(float(np.mean([p.loss for p in history[-turn:]])), 4),
+        }
+
+    def _images(self, networks: Networks, references: Sequence[Posed], context: Context) -> dict[str, MultiplaneImage]:
+        """Return the planes of every reference by its name."""
+        found = {}
+        for number, view in enumerate(references):
+            context.check_cancelled()
+            share = FITTED + (1 - FITTED) * number / len(references)
+            context.report(share, f"planes of view {number + 1} of {len(references)}")
+            depths = plane_depths(view, self.config.planes)
+            found[view.name] = multiplane_image(
+                networks, view, depths, tile=self.config.tile, overlap=self.config.overlap
+            )
+        return found
+
+    def _shown(self, view: Posed, images: Mapping[str, MultiplaneImage]) -> _Shown:
+        """Return what the planes show in a view: its own, or those of the reference that looks from nearest by."""
+        image = images[nearest_reference(view, [found.view for found in images.values()]).name]
+        rendered = image.seen_from(view, depth=self.config.fusion.depth)
+        hidden = (rendered.weight_sum[0, 0] >= self.config.fusion.opacity) & (rendered.mask[0, 0] > 0)
+        depth = torch.where(hidden, rendered.depth[0, 0], torch.nan).cpu().numpy()
+        return _Shown(
+            depth.astype(np.float32),
+            rendered.rgb[0].cpu().numpy().astype(np.float32),
+            rendered.mask[0, 0].cpu().numpy() > 0,
+            image.spacing,
+        )
+
+    def _prediction(
+        self,
+        scene: Scene,
+        whole: Sequence[Posed],
+        views: Sequence[Posed],
+        held: Sequence[Posed],
+        images: Mapping[str, MultiplaneImage],
+        shown: Mapping[str, _Shown],
+        notes: dict[str, Any],
+    ) -> Prediction:
+        learnt = [view for view in views if view not in held]
+        medians = {v.name: float(np.nanmedian(shown[v.name].depth)) for v in learnt if _knows(shown[v.name].depth)}
+        if held:
+            notes["views"] = {
+                v.name: held_out_scores(v, shown[v.name].rgb, shown[v.name].seen, learnt, medians) for v in held
+            }
+        dsm, count = None, None
+        if scene.grid is not None:
+            kept = [view for view in views if _knows(shown[view.name].depth)]
+            dsm, count = fuse(
+                kept,
+                [shown[view.name].depth for view in kept],
+                [shown[view.name].spacing for view in kept],
+                scene.grid,
+                self.config.fusion,
+            )
+        sizes = {view.name: view.shape for view in whole}
+        pictures = {v.name: np.where(shown[v.name].seen, shown[v.name].rgb, np.float32(np.nan)) for v in held}
+        return Prediction(
+            dsm=dsm,
+            confidence=count,
+            depths={name: picture_at(found.depth, sizes[name]) for name, found in shown.items()},
+            views={name: picture_at(picture, sizes[name]) for name, picture in pictures.items()},
+            notes=notes,
+        )
+
+    def fit(
+        self,
+        scenes: Sequence[Scene],
+        context: Context,
+        *,
+        steps: int | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+    ) -> Mapping[str, Any]:
+        """Train both networks over many scenes; see ``fit.fit_scenes``."""
+        from refbench_immpi.fit import fit_scenes
+
+        if not self.is_trained:
+            shape = self.generator.config
+            self.encoder, self.generator = initialised(
+                context.seed, lambda: torch.nn.ModuleList([FeatureGenerator(shape), MPIGenerator(shape)])
+            )
+        return fit_scenes(self, scenes, context, steps=steps, folder=folder, resume=resume)
+
+    def save(
+        self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False
+    ) -> None:
+        """Write a weights folder; ``half`` stores float16, ``card`` is the model card."""
+        facts = {**self.facts, "planes": self.config.planes.number}
+        text = card or "# ImMPI\n\nTrained with refbench over several scenes; a scene's own optimisation starts here.\n"
+        write_model(folder, self.encoder, self.generator, facts, provenance=provenance or {}, card=text, half=half)
+
+
+class _Shown:
+    """What the planes show in one view: depth [h, w], rgb [3, h, w], where [h, w], and the gap between planes."""
+
+    __slots__ = ("depth", "rgb", "seen", "spacing")
+
+    def __init__(
+        self, depth: NDArray[np.float32], rgb: NDArray[np.float32], seen: NDArray[np.bool_], spacing: float
+    ) -> None:
+        self.depth, self.rgb, self.seen, self.spacing = depth, rgb, seen, spacing
+
+
+def _knows(depth: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(depth).any())

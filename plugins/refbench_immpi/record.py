@@ -1,0 +1,37 @@
+"""What the ImMPI plugin registers. Data only."""
+
+from __future__ import annotations
+
+from refbench import Gives, MethodRecord, Need, hookimpl
+
+_PACKAGE = "refbench_immpi"
+
+
+@hookimpl
+def refbench_methods() -> list[MethodRecord]:
+    """Return the method."""
+    return [
+        MethodRecord(
+            name="immpi",
+            target=f"{_PACKAGE}.method:ImMPI",
+            summary="Implicit multiplane images, overfitted to posed views: depth maps, novel views, a fused DSM.",
+            needs=(Need.VIEWS,),
+            optional=(Need.DSM,),
+            gives=(Gives.DSM, Gives.DEPTHS, Gives.VIEWS, Gives.CONFIDENCE),
+            trainable=True,
+            fills=True,
+            device=("cpu", "cuda"),
+            extras=("immpi",),
+            packages=("torch",),
+            origin="https://github.com/wyc-Chang/ImMPI",
+            official_licence=None,
+            paper="Wu, Zou, Shi, IEEE TGRS 60 (2022), doi 10.1109/TGRS.2022.3197409",
+            config=f"{_PACKAGE}.config:ImMPIConfig",
+            configs_in="immpi",
+            official=f"{_PACKAGE}.official",
+            weights=("small",),
+            weights_in=f"{_PACKAGE}:weights",
+            needs_weights=True,
+            tags={"seconds_per_view": "8"},
+        )
+    ]
