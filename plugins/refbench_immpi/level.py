@@ -85,6 +85,8 @@ def economical(rows: float, cols: float) -> float:
     def waste(scale: float) -> float:
         sides = [round(scale * side) for side in (rows, cols)]
         whole = [SIDE * -(-side // SIDE) for side in sides]
+        if max(whole) == SIDE:  # a single pixel in the smallest map has no statistics
+            return np.inf
         return float(np.prod(whole) / np.prod(sides))
 
     return min((scale for scale in scales if scale >= LEAST_SCALE), key=waste)

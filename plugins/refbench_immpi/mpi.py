@@ -97,9 +97,15 @@ class MultiplaneImage:
 
 
 def padded(image: Tensor) -> Tensor:
-    """Return [B, 3, h, w] continued to the right and downwards to multiples of 128: mirrored, or its rim repeated."""
+    """Return [B, 3, h, w] continued to the right and downwards to multiples of 128: mirrored, or its rim repeated.
+
+    The result has 128 x 256 pixels at least: norms that take the statistics of what they see need two in their
+    smallest map.
+    """
     rows, cols = image.shape[-2:]
     more = (-cols % SIDE, -rows % SIDE)
+    if rows <= SIDE and cols <= SIDE:
+        more = (2 * SIDE - cols, SIDE - rows)
     if not any(more):
         return image
     mirrors = more[0] < cols and more[1] < rows

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import grid_sample
 
 from refbench.contracts.errors import InputError
@@ -106,16 +107,16 @@ def render(
     views = target_views(planes, T_tgt_ref, K_ref, K_tgt, size, shape, like)
     colour, total, weighted, mask = _Composite.apply(rgb, sigma, views, shape)
     depth = weighted / (total + EMPTY)
-    found = None
-    if spread or depth_mode == "median":
-        with torch.no_grad():
-            found = [_spread(sigma[b], view, total[b, 0], depth[b, 0]) for b, view in enumerate(views)]
-            if depth_mode == "median":
-                medians = [_median(sigma[b], view, total[b, 0]) for b, view in enumerate(views)]
-                depth = torch.stack(medians)[:, None]
+    deviation = None
+    with torch.no_grad():
+        if spread:
+            items = [_spread(sigma[b], view, total[b, 0], depth[b, 0]) for b, view in enumerate(views)]
+            deviation = torch.stack(items)[:, None]
+        if depth_mode == "median":
+            depth = torch.stack([_median(sigma[b], view, total[b, 0]) for b, view in enumerate(views)])[:, None]
     if normalise:
         colour = colour / (total + EMPTY)
-    return Rendered(colour, depth, mask, total, torch.stack(found)[:, None] if spread and found else None)
+    return Rendered(colour, depth, mask, total, deviation)
 
 
 def _checked(rgb: torch.Tensor, sigma: torch.Tensor, planes: torch.Tensor) -> tuple[int, int]:
@@ -186,6 +187,7 @@ class _Composite(torch.autograd.Function):
         return colour, total, weighted, mask
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # noqa: ANN401
         """Go through the planes once more."""
         rgb, sigma, colour, total, weighted = ctx.saved_tensors

@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 import torch
-
 from golden import fill, folder_of, load_npz, manifest_of
+
 from refbench_immpi.config import NetworkConfig
 from refbench_immpi.network import MPIGenerator
 from refbench_immpi.resnet import FeatureGenerator

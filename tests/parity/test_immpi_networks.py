@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-
 from golden import cases, files_of
 from golden_immpi import FOLDER, arrays_of, load, networks, of_manifest, picture
+
 from refbench_immpi.checkpoints import read_official, write_official
 from refbench_immpi.encoding import hypotheses, inverse_depth_planes, plane_encoding
 from refbench_immpi.fused import fast_planes

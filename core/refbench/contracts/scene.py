@@ -25,13 +25,17 @@ def _empty() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """An image and its camera. ``depth`` is z in scene units (a DSM-typed source without grid semantics), or None."""
+    """An image and its camera. ``depth`` is z in scene units (a DSM-typed source without grid semantics), or None.
+
+    ``depth_range``: nearest and farthest depth that the view may hold, scene units, where its file says so.
+    """
 
     name: str
     image: RasterSource[Image]
     camera: Camera
     depth: RasterSource[Image] | None = None
     mask: RasterSource[Mask] | None = None
+    depth_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

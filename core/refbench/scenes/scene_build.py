@@ -31,6 +31,7 @@ class ViewFiles:
     camera: Path | None = None
     depth: Path | None = None
     mask: Path | None = None
+    depth_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +259,7 @@ def _view(name: str, files: ViewFiles, image: ImageFile, crs: CRS | None) -> Vie
     for source in (depth, mask):
         if source is not None:
             _check_shape(name, source, image)
-    return View(name, image, camera, depth, mask)
+    return View(name, image, camera, depth, mask, files.depth_range)
 
 
 def _check_shape(name: str, source: ImageFile | MaskFile, image: ImageFile) -> None:

@@ -133,10 +133,22 @@ class _Parser:
         for name, item in ({} if value is None else mapping(self._where("views"), value)).items():
             where = f"views.{name}"
             entry = mapping(self._where(where), item)
-            check_keys(self._where(where), entry, ("image", "camera", "depth", "mask"))
+            check_keys(self._where(where), entry, ("image", "camera", "depth", "mask", "depth_range"))
             image = self._path(f"{where}.image", entry.get("image"))
             if image is None:
                 raise ConfigError(f"{self._where(where)} needs an image.")
             rest = {key: self._path(f"{where}.{key}", entry.get(key)) for key in ("camera", "depth", "mask")}
-            views[name] = ViewFiles(image, **rest)
+            views[name] = ViewFiles(image, **rest, depth_range=self._range(f"{where}.depth_range", entry))
         return views
+
+    def _range(self, key: str, entry: dict[str, Any]) -> tuple[float, float] | None:
+        value = entry.get("depth_range")
+        if value is None:
+            return None
+        numbers = value if isinstance(value, list) else []
+        if len(numbers) != 2 or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+            raise ConfigError(f"{self._where(key)} must be two numbers, nearest and farthest depth; got {value!r}.")
+        near, far = map(float, numbers)
+        if not 0 < near < far:
+            raise ConfigError(f"{self._where(key)} must hold 0 < nearest < farthest, got {near:g} and {far:g}.")
+        return near, far

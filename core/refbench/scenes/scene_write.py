@@ -95,9 +95,9 @@ class _Writer:
     def masks(self, masks: Mapping[str, RasterSource[Mask]]) -> dict[str, str]:
         return {name: self.mask(f"mask_{name}.tif", source) for name, source in masks.items()}
 
-    def view(self, name: str, view: View) -> dict[str, str]:
+    def view(self, name: str, view: View) -> dict[str, Any]:
         rpcs = view.camera.to_tags() if isinstance(view.camera, RPC) else None
-        entry = {"image": self.image(f"views/{name}.tif", view.image, rpcs)}
+        entry: dict[str, Any] = {"image": self.image(f"views/{name}.tif", view.image, rpcs)}
         if rpcs is None:
             entry["camera"] = f"views/{name}.yaml"
             write_camera(self._target(entry["camera"]), view.camera)
@@ -105,6 +105,8 @@ class _Writer:
             entry["depth"] = self.image(f"views/{name}_depth.tif", view.depth)
         if view.mask is not None:
             entry["mask"] = self.mask(f"views/{name}_mask.tif", view.mask)
+        if view.depth_range is not None:
+            entry["depth_range"] = list(view.depth_range)
         return entry
 
     def reference(self, reference: Reference) -> dict[str, Any]:
