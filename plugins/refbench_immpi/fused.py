@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refbench_immpi.network import LEVELS, SCALES, as_planes, folded
+from refbench_immpi.norms import Moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 CHUNK_VALUES = 1 << 24
 """How many values of a map a chunk of planes holds at most: 64 MiB."""
-STRETCH = 1 << 15
-"""Pixels whose moments are summed in float32."""
 
 
 @torch.inference_mode()
@@ -115,7 +114,7 @@ def _convolved(x: Tensor, block: nn.Module, batch_norms: bool) -> Tensor:
     """Return block (level, 0) of [N, C, h, w]."""
     conv = block.conv.conv
     weight = conv.weight.contiguous(memory_format=torch.channels_last)
-    out, moments, first = None, _Moments(), 0
+    out, moments, first = None, Moments(), 0
     for part in _parts(x, conv.out_channels):
         made = functional.conv2d(functional.pad(part, (1, 1, 1, 1), mode="reflect"), weight, conv.bias)
         moments.add(made, batch_norms)
@@ -140,7 +139,7 @@ def _grown(
     if level:
         maps, per_plane = _maps_and_bias(conv, features[level - 1], code, x.shape[1])
         bias = per_plane.repeat(features[0].shape[0], 1)
-    out, moments, first = None, _Moments(), 0
+    out, moments, first = None, Moments(), 0
     for part in _parts(x, conv.out_channels, 4):
         padded = functional.pad(part, (1, 1, 1, 1), mode="replicate")
         made = functional.conv_transpose2d(padded, weight, None if level else bias, stride=2, padding=3)
@@ -163,40 +162,11 @@ def _add_shared(made: Tensor, maps: Tensor, bias: Tensor, planes: int, first: in
         made[number] += maps[(first + number) // planes] + bias[number][:, None, None]
 
 
-class _Moments:
-    """Means and variances of stretches of pixels, joined in float64: one float32 sum over millions loses digits."""
-
-    def __init__(self) -> None:
-        self._counts: list[int] = []
-        self._means: list[Tensor] = []
-        self._variances: list[Tensor] = []
-
-    def add(self, x: Tensor, wanted: bool) -> None:
-        """Look at a chunk [n, C, h, w], channels last."""
-        if not wanted:
-            return
-        channels = x.shape[1]
-        unused = torch.zeros(channels, dtype=x.dtype, device=x.device)
-        for stretch in x.permute(0, 2, 3, 1).reshape(-1, channels).split(STRETCH):
-            pixels = stretch.reshape(1, 1, -1, channels).permute(0, 3, 1, 2)
-            mean, variance = torch.batch_norm_update_stats(pixels, unused, unused.clone(), 0.0)
-            self._counts.append(len(stretch))
-            self._means.append(mean)
-            self._variances.append(variance)
-
-    def joined(self) -> tuple[Tensor, Tensor]:
-        """Return mean and variance [C] over all chunks, float64."""
-        means, variances = torch.stack(self._means).double(), torch.stack(self._variances).double()
-        share = torch.tensor(self._counts, dtype=torch.float64, device=means.device)[:, None] / sum(self._counts)
-        mean = (share * means).sum(0)
-        return mean, (share * (variances + (means - mean) ** 2)).sum(0)
-
-
-def _normalised(x: Tensor, norm: nn.BatchNorm2d, batch_norms: bool, moments: _Moments | None) -> Tensor:
+def _normalised(x: Tensor, norm: nn.BatchNorm2d, batch_norms: bool, moments: Moments | None) -> Tensor:
     """Apply norm and ELU in place and return ``x``."""
     if batch_norms:
         if moments is None:
-            moments = _Moments()
+            moments = Moments()
             moments.add(x, True)
         mean, variance = moments.joined()
     else:

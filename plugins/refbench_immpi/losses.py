@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import interpolate
+from torch.utils.checkpoint import checkpoint
 
 from refbench.contracts.errors import InputError
 from refbench_immpi.ssim import Moments, moments, ssim
@@ -96,6 +97,18 @@ def edge_aware_loss(depth: torch.Tensor, image: torch.Tensor, near: torch.Tensor
         edge = image.diff(dim=axis).abs().mean(1, keepdim=True)
         loss = loss + (relative.diff(dim=axis).abs() * torch.exp(-edge)).mean()
     return loss
+
+
+def _deep_distance(lpips: Lpips, estimate: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+    """Return the mean LPIPS distance; the estimate's features are made again for the gradient instead of being kept."""
+
+    def distance(picture: torch.Tensor) -> torch.Tensor:
+        return lpips.distance(lpips.features(picture), features).mean()
+
+    if not estimate.requires_grad:
+        return distance(estimate)
+    found: torch.Tensor = checkpoint(distance, estimate, use_reentrant=False, preserve_rng_state=False)
+    return found
 
 
 def scale_targets(image: torch.Tensor, masks: Sequence[torch.Tensor], lpips: Lpips | None = None) -> list[ScaleTarget]:
@@ -192,7 +205,7 @@ def _scale_losses(
     if weights.ssim:
         found["ssim"] = 1 - ssim(estimate, target.known).mean()
     if weights.lpips and lpips is not None and target.features is not None:
-        found["lpips"] = lpips.distance(lpips.features(estimate), target.features).mean()
+        found["lpips"] = _deep_distance(lpips, estimate, target.features)
     if weights.l2:
         found["l2"] = (estimate - known).square().sum() / target.pixels
     if weights.edge and depth_range is not None:

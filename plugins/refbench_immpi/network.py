@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from refbench.contracts.errors import InputError
 from refbench_immpi.encoding import LENGTH, plane_encoding
+from refbench_immpi.norms import normed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,8 @@ SIDE = 128
 """What rows and columns of a picture must be a multiple of."""
 SCALES = (0, 1, 2, 3)
 SLOPE, LEAST_SIGMA = 0.1, 1e-4
+REPEATED = (0, 1, 2, 3)
+"""Levels whose large maps are made again for the gradient instead of being kept."""
 FOLD = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Rows of the 4-tap kernel that doubles and convolves at once, from the 3 taps of the kernel after doubling."""
 
@@ -140,14 +144,27 @@ class MPIGenerator(nn.Module):
         x = self.first(self.bottleneck(features[-1]), code)
         found = {}
         for level in reversed(range(LEVELS)):
-            if level < LEVELS - 1:
-                x = self.block(level, 0)(x)
-            block = self.block(level, 1)
-            shared = self.shared(level, features[level - 1], code) if level else None
-            x = functional.elu(block.bn(doubled(x, block.conv.conv, shared)), inplace=True)
-            if level in scales:
-                found[level] = as_planes(self.head(level)(x), batch)
+            skipped = features[level - 1] if level else None
+            arguments = (x, skipped, code, level, level in scales)
+            if level in REPEATED and torch.is_grad_enabled():
+                x, made = checkpoint(self._level, *arguments, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, made = self._level(*arguments)
+            if made is not None:
+                found[level] = as_planes(made, batch)
         return found
+
+    def _level(
+        self, x: Tensor, skipped: Tensor | None, code: Tensor, level: int, wanted: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the map [N, C, h, w] after a level of the decoder and, if wanted, what its head makes of it."""
+        if level < LEVELS - 1:
+            before = self.block(level, 0)
+            x = functional.elu(normed(before.bn, before.conv(x)), inplace=True)
+        block = self.block(level, 1)
+        shared = None if skipped is None else self.shared(level, skipped, code)
+        x = functional.elu(normed(block.bn, doubled(x, block.conv.conv, shared)), inplace=True)
+        return x, self.head(level)(x) if wanted else None
 
     def first(self, x: Tensor, code: Tensor) -> Tensor:
         """Return what block (4, 0) makes of the bottleneck's map [B, C, h, w]: [N, C', h, w]."""
@@ -167,6 +184,7 @@ def _shared_part(conv: nn.Conv2d, x: Tensor, code: Tensor, skip: int) -> Tensor:
     """
     weight = conv.weight[:, skip:]
     maps = functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), weight[:, : x.shape[1]])
+    maps = maps.contiguous(memory_format=torch.channels_last)
     bias = code @ weight[:, x.shape[1] :].sum(dim=(2, 3)).T + conv.bias
     return maps[:, None] + bias[None, :, :, None, None]
 
@@ -182,8 +200,8 @@ def doubled(x: Tensor, conv: nn.Conv2d, shared: Tensor | None) -> Tensor:
 
     Doubling and reflecting a border is replicating it and doubling, so the map itself never grows.
     """
-    weight = folded(conv.weight[:, : x.shape[1]])
-    padded = functional.pad(x, (1, 1, 1, 1), mode="replicate")
+    weight = folded(conv.weight[:, : x.shape[1]]).contiguous(memory_format=torch.channels_last)
+    padded = functional.pad(x.contiguous(memory_format=torch.channels_last), (1, 1, 1, 1), mode="replicate")
     if shared is None:
         return functional.conv_transpose2d(padded, weight, conv.bias, stride=2, padding=3)
     return functional.conv_transpose2d(padded, weight, stride=2, padding=3) + shared.flatten(0, 1)
