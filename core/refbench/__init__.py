@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from refbench.registry.records import MethodRecord as MethodRecord
     from refbench.registry.records import ReporterRecord as ReporterRecord
     from refbench.registry.records import Score as Score
+    from refbench.registry.records import VerbRecord as VerbRecord
     from refbench.scenes.scene_file import load_scene as load_scene
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __getattr__, __all__ = lazy_names(
         "TileBatch": "refbench.contracts.tiles",
         "TileMethod": "refbench.contracts.method",
         "TilePlan": "refbench.contracts.tiles",
+        "VerbRecord": "refbench.registry.records",
         "View": "refbench.contracts.scene",
         "Window": "refbench.contracts.grid",
         "bench": "refbench.api",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NETWORKS = ("feature_generator", "mpi_generator")
+CONFIG = "refbench_network"
+"""Key of refbench's own in a checkpoint: the configuration of the networks."""
 HINT = "give a .ckpt of ImMPI, such as ASI_prior.ckpt"
 
 
@@ -50,6 +52,9 @@ def read_official(path: Path) -> Stored:
             raise WeightsError(f"{path} has no state dict {name}; {HINT}.")
         states[name] = {str(k).removeprefix("module."): value.contiguous() for k, value in state.items()}
     config = network_of(states["feature_generator"], states["mpi_generator"], path)
+    own = content.get(CONFIG)
+    if isinstance(own, dict) and own.get("encoding") in ("sane", "scrambled"):
+        config = replace(config, encoding=own["encoding"])
     encoder = load_state(lambda: FeatureGenerator(config), states["feature_generator"], path, HINT)
     generator = load_state(lambda: MPIGenerator(config), states["mpi_generator"], path, HINT)
     epoch = content.get("epoch", 0)
@@ -89,9 +94,13 @@ def network_of(encoder: Mapping[str, Tensor], generator: Mapping[str, Tensor], p
 def write_official(
     path: Path, encoder: FeatureGenerator, generator: MPIGenerator, epoch: int, optimizer: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint that the official code reads, beside its place and renamed."""
+    """Write a checkpoint that the official code reads, beside its place and renamed.
+
+    It says besides which networks these are: the official code looks at its own keys only.
+    """
     content = {
         "epoch": epoch,
+        CONFIG: {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(generator.config).items()},
         "feature_generator": _bare(encoder),
         "mpi_generator": _bare(generator),
         "optimizer": dict(optimizer),

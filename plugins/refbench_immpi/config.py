@@ -78,6 +78,9 @@ class OptimiseConfig:
     lr: float = 1e-3
     milestones: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)
     divisor: float = 2.0
+    views: tuple[str, ...] = ()
+    """Names of the views to learn from, the first of them the first reference; all others are held out. Empty: see
+    ``holdout``."""
     references: int = 1
     neighbours: int = 0
     supervise_reference: bool = False
@@ -100,8 +103,14 @@ class TrainingConfig:
     lr: float = 1e-4
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     divisor: float = 2.0
-    crop: tuple[int, int] | None = None
-    """Rows and columns of the picture that planes are made of, at random places; None takes it whole."""
+    folder: str | None = None
+    """A folder of WHU-MVS scenes, where the command line names no scenes; ``scenes`` is a list of their names."""
+    scenes: str | None = None
+    validate_folder: str | None = None
+    validate_scenes: str | None = None
+    neighbours: int = 19
+    """Of a sample in such folders: 19 or 4."""
+    checkpoint: str | None = None
     validate_every: int = 500
     checkpoint_every: int = 250
     precision: Precision = "float32"

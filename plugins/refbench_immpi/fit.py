@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refbench.contracts.errors import InputError
 from refbench.scenes.checkpoint import read_checkpoint
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
 from refbench_immpi.checkpoints import NETWORKS
 from refbench_immpi.compare import Comparer
+from refbench_immpi.folders import SceneFolder, is_scene_folder
+from refbench_immpi.neighbour_orders import whu_neighbours, whu_references
 from refbench_immpi.posed import posed_views
 from refbench_immpi.tasks import FILES, Both, PriorTask, Sample, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from refbench import Context, Scene
+    from refbench_immpi.config import TrainingConfig
     from refbench_immpi.method import ImMPI
     from refbench_immpi.posed import Posed
 
@@ -58,8 +62,11 @@ def fit_scenes(
     config = method.config.training
     total = config.steps if steps is None else steps
     number = method.config.optimise.neighbours
-    grouped = [_samples(method, scene, number) for scene in scenes]
-    learn, check = (grouped[:-1], grouped[-1]) if len(grouped) > 1 else (grouped, [])
+    if scenes:
+        grouped = [_samples(method, scene, number) for scene in scenes]
+        learn, check = (grouped[:-1], grouped[-1]) if len(grouped) > 1 else (grouped, [])
+    else:
+        learn, check = official_samples(config)
     comparer = Comparer.of(
         method.config.loss,
         method.config.planes,
@@ -96,13 +103,53 @@ def fit_scenes(
             net.load_state_dict(held[name])
     method.encoder, method.generator, method.is_trained = task.model.encoder, task.model.generator, True
     return {
-        "data": [scene.id for scene in scenes],
-        "validated_on": scenes[-1].id if check else None,
+        "data": sorted({sample.reference.name.partition("/")[0] for of in learn for sample in of}),
+        "validated_on": sorted({sample.reference.name.partition("/")[0] for sample in check}),
         "seed": context.seed,
         "steps": state.step,
         "seconds": round(state.seconds, 1),
         "best_validation_loss": state.best,
     }
+
+
+def official_samples(config: TrainingConfig) -> tuple[list[list[Sample]], list[Sample]]:
+    """Return the samples of the WHU-MVS folders that a configuration names, scene by scene, and those to validate on.
+
+    Raises
+    ------
+    InputError
+        No folder is named, a scene of the list is not there, or there are no samples with so many neighbours.
+    """
+    if config.folder is None:
+        raise InputError("There is nothing to train on: name scenes, or training.folder in the configuration.")
+    if not whu_references(config.neighbours):
+        raise InputError(f"training.neighbours must be 19 or 4, got {config.neighbours}.")
+    learn = [_whu_samples(SceneFolder(path), config.neighbours) for path in _listed(config.folder, config.scenes)]
+    if config.validate_folder is None:
+        return learn, []
+    held = _listed(config.validate_folder, config.validate_scenes)
+    return learn, [sample for path in held for sample in _whu_samples(SceneFolder(path), config.neighbours)]
+
+
+def _listed(folder: str, names: str | None) -> list[Path]:
+    root = Path(folder)
+    if names is None:
+        found = sorted(path for path in root.glob("*") if is_scene_folder(path))
+    else:
+        found = [root / line.strip() for line in Path(names).read_text().splitlines() if line.strip()]
+    if not found or not all(is_scene_folder(path) for path in found):
+        wrong = next((path for path in found if not is_scene_folder(path)), root)
+        raise InputError(f"{wrong} holds no scene with Images and Cams to train on.")
+    return found
+
+
+def _whu_samples(folder: SceneFolder, number: int) -> list[Sample]:
+    found = []
+    for reference in whu_references(number):
+        order = whu_neighbours(reference, number, many_scenes=True)
+        targets = tuple(_named(folder.posed(f"{view:03d}"), folder.name) for view in order)
+        found.append(Sample(_named(folder.posed(f"{reference:03d}", reference=True), folder.name), targets))
+    return found
 
 
 def _samples(method: ImMPI, scene: Scene, number: int) -> list[Sample]:

@@ -13,13 +13,14 @@ from refbench import Prediction
 from refbench.contracts.errors import SkippedError, WeightsError
 from refbench.training.task import initialised
 from refbench_immpi.baseline import held_out_scores
+from refbench_immpi.checkpoints import write_official
 from refbench_immpi.compare import Comparer, plane_depths
 from refbench_immpi.config import ImMPIConfig, NetworkConfig
 from refbench_immpi.fusion import fuse
 from refbench_immpi.level import levelled
 from refbench_immpi.mpi import Networks, multiplane_image
 from refbench_immpi.network import MPIGenerator
-from refbench_immpi.pairs import nearest_reference, split
+from refbench_immpi.pairs import chosen, nearest_reference, split
 from refbench_immpi.posed import picture_at, posed_views
 from refbench_immpi.resnet import FeatureGenerator
 from refbench_immpi.scene_fit import SceneFit, fit_scene, pairs_of
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from refbench_immpi.posed import Posed
     from refbench_immpi.stored import StoredModel
 
+OPTIMISED = "optimizedImMPI.ckpt"
+"""Name of the optimised networks, as the official code looks for it."""
 FITTED = 0.85
 """Share of the progress bar that the optimisation fills."""
 
@@ -85,7 +88,7 @@ class ImMPI:
         config = self.config
         whole = posed_views(scene, config.planes.margin)
         views = [view.scaled(config.most_pixels) for view in whole]
-        learnt, held = split(views, config.holdout)
+        learnt, held = chosen(views, config.optimise.views) if config.optimise.views else split(views, config.holdout)
         networks = Networks(self.encoder.to(context.device), self.generator.to(context.device), config.norms == "batch")
         references, pairs = pairs_of(learnt, config.optimise, self.turned(scene))
         notes: dict[str, Any] = {
@@ -98,7 +101,11 @@ class ImMPI:
         notes |= self._optimised(networks, pairs, context)
         images = self._images(networks, references, context)
         shown = {view.name: self._shown(view, images) for view in views}
-        return self._prediction(scene, whole, views, held, images, shown, notes)
+        files = {}
+        if context.scratch is not None:
+            files["networks"] = context.scratch / OPTIMISED
+            write_official(files["networks"], self.encoder, self.generator, max(0, notes["steps"] - 1), {})
+        return self._prediction(scene, whole, views, held, images, shown, files, notes)
 
     def turned(self, scene: Scene) -> Callable[[Posed], Posed]:
         """Return what makes a reference of a view: it is turned to look straight down where the scene has a grid."""
@@ -169,6 +176,7 @@ class ImMPI:
         held: Sequence[Posed],
         images: Mapping[str, MultiplaneImage],
         shown: Mapping[str, _Shown],
+        files: Mapping[str, Path],
         notes: dict[str, Any],
     ) -> Prediction:
         learnt = [view for view in views if view not in held]
@@ -194,6 +202,7 @@ class ImMPI:
             confidence=count,
             depths={name: picture_at(found.depth, sizes[name]) for name, found in shown.items()},
             views={name: picture_at(picture, sizes[name]) for name, picture in pictures.items()},
+            files=files,
             notes=notes,
         )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refbench.contracts.errors import InputError
 from refbench_immpi.posed import baseline_planes
 
 if TYPE_CHECKING:
@@ -20,6 +21,20 @@ def split(views: Sequence[Posed], holdout: int) -> tuple[list[Posed], list[Posed
         return list(views), []
     held = [view for number, view in enumerate(views) if number % holdout == holdout - 1]
     return [view for view in views if view not in held], held
+
+
+def chosen(views: Sequence[Posed], names: Sequence[str]) -> tuple[list[Posed], list[Posed]]:
+    """Return the views of these names, in their order, and the others.
+
+    Raises
+    ------
+    InputError
+        A name that no view has.
+    """
+    of = {view.name: view for view in views}
+    if missing := [name for name in names if name not in of]:
+        raise InputError(f"optimise.views names {missing[0]}, but the scene has {', '.join(of)}.")
+    return [of[name] for name in names], [view for view in views if view.name not in names]
 
 
 def spread_references(views: Sequence[Posed], number: int) -> list[Posed]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refbench import Gives, MethodRecord, Need, hookimpl
+from refbench import Gives, ImporterRecord, MethodRecord, Need, VerbRecord, hookimpl
 
 _PACKAGE = "refbench_immpi"
 
@@ -33,5 +33,30 @@ def refbench_methods() -> list[MethodRecord]:
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
             tags={"seconds_per_view": "8"},
+        )
+    ]
+
+
+@hookimpl
+def refbench_importers() -> list[ImporterRecord]:
+    """Return the reader of LEVIR-NVS and WHU-MVS folders."""
+    return [
+        ImporterRecord(
+            name="immpi-views",
+            target=f"{_PACKAGE}.folders:open_scene_folder",
+            recognises=f"{_PACKAGE}.folders:is_data_folder",
+            summary="A scene of LEVIR-NVS or WHU-MVS: Images, Cams and, where there are any, Depths.",
+        )
+    ]
+
+
+@hookimpl
+def refbench_verbs() -> list[VerbRecord]:
+    """Return the verb that renders novel views."""
+    return [
+        VerbRecord(
+            name="render",
+            target=f"{_PACKAGE}.render_verb:command",
+            summary="Render novel views, depths, planes and a video from multiplane images.",
         )
     ]

@@ -125,7 +125,7 @@ def test_every_official_key_is_read_and_written(path, tmp_path):
     stored = read_official(source)
     write_official(tmp_path / "again.ckpt", stored.encoder, stored.generator, stored.epoch, {})
     content = torch.load(tmp_path / "again.ckpt", weights_only=True)
-    assert set(content) == {"epoch", "feature_generator", "mpi_generator", "optimizer"}
+    assert set(content) == {"epoch", "feature_generator", "mpi_generator", "optimizer", "refbench_network"}
     for name in ("feature_generator", "mpi_generator"):
         assert list(content[name]) == list(expected[name])
         for key, (shape, value) in expected[name].items():
