@@ -32,7 +32,7 @@ def view_scores(rendered: Image, photograph: Image) -> dict[str, float | int | N
     -------
     dict
         ``psnr_db``; ``ssim``: mean of the windows of 11 x 11 px (Gaussian, sigma 1.5) that are covered throughout,
-        per band, data range 1; ``mae`` in [0, 1]; ``coverage``: share of the photograph; ``n`` pixels.
+        per band, data range 1; ``colour_mae`` in [0, 1]; ``coverage``: share of the photograph; ``n`` pixels.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def view_scores(rendered: Image, photograph: Image) -> dict[str, float | int | N
     if rendered.shape != photograph.shape:
         raise InputError(f"A view rendered in {rendered.shape} pixels cannot be scored against {photograph.shape}.")
     seen = _seen(rendered) & _seen(photograph)
-    keys = ("psnr_db", "ssim", "mae")
+    keys = ("psnr_db", "ssim", "colour_mae")
     counts: dict[str, float | int | None] = {"coverage": float(seen.mean()), "n": int(seen.sum())}
     if not seen.any():
         return {**dict.fromkeys(keys), **counts}
@@ -54,7 +54,7 @@ def view_scores(rendered: Image, photograph: Image) -> dict[str, float | int | N
     return {
         "psnr_db": None if mse == 0 else -10 * float(np.log10(mse)),
         "ssim": float(np.mean(similar)) if similar else None,
-        "mae": float(np.mean(np.abs(error))),
+        "colour_mae": float(np.mean(np.abs(error))),
         **counts,
     }
 
