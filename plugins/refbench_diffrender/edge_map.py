@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from refbench_diffrender.filters import gaussian_blur, gaussian_line, gradients
-from refbench_diffrender.fused_loss import FusedLoss, runs_compiled
+from refbench_diffrender.fused_loss import FusedLoss, require_sizes, runs_compiled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +48,7 @@ class EdgeMapTerm:
 
     def __call__(self, depth: Tensor) -> Tensor:
         """Return the loss of depths in metres [rows, cols]."""
+        require_sizes(tuple(self.wanted.shape), depth)
         if runs_compiled(depth, self.wanted):
             from refbench_diffrender.kernels_edges import edge_loss, workspace
 
@@ -55,7 +56,7 @@ class EdgeMapTerm:
                 self._memory = workspace(*self.wanted.shape)
             settings = (SCALE, NEAREST, INSIDE_ROOT)
             arguments = (self.wanted, settings, gaussian_line(BLUR_SIZE), self._memory)
-            return FusedLoss.apply(edge_loss, depth, *arguments)  # type: ignore[no-any-return]
+            return FusedLoss.apply(edge_loss, depth, *arguments)
         return ((edge_map(depth).clamp(-1, 1) - self.wanted) ** 2).mean()
 
 

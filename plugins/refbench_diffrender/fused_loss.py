@@ -7,6 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd.function import once_differentiable
+
+from refbench.contracts.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +28,31 @@ def runs_compiled(*tensors: Tensor) -> bool:
     return compiler_present() and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
 
 
+def require_sizes(size: tuple[int, ...], *tensors: Tensor) -> None:
+    """Refuse tensors of another size; kernels do not look where they read.
+
+    Raises
+    ------
+    InputError
+        A tensor is not of ``size``.
+    """
+    for tensor in tensors:
+        if tuple(tensor.shape) != size:
+            raise InputError(
+                f"A loss got images of the sizes {list(size)} and {list(tensor.shape)}: resize one of them."
+            )
+
+
 class FusedLoss(torch.autograd.Function):
     """``kernel(target, *arguments, with_gradient)`` -> (loss, its gradient or None), as a differentiable scalar."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: Callable[..., tuple[float, Tensor | None]], target: Tensor, *arguments: Any) -> Tensor:
+    def forward(
+        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        kernel: Callable[..., tuple[float, Tensor | None]],
+        target: Tensor,
+        *arguments: object,
+    ) -> Tensor:
         """Return the loss; keep its gradient for the backward pass."""
         ctx.number = len(arguments)
         value, gradient = kernel(target.detach(), *arguments, ctx.needs_input_grad[1])
@@ -38,7 +61,8 @@ class FusedLoss(torch.autograd.Function):
         return target.new_tensor(value)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's context
         """Scale the gradient that the forward pass left."""
         (gradient,) = ctx.saved_tensors
-        return (None, gradient * cotangents[0], *[None] * ctx.number)
+        return (None, gradient * cotangent, *[None] * ctx.number)

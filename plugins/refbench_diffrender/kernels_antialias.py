@@ -1,15 +1,16 @@
 """Blending of neighbouring pixels across silhouettes: kernels of one view (numba).
 
 A blend is a pair of neighbouring pixels (the second lies to the right or below) that a silhouette edge separates. Few
-pairs are blends, so the forward pass lists them, row by row, as ``((column * 2 + down) * 2 + side) * 3 + edge``, where
-side tells which pixel's triangle the edge belongs to and the edge is named by the vertex opposite to it.
+pairs are blends, so the forward pass lists them, band by band, as ``((pixel * 2 + down) * 2 + side) * 3 + edge``, where
+the pixel is counted row by row, side tells which pixel's triangle the edge belongs to, and an edge is named by the
+vertex opposite to it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from refbench_diffrender.compiled import compiled
+from refbench_diffrender.compiled import compiled, inlined
 
 PIXEL_EPSILON = 1e-3
 """Added to the denominator of a crossing in the backward pass, away from zero, pixels."""
@@ -18,7 +19,7 @@ _KNOWN = 8
 
 
 @compiled
-def _is_silhouette(pos, i, j, own, other):  # type: ignore[no-untyped-def]
+def _is_silhouette(pos, i, j, own, other):
     """Whether nothing continues the surface beyond the edge i - j: both triangles lie on one side of it, or one is."""
     if other < 0:
         return True
@@ -31,7 +32,7 @@ def _is_silhouette(pos, i, j, own, other):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _silhouettes(pos, triangles, opposite, t):  # type: ignore[no-untyped-def]
+def _silhouettes(pos, triangles, opposite, t):
     """Bit ``n`` is set where edge ``n`` of a triangle in front of the camera is a silhouette."""
     found = _KNOWN
     for n in range(3):
@@ -45,7 +46,7 @@ def _silhouettes(pos, triangles, opposite, t):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _ends(pos, i, j, down, r, c, rows, cols):  # type: ignore[no-untyped-def]
+def _ends(pos, i, j, down, r, c, rows, cols):
     """An edge's ends in pixels from the centre of (r, c): along and across the pair, of i and of j."""
     wi, wj = np.float64(pos[i, 3]), np.float64(pos[j, 3])
     xi, yi = (pos[i, 0] / wi + 1.0) * (0.5 * cols) - (c + 0.5), (pos[i, 1] / wi + 1.0) * (0.5 * rows) - (r + 0.5)
@@ -56,7 +57,7 @@ def _ends(pos, i, j, down, r, c, rows, cols):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):  # type: ignore[no-untyped-def]
+def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):
     """The edge that the line through both centres crosses last, and how far from (r, c) towards the other pixel.
 
     The edge is -1 where it is no silhouette, runs rather along the line than across, or is crossed too far away.
@@ -69,7 +70,7 @@ def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):  # type: 
             continue
         span = across_j - across_i
         place = (along_i * across_j - along_j * across_i) / span
-        if side == 1:
+        if side:
             place = -place
         if place > reach:
             best, reach, steep = n, place, abs(span) >= abs(along_j - along_i)
@@ -79,17 +80,17 @@ def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):  # type: 
 
 
 @compiled
-def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shares, counts):  # type: ignore[no-untyped-def]
+def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shares, count):
     """List the blends of rows ``first`` to ``last`` of one view.
 
-    ``blends`` int32 and ``shares`` float64 [rows, 2 cols] hold the first ``counts[r]`` ones of a row; a positive
-    share goes to the first pixel. ``flags`` uint8 [T], zero at first, keeps what is known of a triangle's edges.
+    ``blends`` int64 and ``shares`` float64 have room for two a pixel; ``count`` [1] becomes how many there are. A
+    positive share goes to the first pixel. ``flags`` uint8 [T], zero at first, keeps what is known of edges.
     """
     rows, cols = rast.shape[0], rast.shape[1]
+    found = 0
     for r in range(first, last):
-        count = 0
         for c in range(cols):
-            own = int(rast[r, c, 3])
+            own, near = int(rast[r, c, 3]), rast[r, c, 2]
             for down in range(2):
                 r1, c1 = r + down, c + 1 - down
                 if r1 >= rows or c1 >= cols:
@@ -97,7 +98,7 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                 other = int(rast[r1, c1, 3])
                 if own == other:
                     continue
-                side = 1 if own == 0 or (other > 0 and rast[r1, c1, 2] < rast[r, c, 2]) else 0
+                side = 1 if own == 0 or (other > 0 and rast[r1, c1, 2] < near) else 0
                 t = (other if side else own) - 1
                 known = flags[t]
                 if known == 0:
@@ -109,37 +110,44 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                     pos, triangles, t, known, down, side, r1 if side else r, c1 if side else c, rows, cols
                 )
                 if edge >= 0:
-                    blends[r, count] = ((c * 2 + down) * 2 + side) * 3 + edge
-                    shares[r, count] = reach - 0.5 if side else 0.5 - reach
-                    count += 1
-        counts[r] = count
+                    blends[found] = (((r * cols + c) * 2 + down) * 2 + side) * 3 + edge
+                    shares[found] = reach - 0.5 if side else 0.5 - reach
+                    found += 1
+    count[0] = found
+
+
+@inlined
+def _pixels(code, share, cols):
+    """(row, column) of the first pixel of a blend, of the second, and of the one that changes."""
+    down, place = code // 6 % 2, code // 12
+    r, c = place // cols, place % cols
+    r1, c1 = r + down, c + 1 - down
+    r2, c2 = (r, c) if share > 0.0 else (r1, c1)
+    return r, c, r1, c1, r2, c2
 
 
 @compiled
-def blend(colour, blends, shares, counts, out):  # type: ignore[no-untyped-def]
-    """Add to ``out``, a copy of ``colour`` [rows, cols, C], what the blends of one view bring."""
-    for r in range(counts.shape[0]):
-        for n in range(counts[r]):
-            down, c = blends[r, n] // 6 % 2, blends[r, n] // 12
-            r1, c1 = r + down, c + 1 - down
-            share = shares[r, n]
-            r2, c2 = (r, c) if share > 0.0 else (r1, c1)
-            for m in range(colour.shape[2]):
+def blend(colour, channels, blends, shares, counts, out):
+    """Add to ``out``, a copy of ``colour`` [rows, cols, C], what the blends of one view bring to the first channels.
+
+    ``blends`` and ``shares`` are [bands, most], of which the first ``counts`` [bands] ones are filled.
+    """
+    for band in range(counts.shape[0]):
+        for n in range(counts[band]):
+            share = shares[band, n]
+            r, c, r1, c1, r2, c2 = _pixels(blends[band, n], share, colour.shape[1])
+            for m in range(channels):
                 out[r2, c2, m] += share * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
 
 
 @compiled
-def blend_backward(  # type: ignore[no-untyped-def]
-    pos, triangles, rast, colour, g_out, blends, shares, counts, epsilon, g_colour, g_pos
-):
+def blend_backward(pos, triangles, rast, colour, channels, g_out, blends, shares, counts, epsilon, g_colour, g_pos):
     """Add the blends' gradients to ``g_colour``, a copy of ``g_out``, and to ``g_pos`` [V, 4] of one view."""
-    rows, cols, channels = colour.shape
-    for r in range(rows):
-        for n in range(counts[r]):
-            code, share = blends[r, n], shares[r, n]
-            edge, side, down, c = code % 3, code // 3 % 2, code // 6 % 2, code // 12
-            r1, c1 = r + down, c + 1 - down
-            r2, c2 = (r, c) if share > 0.0 else (r1, c1)
+    rows, cols = colour.shape[0], colour.shape[1]
+    for band in range(counts.shape[0]):
+        for n in range(counts[band]):
+            code, share = blends[band, n], shares[band, n]
+            r, c, r1, c1, r2, c2 = _pixels(code, share, cols)
             g_share = 0.0
             for m in range(channels):
                 g = np.float64(g_out[r2, c2, m])
@@ -147,6 +155,7 @@ def blend_backward(  # type: ignore[no-untyped-def]
                 g_colour[r, c, m] -= share * g
                 g_share += g * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
             if abs(share) < 0.5 and g_share != 0.0:
+                edge, side, down = code % 3, code // 3 % 2, code // 6 % 2
                 r0, c0 = (r1, c1) if side else (r, c)
                 t = int(rast[r0, c0, 3]) - 1
                 i, j = triangles[t, (edge + 1) % 3], triangles[t, (edge + 2) % 3]
@@ -154,7 +163,7 @@ def blend_backward(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _to_edge(pos, i, j, down, r, c, rows, cols, g_place, epsilon, g_pos):  # type: ignore[no-untyped-def]
+def _to_edge(pos, i, j, down, r, c, rows, cols, g_place, epsilon, g_pos):
     """Add the gradient of the place of a crossing, counted along the positive axis from (r, c)."""
     along_i, across_i, along_j, across_j = _ends(pos, i, j, down, r, c, rows, cols)
     span = across_j - across_i

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,41 +19,40 @@ BANDS = 8
 """Whatever the number of threads, so that sums are the same."""
 
 
-def colour_sums(
-    found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, compat: bool
-) -> tuple[float, float, float]:
+def colour_sums(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, compat: bool) -> tuple[float, float, float]:
     """Return the summed damped squares, the summed low edges and the number of pixels that the latter covers."""
     images = _pixels(found, wanted, mask, edges)
     sums = np.zeros((BANDS, 3))
-    bands = _bands(len(images[0]))
-    in_threads(_sums, [(*images, compat, *band, out) for band, out in zip(bands, sums, strict=True)], _threads())
+    calls = [(*images, compat, *band, out) for band, out in zip(_bands(len(images[0])), sums, strict=True)]
+    in_threads(_sums, calls, torch.get_num_threads())
     squares, low, counted = sums.sum(axis=0).tolist()
     return squares, low, counted
 
 
-def colour_gradients(  # noqa: D417
-    found: Tensor,
-    wanted: Tensor,
-    mask: Tensor,
-    edges: Tensor,
-    damped: float,
-    share: float,
-    counted: float,
-    compat: bool,
-    cotangent: float,
-    needed: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None]:
+def colour_gradients(
+    images: Sequence[Tensor], terms: tuple[float, float, float, bool], cotangent: float
+) -> tuple[Tensor, Tensor]:
     """Return the gradients by the rendered colours and by the rendered edge map.
 
-    ``damped`` and ``share`` are the two means of the forward pass, ``counted`` the number of pixels of the second.
+    Parameters
+    ----------
+    images
+        Rendered colours, photographed ones, mask and rendered edge map, as given to the forward pass.
+    terms
+        Its two means, the number of pixels of the second one, and ``compat``.
+    cotangent
+        The gradient by the loss.
     """
-    images = _pixels(found, wanted, mask, edges)
+    found, _, _, edges = images
+    damped, share, counted, compat = terms
+    pixels = _pixels(*images)
     to_found = torch.empty_like(found, memory_format=torch.contiguous_format)
     to_edges = torch.empty_like(edges, memory_format=torch.contiguous_format)
     factors = np.float32(2 * cotangent * (1 + share) / found.numel()), np.float32(cotangent * damped / counted)
     outs = to_found.reshape(-1, 3).numpy(), to_edges.reshape(-1).numpy()
-    in_threads(_gradients, [(*images, compat, *band, *factors, *outs) for band in _bands(len(images[0]))], _threads())
-    return to_found if needed[0] else None, to_edges if needed[3] else None
+    calls = [(*pixels, compat, *band, *factors, *outs) for band in _bands(len(pixels[0]))]
+    in_threads(_gradients, calls, torch.get_num_threads())
+    return to_found, to_edges
 
 
 def _pixels(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor) -> tuple[Any, ...]:
@@ -62,11 +62,7 @@ def _pixels(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor) -> tuple
 
 def _bands(number: int) -> list[tuple[int, int]]:
     borders = [number * band // BANDS for band in range(BANDS + 1)]
-    return list(zip(borders[:-1], borders[1:], strict=True))
-
-
-def _threads() -> int:
-    return torch.get_num_threads()
+    return list(pairwise(borders))
 
 
 @compiled

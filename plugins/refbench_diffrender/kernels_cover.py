@@ -20,7 +20,7 @@ EMPTY = 2.0
 
 
 @compiled
-def snap(pos, rows, cols, first, last, xy):  # type: ignore[no-untyped-def]
+def snap(pos, rows, cols, first, last, xy):
     """Fill ``xy`` int32 [V, 2] (1/16 px) of vertices ``first`` to ``last`` of ``pos`` [V, 4]."""
     for v in range(first, last):
         xy[v, 0] = UNSNAPPED
@@ -34,7 +34,7 @@ def snap(pos, rows, cols, first, last, xy):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def edge_planes(pos, i, j, k):  # type: ignore[no-untyped-def]
+def edge_planes(pos, i, j, k):
     """The homogeneous edge functions of a triangle and z/w, all affine in the device coordinates (x, y) of a pixel.
 
     Returns the coefficients of x, y, 1 of the functions that face i, j and k, then those of z/w (not finite where the
@@ -54,18 +54,18 @@ def edge_planes(pos, i, j, k):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _edge(ax, ay, bx, by, px, py):  # type: ignore[no-untyped-def]
+def _edge(ax, ay, bx, by, px, py):
     return (bx - ax) * (py - ay) - (by - ay) * (px - ax)
 
 
 @inlined
-def _owned(ax, ay, bx, by):  # type: ignore[no-untyped-def]
+def _owned(ax, ay, bx, by):
     """0 where samples on the edge a -> b belong to the triangle on its positive side, else -1."""
     return 0 if by < ay or (by == ay and bx > ax) else -1
 
 
 @compiled
-def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):  # type: ignore[no-untyped-def]
+def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):
     xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
     xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
     c0, c1 = max((min(xi, xj, xk) + 7) >> 4, 0), min((max(xi, xj, xk) - 8) >> 4, ids.shape[1] - 1)
@@ -104,7 +104,7 @@ def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):  # type: ignore[no-untype
 
 
 @compiled
-def _cover_clipped(t, i, j, k, pos, nearest, ids):  # type: ignore[no-untyped-def]
+def _cover_clipped(t, i, j, k, pos, nearest, ids):
     rows, cols = ids.shape
     if not (pos[i, 3] > 0.0 or pos[j, 3] > 0.0 or pos[k, 3] > 0.0):
         return
@@ -138,7 +138,7 @@ def _cover_clipped(t, i, j, k, pos, nearest, ids):  # type: ignore[no-untyped-de
 
 
 @compiled
-def cover(pos, xy, triangles, first, last, nearest, ids):  # type: ignore[no-untyped-def]
+def cover(pos, xy, triangles, first, last, nearest, ids):
     """Draw triangles ``first`` to ``last`` into a cleared depth buffer.
 
     ``nearest`` float32 [rows, cols] becomes the smallest z/w, ``ids`` int32 [rows, cols] the number of its triangle
@@ -158,7 +158,7 @@ def cover(pos, xy, triangles, first, last, nearest, ids):  # type: ignore[no-unt
 
 
 @compiled
-def nearest_of(nearest, ids, first, last):  # type: ignore[no-untyped-def]
+def nearest_of(nearest, ids, first, last):
     """Merge depth buffers [K, rows, cols] of consecutive triangles into the first one, rows ``first`` to ``last``."""
     for other in range(1, ids.shape[0]):
         for r in range(first, last):

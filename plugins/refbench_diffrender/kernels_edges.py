@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,18 +10,24 @@ import torch
 from refbench_diffrender.compiled import compiled
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 PAD = 3
 
 
-def workspace(rows: int, cols: int) -> Any:
+def workspace(rows: int, cols: int) -> NDArray[np.float32]:
     """Return the memory that ``edge_loss`` works in; its border stays 0."""
     return np.zeros((5, rows + 2 * PAD, cols + 2 * PAD), np.float32)
 
 
 def edge_loss(
-    depth: Tensor, wanted: Tensor, settings: tuple[float, float, float], line: Tensor, memory: Any, with_gradient: bool
+    depth: Tensor,
+    wanted: Tensor,
+    settings: tuple[float, float, float],
+    line: Tensor,
+    memory: NDArray[np.float32],
+    with_gradient: bool,
 ) -> tuple[float, Tensor | None]:
     """Return the mean squared difference of the edge map of ``depth`` [rows, cols] to a clamped map, its gradient.
 

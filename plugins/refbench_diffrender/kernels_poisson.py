@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from refbench_diffrender.compiled import compiled
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from refbench_diffrender.poisson import PoissonAxis
@@ -18,13 +19,13 @@ TAP_1, TAP_2 = np.float32(2 / 3), np.float32(1 / 6)
 PAD = 2
 
 
-def workspace(rows: int, cols: int) -> Any:
+def workspace(rows: int, cols: int) -> NDArray[np.float32]:
     """Return the memory that ``poisson_loss`` works in; its border stays 0."""
     return np.zeros((2, rows + 2 * PAD, cols + 2 * PAD), np.float32)
 
 
 def poisson_loss(
-    target: Tensor, axes: tuple[PoissonAxis, PoissonAxis], blur: bool, memory: Any, with_gradient: bool
+    target: Tensor, axes: tuple[PoissonAxis, PoissonAxis], blur: bool, memory: NDArray[np.float32], with_gradient: bool
 ) -> tuple[float, Tensor | None]:
     """Return the loss of ``target`` [rows, cols] and its gradient."""
     gradient = np.zeros(tuple(target.shape), np.float32)
@@ -43,16 +44,12 @@ def _spread_into(image, lines):  # type: ignore[no-untyped-def]
     for r in range(rows):
         for c in range(cols + 4):
             lines[r + 2, c] = (
-                image[r + 2, c]
-                + TAP_1 * (image[r + 1, c] + image[r + 3, c])
-                + TAP_2 * (image[r, c] + image[r + 4, c])
+                image[r + 2, c] + TAP_1 * (image[r + 1, c] + image[r + 3, c]) + TAP_2 * (image[r, c] + image[r + 4, c])
             )
     for r in range(2, rows + 2):
         for c in range(cols):
             image[r, c + 2] = (
-                lines[r, c + 2]
-                + TAP_1 * (lines[r, c + 1] + lines[r, c + 3])
-                + TAP_2 * (lines[r, c] + lines[r, c + 4])
+                lines[r, c + 2] + TAP_1 * (lines[r, c + 1] + lines[r, c + 3]) + TAP_2 * (lines[r, c] + lines[r, c + 4])
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refbench_diffrender.compiled import compiled, inlined
+from refbench_diffrender.compiled import contracted, inlined
 from refbench_diffrender.kernels_cover import edge_planes
 from refbench_diffrender.kernels_texture import fetch, slope
 
@@ -12,12 +12,13 @@ AREA_EPSILON = 1e-6
 """Added to the clip-space area of a triangle in the backward pass, away from zero."""
 
 
-@compiled
-def shade(pos, triangles, ids, first, last, attributes, texture, rast, found, sampled, span):  # type: ignore[no-untyped-def]
+@contracted
+def shade(pos, triangles, ids, first, last, attributes, texture, masked, rast, found, sampled, span):
     """Fill rows ``first`` to ``last``.
 
     ``rast`` [rows, cols, 4] becomes (u, v, z/w, id + 1), ``found`` [rows, cols, C] the interpolated attributes and
-    ``sampled`` [rows, cols, Ct] the texture at the first two of them; a texture without channels is left alone.
+    ``sampled`` [rows, cols, Ct] the texture at the first two of them (none without channels), its first ``masked``
+    channels 0 where no triangle is.
     ``span`` int32 [2] becomes the smallest and the largest vertex number seen. A rounded triangle may cover a sample
     beside it: the weights are clamped there, z/w lies on the triangle's plane.
     """
@@ -42,7 +43,8 @@ def shade(pos, triangles, ids, first, last, attributes, texture, rast, found, sa
                 i1, j1, z1 = iy * fy + i0, jy * fy + j0, zy * fy + z0
                 ax, a1 = ix + jx + kx, i1 + j1 + (ky * fy + k0)
             fx = (2 * c + 1) / cols - 1.0
-            inverse = 1.0 / (ax * fx + a1)
+            area = ax * fx + a1
+            inverse = 1.0 / area if area != 0.0 else 0.0
             u, v = min(max((ix * fx + i1) * inverse, 0.0), 1.0), min(max((jx * fx + j1) * inverse, 0.0), 1.0)
             if u + v > 1.0:
                 u, v = u / (u + v), v / (u + v)
@@ -56,18 +58,21 @@ def shade(pos, triangles, ids, first, last, attributes, texture, rast, found, sa
         if texture.shape[2] > 0:
             for c in range(cols):
                 fetch(texture, np.float64(found[r, c, 0]), np.float64(found[r, c, 1]), sampled, r, c)
+                if ids[r, c] == 0:
+                    for n in range(masked):
+                        sampled[r, c, n] = 0.0
     span[0], span[1] = low, high
 
 
 @inlined
-def _add(gradient, n, x, y, w):  # type: ignore[no-untyped-def]
+def _add(gradient, n, x, y, w):
     gradient[n, 0] += x
     gradient[n, 1] += y
     gradient[n, 2] += w
 
 
-@compiled
-def _flush(pos, i, j, k, fy, ax, a1, bx, b1, cx, c1, base, gradient, weighted):  # type: ignore[no-untyped-def]
+@contracted
+def _flush(pos, i, j, k, fy, ax, a1, bx, b1, cx, c1, base, gradient, weighted):
     """Hand what a run of pixels of one triangle has summed up on to its vertices, and forget it.
 
     ``ax``, ``a1`` are the gradient to the edge function that faces i, times x and times 1, ``b`` and ``c`` those of j
@@ -108,9 +113,9 @@ def _flush(pos, i, j, k, fy, ax, a1, bx, b1, cx, c1, base, gradient, weighted): 
             weighted[0, n] = weighted[1, n] = weighted[2, n] = 0.0
 
 
-@compiled
-def shade_backward(  # type: ignore[no-untyped-def]
-    pos, triangles, rast, first, last, attributes, texture, g_rast, g_found, g_sampled, epsilon, base, gradient
+@contracted
+def shade_backward(
+    pos, triangles, rast, found, first, last, attributes, texture, g_rast, g_found, g_sampled, epsilon, base, gradient
 ):
     """Add the gradients of rows ``first`` to ``last`` to ``gradient`` [vertices of the band, 3 + C or 3].
 
@@ -121,7 +126,7 @@ def shade_backward(  # type: ignore[no-untyped-def]
     wanted = gradient.shape[1] > 3
     totals, weighted = np.zeros((cols, channels)), np.zeros((3, channels))
     for r in range(first, last):
-        _gather(r, rast, triangles, attributes, texture, g_found, g_sampled, totals)
+        _gather(r, found, texture, g_found, g_sampled, totals)
         fy, before = (2 * r + 1) / rows - 1.0, -1
         i = j = k = 0
         ix = i1 = jx = j1 = kx = k1 = 0.0
@@ -166,26 +171,21 @@ def shade_backward(  # type: ignore[no-untyped-def]
             _flush(pos, i, j, k, fy, si, si1, sj, sj1, sk, sk1, base, gradient, weighted)
 
 
-@compiled
-def _gather(r, rast, triangles, attributes, texture, g_found, g_sampled, totals):  # type: ignore[no-untyped-def]
+@contracted
+def _gather(r, found, texture, g_found, g_sampled, totals):
     """Fill ``totals`` [cols, C] with the gradient to what was interpolated in row ``r``."""
-    for c in range(rast.shape[1]):
-        for n in range(attributes.shape[1]):
+    for c in range(found.shape[1]):
+        for n in range(found.shape[2]):
             totals[c, n] = g_found[r, c, n] if g_found.shape[2] > 0 else 0.0
-        t = int(rast[r, c, 3]) - 1
-        if t >= 0 and g_sampled.shape[2] > 0:
-            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            u, v = np.float64(rast[r, c, 0]), np.float64(rast[r, c, 1])
-            rest = 1.0 - u - v
-            x = u * attributes[i, 0] + v * attributes[j, 0] + rest * attributes[k, 0]
-            y = u * attributes[i, 1] + v * attributes[j, 1] + rest * attributes[k, 1]
-            more = slope(texture, x, y, g_sampled, r, c)
-            totals[c, 0] += more[0]
-            totals[c, 1] += more[1]
+    if g_sampled.shape[2] > 0:
+        for c in range(found.shape[1]):
+            along = slope(texture, np.float64(found[r, c, 0]), np.float64(found[r, c, 1]), g_sampled, r, c)
+            totals[c, 0] += along[0]
+            totals[c, 1] += along[1]
 
 
-@compiled
-def collect(flat, offsets, spans, g_pos, g_attributes):  # type: ignore[no-untyped-def]
+@contracted
+def collect(flat, offsets, spans, g_pos, g_attributes):
     """Add the bands' gradients, in their order, to ``g_pos`` [V, 4] and ``g_attributes`` [V, C] of one view.
 
     Band ``n`` lies at ``flat[offsets[n]:offsets[n + 1]]``, its first row being vertex ``spans[n, 0]``.
@@ -201,8 +201,8 @@ def collect(flat, offsets, spans, g_pos, g_attributes):  # type: ignore[no-untyp
                 g_attributes[vertex, n] += flat[row, 3 + n]
 
 
-@compiled
-def interpolate(triangles, rast, first, last, attributes, found, span):  # type: ignore[no-untyped-def]
+@contracted
+def interpolate(triangles, rast, first, last, attributes, found, span):
     """Fill rows of ``found`` [rows, cols, C] with the weights that ``rast`` holds; see ``shade`` for ``span``."""
     low, high = attributes.shape[0], -1
     for r in range(first, last):
@@ -221,8 +221,8 @@ def interpolate(triangles, rast, first, last, attributes, found, span):  # type:
     span[0], span[1] = low, high
 
 
-@compiled
-def interpolate_backward(triangles, rast, first, last, attributes, g_found, base, g_rast, gradient):  # type: ignore[no-untyped-def]
+@contracted
+def interpolate_backward(triangles, rast, first, last, attributes, g_found, base, g_rast, gradient):
     """Fill rows of ``g_rast`` [rows, cols, 4] and add to ``gradient`` [vertices of the band, 3 + C], or leave it."""
     for r in range(first, last):
         for c in range(rast.shape[1]):

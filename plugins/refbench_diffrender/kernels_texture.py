@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from refbench_diffrender.compiled import compiled, inlined
+from refbench_diffrender.compiled import contracted, inlined
 
 
 @inlined
-def taps(u, size):  # type: ignore[no-untyped-def]
+def taps(u, size):
     """The two texels that a coordinate lies between, and the weight of the second."""
     place = (u - np.floor(u)) * size - 0.5
     before = np.floor(place)
@@ -18,7 +18,7 @@ def taps(u, size):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def fetch(image, u, v, out, r, c):  # type: ignore[no-untyped-def]
+def fetch(image, u, v, out, r, c):
     """Fill pixel (r, c) of ``out`` [rows, cols, C] with the texture ``image`` [h, w, C] at (u, v)."""
     x0, x1, s = taps(u, image.shape[1])
     y0, y1, t = taps(v, image.shape[0])
@@ -28,30 +28,31 @@ def fetch(image, u, v, out, r, c):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def slope(image, u, v, cotangent, r, c):  # type: ignore[no-untyped-def]
+def slope(image, u, v, cotangent, r, c):
     """The gradient to (u, v) of the lookup of pixel (r, c), of ``cotangent`` [rows, cols, C]."""
     x0, x1, s = taps(u, image.shape[1])
     y0, y1, t = taps(v, image.shape[0])
-    along_u, along_v = 0.0, 0.0
+    d00 = d10 = d01 = d11 = 0.0
     for n in range(image.shape[2]):
         g = np.float64(cotangent[r, c, n])
-        i00, i10 = np.float64(image[y0, x0, n]), np.float64(image[y0, x1, n])
-        i01, i11 = np.float64(image[y1, x0, n]), np.float64(image[y1, x1, n])
-        along_u += g * ((1.0 - t) * (i10 - i00) + t * (i11 - i01))
-        along_v += g * ((1.0 - s) * (i01 - i00) + s * (i11 - i10))
+        d00 += g * image[y0, x0, n]
+        d10 += g * image[y0, x1, n]
+        d01 += g * image[y1, x0, n]
+        d11 += g * image[y1, x1, n]
+    along_u, along_v = (1.0 - t) * (d10 - d00) + t * (d11 - d01), (1.0 - s) * (d01 - d00) + s * (d11 - d10)
     return along_u * image.shape[1], along_v * image.shape[0]
 
 
-@compiled
-def lookup(image, uv, first, last, out):  # type: ignore[no-untyped-def]
+@contracted
+def lookup(image, uv, first, last, out):
     """Fill rows ``first`` to ``last`` of ``out`` [rows, cols, C] from coordinates [rows, cols, >= 2]."""
     for r in range(first, last):
         for c in range(uv.shape[1]):
             fetch(image, np.float64(uv[r, c, 0]), np.float64(uv[r, c, 1]), out, r, c)
 
 
-@compiled
-def lookup_slope(image, uv, cotangent, first, last, gradient):  # type: ignore[no-untyped-def]
+@contracted
+def lookup_slope(image, uv, cotangent, first, last, gradient):
     """Fill rows of ``gradient`` [rows, cols, 2], the one to the coordinates."""
     for r in range(first, last):
         for c in range(uv.shape[1]):
@@ -60,8 +61,8 @@ def lookup_slope(image, uv, cotangent, first, last, gradient):  # type: ignore[n
             gradient[r, c, 1] = along[1]
 
 
-@compiled
-def splat(uv, cotangent, gradient):  # type: ignore[no-untyped-def]
+@contracted
+def splat(uv, cotangent, gradient):
     """Add to ``gradient`` [h, w, C] what the lookups of one view give back to their texture."""
     for r in range(uv.shape[0]):
         for c in range(uv.shape[1]):

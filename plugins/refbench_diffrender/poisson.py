@@ -9,7 +9,7 @@ import torch
 
 from refbench_diffrender.atrous import TINY, inverse_weight, spread
 from refbench_diffrender.filters import forward_differences
-from refbench_diffrender.fused_loss import FusedLoss, runs_compiled
+from refbench_diffrender.fused_loss import FusedLoss, require_sizes, runs_compiled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,13 +68,14 @@ class PoissonTerm:
         valid
             1 where it is known, else 0, [rows, cols].
         """
+        require_sizes(tuple(self.source.shape), target, valid)
         axes = self.axes(valid)
-        if runs_compiled(target):
+        if runs_compiled(target, self.source, valid):
             from refbench_diffrender.kernels_poisson import poisson_loss, workspace
 
             if self._memory is None:
                 self._memory = workspace(*target.shape)
-            return FusedLoss.apply(poisson_loss, target, axes, self.blur, self._memory)  # type: ignore[no-any-return]
+            return FusedLoss.apply(poisson_loss, target, axes, self.blur, self._memory)
         terms = [
             (axis.weight * (field - axis.source)) ** 2
             for axis, field in zip(axes, self.fields(target, valid), strict=True)

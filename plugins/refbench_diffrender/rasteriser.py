@@ -8,7 +8,7 @@ smaller z/w is nearer; a triangle with a vertex number below 0 or beyond the las
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from refbench.contracts.errors import ConfigError, UnsupportedError
 
@@ -42,22 +42,28 @@ class Rasteriser(Protocol):
         """Look up textures [1 or B, h, w, C] bilinearly, wrapping around, at ``uv`` [B, rows, cols, 2]."""
 
     def antialias(
-        self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: Any | None = None
-    ) -> Tensor:
-        """Blend neighbouring pixels of ``colour`` [B, rows, cols, C] across silhouettes, so that these get gradients."""
+        self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: object | None = None,
+        channels: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Blend neighbouring pixels of ``colour`` [B, rows, cols, C] across silhouettes, so that these get gradients.
 
-    def topology(self, triangles: Tensor) -> Any:
+        Only the first ``channels`` are blended, without it all. ``topology`` is what the method of that name returned.
+        """
+
+    def topology(self, triangles: Tensor) -> object:
         """What ``antialias`` needs to know of the neighbours of triangles; reuse it while the mesh stays the same."""
 
-    def draw(
-        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """``rasterise`` and ``interpolate`` in one."""
 
     def shade(
-        self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """``draw``, and ``texture`` at the first two attributes, in one."""
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int],
+        masked: int = 0,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """``draw``, and ``texture`` at the first two attributes, in one.
+
+        Where no triangle is, the texture is looked up at (0, 0), but its first ``masked`` channels are 0.
+        """
 
 
 def rasteriser(backend: str = "auto", device: str = "cpu", *, epsilons: bool = True) -> Rasteriser:
@@ -112,7 +118,7 @@ def nvdiffrast_problem() -> str | None:
         return "nvdiffrast is installed, but torch sees no CUDA device: install torch for CUDA and a driver"
     try:
         importlib.import_module("nvdiffrast.torch")
-    except Exception as error:  # noqa: BLE001 - a broken build fails in many ways
+    except Exception as error:  # a broken build fails in many ways
         return f"nvdiffrast is installed, but does not load ({error}): build it anew for this torch and CUDA toolkit"
     return None
 

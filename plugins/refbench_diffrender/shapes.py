@@ -29,7 +29,9 @@ def check_triangles(triangles: Tensor) -> None:
     if triangles.ndim != 2 or triangles.shape[1] != 3 or triangles.is_floating_point():
         raise InputError(f"triangles must be integers [triangles, 3], not {_is(triangles)}")
     if len(triangles) >= _MOST_TRIANGLES:
-        raise InputError(f"{len(triangles)} triangles are too many, the most are {_MOST_TRIANGLES - 1}: decimate the mesh")
+        raise InputError(
+            f"{len(triangles)} triangles are too many, the most are {_MOST_TRIANGLES - 1}: decimate the mesh"
+        )
 
 
 def check_attributes(attributes: Tensor, views: int, vertices: int | None = None, least: int = 0) -> None:
@@ -37,7 +39,9 @@ def check_attributes(attributes: Tensor, views: int, vertices: int | None = None
     fits = attributes.ndim == 3 and attributes.shape[0] in (1, views) and vertices in (None, attributes.shape[1])
     if not fits or not attributes.is_floating_point() or attributes.shape[2] < least:
         rows = "vertices" if vertices is None else vertices
-        raise InputError(f"attributes must be floats [1 or {views}, {rows}, at least {least} channels], not {_is(attributes)}")
+        raise InputError(
+            f"attributes must be floats [1 or {views}, {rows}, at least {least} channels], not {_is(attributes)}"
+        )
 
 
 def check_texture(texture: Tensor, views: int) -> None:
@@ -51,6 +55,13 @@ def check_picture(name: str, picture: Tensor, channels: int | None = None) -> No
     if picture.ndim != 4 or channels not in (None, picture.shape[3]):
         last = "channels" if channels is None else channels
         raise InputError(f"{name} must be [views, rows, cols, {last}], not {_is(picture)}")
+
+
+def check_channels(name: str, count: int | None, most: int) -> int:
+    """Return ``count``, or ``most`` without one; raise ``InputError`` unless it lies between 0 and ``most``."""
+    if count is not None and not 0 <= count <= most:
+        raise InputError(f"{name} must lie between 0 and {most}, the number of channels, not {count}")
+    return most if count is None else count
 
 
 def _is(tensor: Tensor) -> str:

@@ -1,0 +1,33 @@
+"""What the differentiable-rendering plugin registers. Data only."""
+
+from __future__ import annotations
+
+from refbench import Gives, MethodRecord, Need, hookimpl
+
+_PACKAGE = "refbench_diffrender"
+
+
+@hookimpl
+def refbench_methods() -> list[MethodRecord]:
+    """Return the method."""
+    return [
+        MethodRecord(
+            name="diffrender",
+            target=f"{_PACKAGE}.method:Diffrender",
+            summary="Depth maps refined by rendering them into the other views, fused to a DSM.",
+            needs=(Need.VIEWS,),
+            optional=(Need.DSM,),
+            gives=(Gives.DSM, Gives.DEPTHS, Gives.CONFIDENCE),
+            fills=True,
+            device=("cpu", "cuda"),
+            extras=("diffrender",),
+            packages=("torch",),
+            origin="https://github.com/lorafib/ref_depth",
+            official_licence=None,
+            paper="Fink, Franke, Egger, Keinert, Stamminger, VMV 2025, doi 10.2312/vmv.20251232",
+            config=f"{_PACKAGE}.config:DiffrenderConfig",
+            configs_in="diffrender",
+            official=f"{_PACKAGE}.official",
+            tags={"seconds_per_view": "6"},
+        )
+    ]

@@ -1,0 +1,244 @@
+"""Analysis by synthesis of one view: its depth map as a mesh, rendered into other views, moved by what is seen there.
+
+Stage 1 moves the mesh by a smooth function of place and depth, stage 2 every vertex by itself (spec, sections 5 and 7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from refbench_diffrender.colour_loss import colour_loss
+from refbench_diffrender.depth_image import DepthImage, from_rendered
+from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
+from refbench_diffrender.grid_mesh import grid_triangles, inside
+from refbench_diffrender.mesh_state import MeshState
+from refbench_diffrender.point_loss import PointTerm, relative_huber
+from refbench_diffrender.poisson import PoissonTerm, weight_at
+from refbench_diffrender.tonemapper import Tonemapper
+from refbench_diffrender.transfer_mlp import TransferFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from refbench_diffrender.config import DiffrenderConfig
+    from refbench_diffrender.official_cameras import Intrinsics
+    from refbench_diffrender.rasteriser import Rasteriser
+
+Stage = Literal[1, 2]
+EDGE_CHANNELS, COLOURS = 1, 3
+REPOSE = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photograph:
+    """A posed picture: ``image`` [rows, cols, 3] in [0, 1]; ``model_view`` [4, 4] world to view, OpenGL axes."""
+
+    name: str
+    image: Tensor
+    model_view: Tensor
+    projection: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparsePoints:
+    """Known depths of a view: ``places`` [N, 2] in [-1, 1] (left, top to right, bottom), ``depths`` [N] in metres."""
+
+    places: Tensor
+    depths: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step: its number over both stages, its stage, total loss and terms, as logged."""
+
+    step: int
+    stage: Stage
+    total: float
+    terms: dict[str, float]
+
+
+class ViewRefinement:
+    """The optimisation of one view.
+
+    Parameters
+    ----------
+    own
+        The view that is refined.
+    targets
+        All views, the own one among them, in the order of their numbers.
+    intrinsics
+        Of the own view.
+    initial
+        Its initial depth.
+    source
+        Relative depth whose gradients are to be kept, [rows, cols]; 0 is unknown.
+    points
+        Sparse depths, None without.
+    planes
+        Clip planes, metres.
+    """
+
+    def __init__(
+        self,
+        own: Photograph,
+        targets: Sequence[Photograph],
+        intrinsics: Intrinsics,
+        initial: DepthImage,
+        source: Tensor,
+        points: SparsePoints | None,
+        planes: tuple[float, float],
+        config: DiffrenderConfig,
+        draw: Rasteriser,
+    ) -> None:
+        self.own, self.targets, self.config, self.draw = own, tuple(targets), config, draw
+        self.intrinsics, self.planes, self.points, self.initial = intrinsics, planes, points, initial
+        self.shape = (int(own.image.shape[0]), int(own.image.shape[1]))
+        absolute = initial.absolute
+        self.edges = edge_map(absolute)
+        self._texture = torch.cat([own.image, self.edges[..., None]], dim=-1)[None].contiguous()
+        self._edge_term, self._uv_term = EdgeMapTerm(self.edges), UvEdginess(self.edges, compat=config.compat)
+        self._poisson = PoissonTerm(source)
+        self._point_term = None if points is None else PointTerm(points.places, points.depths)
+        weight = config.loss.poisson
+        self._poisson_weight = weight if config.compat else weight_at(weight, self.shape)
+        self.mesh = self._grid(absolute)
+        self._world = torch.linalg.inv(own.model_view.double()).to(own.image)
+        self._topology = draw.topology(self.mesh.triangles)
+        self._number = next(n for n, view in enumerate(self.targets) if view.name == own.name)
+        self.tonemapper = Tonemapper(len(self.targets), compat=config.compat) if config.tonemapper else None
+        self.transfer: TransferFunction | None = None
+        self.offset = torch.zeros(len(self.mesh.position), 2, requires_grad=True)
+        self.factor: Tensor | None = None
+        self._point_depths = None if self._point_term is None else self._point_term.sampled(absolute)
+        self._steps = 0
+
+    def _grid(self, depth: Tensor) -> MeshState:
+        """Return the grid mesh of a depth map [rows, cols] in metres."""
+        rows, cols = self.shape
+        stride, at = self.config.stride, self.intrinsics
+        down = torch.arange(rows // stride) * stride
+        across = torch.arange(cols // stride) * stride
+        if not self.config.compat:  # the rim of the picture is covered, too
+            down, across = _to_rim(down, rows), _to_rim(across, cols)
+        d = depth[down.clamp(max=rows - 1).long()][:, across.clamp(max=cols - 1).long()]
+        x = (across[None] + 0.5 - at.cx) * d / at.fx
+        y = -(down[:, None] + 0.5 - at.cy) * d / at.fy
+        view = torch.stack([x, y, -d], dim=-1).reshape(-1, 3).float()
+        triangles = torch.from_numpy(grid_triangles(len(down), len(across), valid=inside(view.numpy(), *self.planes)))
+        return MeshState.of_view(view, triangles, self.own.projection, self.planes, stride, self.shape)
+
+    # --- what moves the mesh ----------------------------------------------------------------------------------------
+
+    def view_points(self, stage: Stage) -> Tensor:
+        """Return the vertices [V, 4] in the own view as they are now."""
+        if stage == 1:
+            return self.mesh.view(offset=self.offset, transfer=self.transfer)
+        return self.mesh.view(offset=self.offset, factor=self.factor)
+
+    def begin(self, stage: Stage) -> torch.optim.Optimizer:
+        """Make what a stage optimises; stage 2 starts from the vertices of stage 1, if there was one."""
+        config = self.config
+        if stage == 1:
+            self.transfer = TransferFunction(
+                config.hidden,
+                config.frequencies,
+                config.activation,
+                init_std=config.init_std,
+                span=self.planes,
+                compat=config.compat,
+            )
+            parameters = [self.offset, *self.transfer.parameters()]
+        else:
+            if self.transfer is not None:
+                self.mesh = self.mesh.baked(self.view_points(1).detach())
+            self.offset = torch.zeros(len(self.mesh.position), 2, requires_grad=True)
+            self.factor = torch.ones(len(self.mesh.position), 1, requires_grad=True)
+            parameters = [self.factor, self.offset]
+        groups = [{"params": parameters}] + ([] if self.tonemapper is None else self.tonemapper.groups())
+        return torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)  # type: ignore[arg-type]
+
+    # --- rendering --------------------------------------------------------------------------------------------------
+
+    def own_depth(self, view: Tensor) -> Tensor:
+        """Return the depth [rows, cols] of the mesh in its own view; 0 where it is not."""
+        clip = (view @ self.own.projection.to(view).T)[None]
+        _, depth = self.draw.draw(clip, self.mesh.triangles, -view[None, :, 2:3].contiguous(), self.shape)
+        return depth[0, ..., 0]
+
+    def seen(self, view: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mask [B, rows, cols, 1], colour [.., 3] and edge map [.., 1] of the mesh in target views."""
+        world = view @ self._world.T
+        clips = [
+            world @ (self.targets[n].projection.double() @ self.targets[n].model_view.double()).to(view).T
+            for n in numbers
+        ]
+        clip = torch.stack(clips)
+        uv = self.mesh.uv(self.offset)[None]
+        rast, _, looked = self.draw.shade(clip, self.mesh.triangles, uv, self._texture, self.shape, masked=COLOURS)
+        mask = (rast[..., 3:] > 0).to(view.dtype)
+        blended = self.draw.antialias(looked, rast, clip, self.mesh.triangles, self._topology, channels=COLOURS)
+        return mask, blended[..., :COLOURS], blended[..., COLOURS:].clamp(0, 1)
+
+    # --- losses -----------------------------------------------------------------------------------------------------
+
+    def losses(self, stage: Stage, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Return the weighted losses with the views of these numbers."""
+        weights, view = self.config.loss, self.view_points(stage)
+        found: dict[str, Tensor] = {}
+        depth = self.own_depth(view)
+        state = from_rendered(depth, self.initial.offset, self.initial.scale, compat=self.config.compat)
+        absolute = state.absolute
+        colour = weights.init_colour if stage == 1 else weights.colour
+        if colour:
+            found["colour"] = colour * self._colour(view, numbers)
+        if weights.poisson:
+            found["poisson"] = self._poisson_weight * self._poisson(state.relative, state.valid)
+        if self._point_term is not None and weights.point:
+            found["point"] = weights.point * self._point_term(absolute)
+        if stage == 1 and self.points is not None and self.transfer is not None and weights.transfer:
+            found["transfer"] = weights.transfer * self._transfer_loss()
+        if weights.edge_map:
+            found["edge_map"] = weights.edge_map * self._edge_term(absolute)
+        if weights.uv_edginess:
+            found["uv_edginess"] = weights.uv_edginess * self._uv_term(self.mesh.uv(self.offset))
+        return found
+
+    def _colour(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
+        mask, colour, edges = self.seen(view, numbers)
+        if self.tonemapper is not None:
+            toned = [self.tonemapper(image, self._number, n) for image, n in zip(colour, numbers, strict=True)]
+            colour = torch.stack(toned)
+        wanted = torch.stack([self.targets[n].image for n in numbers])
+        return colour_loss(colour, wanted, mask, edges, compat=self.config.compat)
+
+    def _transfer_loss(self) -> Tensor:
+        assert self.points is not None and self.transfer is not None and self._point_depths is not None
+        found = self.transfer.depth(0.5 * self.points.places + 0.5, self._point_depths[:, None])
+        return relative_huber(found[:, 0], self.points.depths)
+
+    def run(self, stage: Stage, batches: Sequence[Sequence[int]]) -> Iterator[StepReport]:
+        """Take a step for each batch of view numbers; negative numbers fill up the last batch and are left out."""
+        optimizer = self.begin(stage)
+        for batch in batches:
+            optimizer.zero_grad(set_to_none=True)
+            terms = self.losses(stage, [number for number in batch if number >= 0])
+            total = torch.stack(list(terms.values())).sum()
+            total.backward()
+            optimizer.step()
+            values = {name: float(value.detach()) for name, value in terms.items()}
+            yield StepReport(self._steps, stage, float(total.detach()), values)
+            self._steps += 1
+
+    @torch.no_grad()
+    def depth(self, stage: Stage = 2) -> Tensor:
+        """Return the depth map [rows, cols] of the mesh as it is now, metres; 0 where it is not."""
+        return self.own_depth(self.view_points(stage))
+
+
+def _to_rim(places: Tensor, length: int) -> Tensor:
+    """Return vertex places that reach half a pixel beyond both sides of a picture."""
+    return torch.cat([torch.tensor([-0.5]), places[1:].float(), torch.tensor([length - 0.5])])
