@@ -64,7 +64,7 @@ def _owned(ax, ay, bx, by):
     return 0 if by < ay or (by == ay and bx > ax) else -1
 
 
-@compiled
+@inlined
 def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):
     xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
     xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
@@ -78,10 +78,9 @@ def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):
     if area < 0:
         xj, yj, xk, yk = xk, yk, xj, yj
     x, y = 16 * c0 + 8, 16 * r0 + 8
-    own_i, own_j, own_k = _owned(xj, yj, xk, yk), _owned(xk, yk, xi, yi), _owned(xi, yi, xj, yj)
-    start_i = _edge(xj, yj, xk, yk, x, y) + own_i
-    start_j = _edge(xk, yk, xi, yi, x, y) + own_j
-    start_k = _edge(xi, yi, xj, yj, x, y) + own_k
+    start_i = _edge(xj, yj, xk, yk, x, y) + _owned(xj, yj, xk, yk)
+    start_j = _edge(xk, yk, xi, yi, x, y) + _owned(xk, yk, xi, yi)
+    start_k = _edge(xi, yi, xj, yj, x, y) + _owned(xi, yi, xj, yj)
     ready, zx, zy, z1 = False, 0.0, 0.0, 0.0
     for r in range(r0, r1 + 1):
         ei, ej, ek = start_i, start_j, start_k

@@ -71,7 +71,7 @@ def _add(gradient, n, x, y, w):
     gradient[n, 2] += w
 
 
-@contracted
+@inlined
 def _flush(pos, i, j, k, fy, ax, a1, bx, b1, cx, c1, base, gradient, weighted):
     """Hand what a run of pixels of one triangle has summed up on to its vertices, and forget it.
 

@@ -12,6 +12,8 @@ from refbench_diffrender.official_view import config_of, prepared
 from refbench_diffrender.view_folder import read_view_folder
 
 FOLDER = golden_folder()
+LONG = 60
+"""Steps after which two correct programs have drifted apart: then the result is compared with the truth."""
 
 
 def trained():
@@ -110,6 +112,7 @@ def test_gradients_at_the_stored_parameters(path):
 def test_the_whole_run(path):
     torch.manual_seed(0)
     arrays, run = load_npz(path), refinement(path)
+    is_long = sum(len(arrays[f"stage{stage}_views"]) for stage in (1, 2)) > LONG
     for stage in (1, 2):
         begin, first = run.begin, stage == 1
 
@@ -120,13 +123,13 @@ def test_the_whole_run(path):
             return optimizer
 
         run.begin = started
-        for number, report in enumerate(run.run(stage, arrays[f"stage{stage}_views"].tolist())):
-            if "step0_param1" in arrays and report.step < len(arrays["loss_total_f64"]):
-                tolerance = 1e-3 if number < 5 else 2e-2
+        for report in run.run(stage, arrays[f"stage{stage}_views"].tolist()):
+            if not is_long and report.step < len(arrays["loss_total_f64"]):
+                tolerance = 1e-3 if report.step < 5 else 2e-2
                 np.testing.assert_allclose(report.total, arrays["loss_total_f64"][report.step], rtol=tolerance)
         run.begin = begin
     depth = run.depth().numpy()
-    if "step0_param1" not in arrays:  # another start: as good or better
+    if is_long:  # rounding has grown: as good or better
         official = read_official(FOLDER / manifest()[path.name]["config"])
         folder = read_view_folder(official.folder("input_dir"))
         place = find_view(folder.names, official.values["view_name"])
