@@ -20,6 +20,7 @@ class LossConfig:
     transfer: float = 1.0
     edge_map: float = 0.1
     uv_edginess: float = 0.1
+    feature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class DiffrenderConfig:
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     init_std: float = 0.1
     tonemapper: bool = False
+    features: str | None = None
+    """A checkpoint of IBRNet, for the feature loss."""
+    init_ratio: float = 1.0
+    ratio: float = 1.0
+    """Share of the triangles that are kept before stage 1 and before stage 2."""
     patience: int = 0
     """Steps without a better mean loss of so many steps after which a stage ends; 0 takes all steps."""
     backend: Literal["auto", "nvdiffrast", "numba", "torch"] = "auto"
@@ -63,5 +69,7 @@ class DiffrenderConfig:
         """Refuse counts below what makes sense."""
         if min(self.steps, self.init_steps, self.neighbours, self.patience) < 0 or min(self.batch, self.stride) < 1:
             raise ValueError("steps and neighbours must not be negative, batch and stride at least 1")
+        if not 0 < self.init_ratio <= 1 or not 0 < self.ratio <= 1:
+            raise ValueError("init_ratio and ratio must lie in (0, 1]")
         if self.lr <= 0 or self.init_lr <= 0:
             raise ValueError("lr and init_lr must be positive")

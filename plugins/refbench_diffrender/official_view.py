@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from refbench.scenes.colmap import read_model
 from refbench_diffrender.alignment import map_alignment, quantile_alignment, usable_points
 from refbench_diffrender.config import DiffrenderConfig, LossConfig
 from refbench_diffrender.depth_image import DepthImage, from_absolute, from_relative, normalised, poisson_source
+from refbench_diffrender.encoder import read_encoder
 from refbench_diffrender.official_cameras import find_view, model_view
 from refbench_diffrender.picture import resize_image, resize_map
 from refbench_diffrender.point_loss import nearest_values
@@ -20,9 +22,12 @@ from refbench_diffrender.refinement import Photograph, SparsePoints, ViewRefinem
 from refbench_diffrender.view_folder import ViewFolder, read_view_folder, seen_points
 
 if TYPE_CHECKING:
+    from refbench_diffrender.encoder import FeatureEncoder
     from refbench_diffrender.official_config import OfficialConfig
     from refbench_diffrender.view_folder import SeenPoints
 
+ENCODER = "models/model_255000.pth"
+"""Where the official program looks for IBRNet's checkpoint."""
 UNUSED = {"srgb": False, "train_mode": "depth_uv", "init_train_mode": "transfer_func_uv"}
 """Keys whose other values are not offered."""
 
@@ -39,8 +44,8 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
     for key, wanted in UNUSED.items():
         if values[key] != wanted:
             raise UnsupportedError(f"{official.path}: {key}: {values[key]!r} is not offered; {wanted!r} is.")
-    for key in ("loss_feat_weight", "loss_median_weight", "loss_smooth_weight"):
-        if values[key] and (key != "loss_feat_weight" or values["use_feat_enc"]):
+    for key in ("loss_median_weight", "loss_smooth_weight"):
+        if values[key]:
             raise UnsupportedError(f"{official.path}: {key} is not offered yet; set it to 0.")
     first, second = official.steps()
     return DiffrenderConfig(
@@ -59,6 +64,9 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
         activation=values["transfer_func_acti"],
         init_std=values["transfer_func_init_std"],
         tonemapper=values["use_tonemapper"],
+        features=ENCODER if values["use_feat_enc"] else None,
+        init_ratio=values["init_adaptive_mesh_simplification_ratio"],
+        ratio=values["adaptive_mesh_simplification_ratio"],
         compat=compat,
         loss=LossConfig(
             init_colour=values["init_loss_color_weight"],
@@ -68,12 +76,17 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
             transfer=values["loss_point_transfer_weight"],
             edge_map=values["loss_edge_map_weight"],
             uv_edginess=values["loss_uv_edginess_weight"],
+            feature=values["loss_feat_weight"] if values["use_feat_enc"] else 0.0,
         ),
     )
 
 
-def prepared(official: OfficialConfig, config: DiffrenderConfig) -> ViewRefinement:
+def prepared(
+    official: OfficialConfig, config: DiffrenderConfig, encoder: FeatureEncoder | None = None
+) -> ViewRefinement:
     """Return the refinement of the view that a configuration names.
+
+    ``encoder`` stands in for the checkpoint that the configuration would read.
 
     Raises
     ------
@@ -104,7 +117,9 @@ def prepared(official: OfficialConfig, config: DiffrenderConfig) -> ViewRefineme
         depths = np.clip(-seen.xyz[:, 2], *planes)
         points = SparsePoints(torch.from_numpy(seen.places).float(), torch.from_numpy(depths).float())
     draw = rasteriser(config.backend)
-    return ViewRefinement(views[number], views, intrinsics, initial, kept, points, planes, config, draw)
+    if encoder is None and config.features is not None and config.loss.feature:
+        encoder = read_encoder(Path(config.features))
+    return ViewRefinement(views[number], views, intrinsics, initial, kept, points, planes, config, draw, encoder)
 
 
 def _points(

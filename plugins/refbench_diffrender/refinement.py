@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from refbench_diffrender.colour_loss import colour_loss
+from refbench_diffrender.decimate import decimated
 from refbench_diffrender.depth_image import DepthImage, from_rendered
 from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
 from refbench_diffrender.grid_mesh import grid_triangles, inside
+from refbench_diffrender.losses import feature_loss
 from refbench_diffrender.mesh_state import MeshState
+from refbench_diffrender.picture import resize_image
 from refbench_diffrender.point_loss import PointTerm, relative_huber
 from refbench_diffrender.poisson import PoissonTerm, weight_at
 from refbench_diffrender.tonemapper import Tonemapper
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from refbench_diffrender.config import DiffrenderConfig
+    from refbench_diffrender.encoder import FeatureEncoder
     from refbench_diffrender.official_cameras import Intrinsics
     from refbench_diffrender.rasteriser import Rasteriser
 
@@ -80,6 +84,8 @@ class ViewRefinement:
         Sparse depths, None without.
     planes
         Clip planes, metres.
+    encoder
+        Of the features that the feature loss compares; None without.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class ViewRefinement:
         planes: tuple[float, float],
         config: DiffrenderConfig,
         draw: Rasteriser,
+        encoder: FeatureEncoder | None = None,
     ) -> None:
         self.own, self.targets, self.config, self.draw = own, tuple(targets), config, draw
         self.intrinsics, self.planes, self.points, self.initial = intrinsics, planes, points, initial
@@ -105,7 +112,8 @@ class ViewRefinement:
         self._point_term = None if points is None else PointTerm(points.places, points.depths)
         weight = config.loss.poisson
         self._poisson_weight = weight if config.compat else weight_at(weight, self.shape)
-        self.mesh = self._grid(absolute)
+        self.mesh = decimated(self._grid(absolute), config.init_ratio)
+        self._features = None if encoder is None or not config.loss.feature else self._encoded(encoder)
         self._world = torch.linalg.inv(own.model_view.double()).to(own.image)
         self._topology = draw.topology(self.mesh.triangles)
         self._number = next(n for n, view in enumerate(self.targets) if view.name == own.name)
@@ -155,6 +163,8 @@ class ViewRefinement:
         else:
             if self.transfer is not None:
                 self.mesh = self.mesh.baked(self.view_points(1).detach())
+            self.mesh = decimated(self.mesh, config.ratio)
+            self._topology = self.draw.topology(self.mesh.triangles)
             self.offset = torch.zeros(len(self.mesh.position), 2, requires_grad=True)
             self.factor = torch.ones(len(self.mesh.position), 1, requires_grad=True)
             parameters = [self.factor, self.offset]
@@ -171,17 +181,19 @@ class ViewRefinement:
 
     def seen(self, view: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return mask [B, rows, cols, 1], colour [.., 3] and edge map [.., 1] of the mesh in target views."""
-        world = view @ self._world.T
-        clips = [
-            world @ (self.targets[n].projection.double() @ self.targets[n].model_view.double()).to(view).T
-            for n in numbers
-        ]
-        clip = torch.stack(clips)
+        clip = self._clip(view, numbers)
         uv = self.mesh.uv(self.offset)[None]
         rast, _, looked = self.draw.shade(clip, self.mesh.triangles, uv, self._texture, self.shape, masked=COLOURS)
         mask = (rast[..., 3:] > 0).to(view.dtype)
         blended = self.draw.antialias(looked, rast, clip, self.mesh.triangles, self._topology, channels=COLOURS)
         return mask, blended[..., :COLOURS], blended[..., COLOURS:].clamp(0, 1)
+
+    def _clip(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Return the clip positions [B, V, 4] of the vertices in target views."""
+        world = view @ self._world.T
+        seen = (self.targets[n] for n in numbers)
+        matrices = [(target.projection.double() @ target.model_view.double()).to(view) for target in seen]
+        return torch.stack([world @ matrix.T for matrix in matrices])
 
     # --- losses -----------------------------------------------------------------------------------------------------
 
@@ -195,6 +207,8 @@ class ViewRefinement:
         colour = weights.init_colour if stage == 1 else weights.colour
         if colour:
             found["colour"] = colour * self._colour(view, numbers)
+        if self._features is not None:
+            found["feature"] = weights.feature * self._feature_loss(view, numbers)
         if weights.poisson:
             found["poisson"] = self._poisson_weight * self._poisson(state.relative, state.valid)
         if self._point_term is not None and weights.point:
@@ -214,6 +228,27 @@ class ViewRefinement:
             colour = torch.stack(toned)
         wanted = torch.stack([self.targets[n].image for n in numbers])
         return colour_loss(colour, wanted, mask, edges, compat=self.config.compat)
+
+    def _encoded(self, encoder: FeatureEncoder) -> list[Tensor]:
+        """Return the features of every view, [1, rows, cols, C] at the encoder's size."""
+        found = []
+        for view in self.targets:
+            maps = torch.cat(encoder(view.image.permute(2, 0, 1)[None]), dim=1)
+            found.append(maps.permute(0, 2, 3, 1).contiguous())
+        return found
+
+    def _feature_loss(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Compare the own view's features, carried by the mesh, with those of target views."""
+        assert self._features is not None  # the caller looked
+        clip = self._clip(view, numbers)
+        uv = self.mesh.uv(self.offset)[None]
+        rast, places = self.draw.draw(clip, self.mesh.triangles, uv, self.shape)
+        mask = (rast[..., 3:] > 0).to(view.dtype)
+        seen = self.draw.texture(self._features[self._number], places) * mask
+        wanted = torch.cat([self._features[n] for n in numbers])
+        size = (int(wanted.shape[1]), int(wanted.shape[2]))
+        small, covered = (resize_image(x.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1) for x in (seen, mask))
+        return feature_loss(small, wanted, covered)
 
     def _transfer_loss(self) -> Tensor:
         assert self.points is not None and self.transfer is not None and self._point_depths is not None
