@@ -21,6 +21,8 @@ class LossConfig:
     edge_map: float = 0.1
     uv_edginess: float = 0.1
     feature: float = 0.0
+    median: float = 0.0
+    smooth: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from refbench import DSM, InputError, Prediction
 from refbench.geometry.fuse import agreeing_views, depth_to_points
 from refbench.geometry.rasterise import rasterise
 from refbench_diffrender.config import DiffrenderConfig
-from refbench_diffrender.depth_image import from_absolute
+from refbench_diffrender.depth_image import from_rendered
 from refbench_diffrender.filters import median_filter
 from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.refinement import Photograph, StepReport, ViewRefinement
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 REPORT_S = 1.0
 MEDIAN = 5
+LEAST_RELIEF = 0.01
+"""Share of the distance that counts as the relief of a flat start."""
 
 
 class Diffrender:
@@ -95,7 +97,8 @@ class Diffrender:
     ) -> ViewRefinement:
         near_by = nearest_views(own, views, self.config.neighbours)
         photographs = [self._photograph(view, planes) for view in (own, *near_by)]
-        initial = from_absolute(tensor(own.depth))
+        nearest, farthest = float(own.depth.min()), float(own.depth.max())
+        initial = from_rendered(tensor(own.depth), nearest, max(farthest - nearest, LEAST_RELIEF * farthest))
         source = median_filter(initial.relative, MEDIAN)
         source = torch.where(tensor(own.known.astype(np.float32)) > 0, source, torch.zeros_like(source))
         return ViewRefinement(

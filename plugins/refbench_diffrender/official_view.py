@@ -44,9 +44,6 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
     for key, wanted in UNUSED.items():
         if values[key] != wanted:
             raise UnsupportedError(f"{official.path}: {key}: {values[key]!r} is not offered; {wanted!r} is.")
-    for key in ("loss_median_weight", "loss_smooth_weight"):
-        if values[key]:
-            raise UnsupportedError(f"{official.path}: {key} is not offered yet; set it to 0.")
     first, second = official.steps()
     return DiffrenderConfig(
         steps=second,
@@ -77,6 +74,8 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
             edge_map=values["loss_edge_map_weight"],
             uv_edginess=values["loss_uv_edginess_weight"],
             feature=values["loss_feat_weight"] if values["use_feat_enc"] else 0.0,
+            median=values["loss_median_weight"],
+            smooth=values["loss_smooth_weight"],
         ),
     )
 

@@ -16,7 +16,7 @@ from refbench_diffrender.decimate import decimated
 from refbench_diffrender.depth_image import DepthImage, from_rendered
 from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
 from refbench_diffrender.grid_mesh import grid_triangles, inside
-from refbench_diffrender.losses import feature_loss
+from refbench_diffrender.losses import feature_loss, median_loss, smooth_loss
 from refbench_diffrender.mesh_state import MeshState
 from refbench_diffrender.picture import resize_image
 from refbench_diffrender.point_loss import PointTerm, relative_huber
@@ -211,6 +211,10 @@ class ViewRefinement:
             found["feature"] = weights.feature * self._feature_loss(view, numbers)
         if weights.poisson:
             found["poisson"] = self._poisson_weight * self._poisson(state.relative, state.valid)
+        if weights.median:
+            found["median"] = weights.median * median_loss(absolute)
+        if weights.smooth:
+            found["smooth"] = weights.smooth * smooth_loss(absolute, state.valid, compat=self.config.compat)
         if self._point_term is not None and weights.point:
             found["point"] = weights.point * self._point_term(absolute)
         if stage == 1 and self.points is not None and self.transfer is not None and weights.transfer:
