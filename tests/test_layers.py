@@ -31,7 +31,7 @@ PLUGINS = sorted(
     for name in {
         point.module.partition(".")[0]
         for point in metadata.entry_points(group="refbench")
-        if point.dist.name == "refbench"
+        if point.dist.name == "refbench" and point.module.partition(".")[0] != "refbench"
     }
 )
 CORE_MODULES = sorted(CORE.rglob("*.py"))

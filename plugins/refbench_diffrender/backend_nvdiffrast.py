@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import nvdiffrast.torch as dr
 import torch
 
 from refbench_diffrender.shapes import (
@@ -29,30 +28,33 @@ class NvdiffrastRasteriser:
 
     def __init__(self, device: str) -> None:
         """``device``: a CUDA device as torch names it."""
-        self._context = dr.RasterizeCudaContext(device)
+        import nvdiffrast.torch  # its users install it themselves, so it is not there to be imported everywhere
+
+        self._dr = nvdiffrast.torch
+        self._context = self._dr.RasterizeCudaContext(device)
 
     def rasterise(self, pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> Tensor:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
-        return dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
+        return self._dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """See ``Rasteriser``."""
         check_picture("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
-        return dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
+        return self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
         check_picture("uv", uv, 2)
         check_texture(texture, len(uv))
-        return dr.texture(texture.contiguous(), uv.contiguous(), filter_mode="linear", boundary_mode="wrap")
+        return self._dr.texture(texture.contiguous(), uv.contiguous(), filter_mode="linear", boundary_mode="wrap")
 
     def topology(self, triangles: Tensor) -> object:
         """See ``Rasteriser``."""
         check_triangles(triangles)
-        return dr.antialias_construct_topology_hash(as_indices(triangles))
+        return self._dr.antialias_construct_topology_hash(as_indices(triangles))
 
     def antialias(
         self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: object | None = None,
@@ -61,7 +63,7 @@ class NvdiffrastRasteriser:
         """See ``Rasteriser``."""
         check_picture("colour", colour)
         first = check_channels("channels", channels, colour.shape[3])
-        mixed: Tensor = dr.antialias(
+        mixed: Tensor = self._dr.antialias(
             colour[..., :first].contiguous(), rast, pos.contiguous(), as_indices(triangles), topology_hash=topology
         )
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
