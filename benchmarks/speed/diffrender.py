@@ -1,8 +1,8 @@
 """A stage-2 step of the depth refinement, CPU seconds and peak memory, each size in a process of its own.
 
 Run as ``python benchmarks/speed/diffrender.py [--repeats 3] [--threads 1] [--backend numba]``. Synthetic scene,
-6 views, batch 4, vertices every 4 pixels, without tonemapper and features. "official" are the figures of the official program
-with a reference renderer on the CPU (2.02 CPU s; 6.32 CPU s and 6.4 GiB), measured on another day of this machine.
+6 views, batch 4, vertices every 4 pixels, without tonemapper and features. "official" are the figures of the official
+program with a reference renderer on the CPU (2.02 CPU s; 6.32 CPU s and 6.4 GiB), measured on another day.
 """
 
 import argparse
