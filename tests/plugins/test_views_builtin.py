@@ -23,7 +23,7 @@ def run(folder, method, *options):
         "--no-report",
     ]
     done = subprocess.run(
-        [*command, *options],
+        [*command, "--out", str(folder), *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
