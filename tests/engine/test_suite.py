@@ -123,7 +123,8 @@ def test_labels_are_unique_and_doubles_run_once(suite_file):
     labels = [row.label for row in plan_rows(both)]
     assert labels.count("shift") == 1 and {"input", "noisy"} <= set(labels)
     needing = load_suite(suite_file("methods: [{needing: [views]}]\n" + small()))
-    assert [row.label for row in plan_rows(needing)] == ["viewing"]
+    labels = {row.label for row in plan_rows(needing)}
+    assert "viewing" in labels and not labels & {"input", "shift", "noisy"}
 
 
 def test_steps_go_to_the_methods_that_have_them(suite_file):

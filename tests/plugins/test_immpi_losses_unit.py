@@ -68,7 +68,7 @@ def test_scores_agree_with_those_of_the_house():
     assert ssim_standard(a, b, mask) == pytest.approx(expected["ssim"], abs=1e-5)
     whole = view_scores(Image(a[0]), Image(b[0]))
     assert ssim_standard(a, b) == pytest.approx(whole["ssim"], abs=1e-5)
-    assert mae(a, b) == pytest.approx(3 * whole["mae"], rel=1e-5)
+    assert mae(a, b) == pytest.approx(3 * whole["colour_mae"], rel=1e-5)
 
 
 def test_zero_padded_ssim_counts_what_is_masked_as_alike():

@@ -307,6 +307,6 @@ def test_an_official_configuration_runs(levir, tmp_path):
         "optimise.views=[abc]",
         "--out",
         "b",
-        code=1,
+        code=2,
     )
-    assert "Traceback" not in bad
+    assert "names abc" in bad and "Traceback" not in bad
