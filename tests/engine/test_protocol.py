@@ -98,6 +98,22 @@ def test_a_suite_passes_assessors_on(sweeps):
     assert "Assessor footprints" in refbench("table", sweeps / "out-none", "--format", "md")
 
 
+def test_the_resampling_kernel_of_a_suite_is_the_one_that_scores(tmp_path, scene):
+    results_by = {}
+    for kernel in ("bilinear", "gdal_cubic"):
+        suite = tmp_path / f"{kernel}.yaml"
+        suite.write_text(
+            f"refbench_suite: 1\nname: {kernel}\nmethods: [median]\nscenes: [{scene}]\n"
+            f"protocol: {{coregister: initial-once, resampling: {kernel}}}\n"
+        )
+        refbench("bench", suite, "--out", tmp_path / kernel)
+        text = refbench("table", tmp_path / kernel, "--format", "md").replace("\\", "")
+        assert f"reference's: {kernel}" in text
+        results_by[kernel] = results(tmp_path / kernel)["median"]["metrics"]["refined"]
+    assert results_by["bilinear"]["all"]["mae"] != results_by["gdal_cubic"]["all"]["mae"]
+    assert results_by["gdal_cubic"]["notes"]["resampling"].startswith("gdal_cubic")
+
+
 def test_a_suite_with_an_unknown_assessor_does_not_start(tmp_path, scene):
     suite = tmp_path / "mine.yaml"
     suite.write_text(f"refbench_suite: 1\nname: mine\nmethods: [input]\nscenes: [{scene}]\nassessors: [footprint]\n")

@@ -74,7 +74,10 @@ def test_every_shipped_suite_reads_and_plans():
         ("methods: all\nscenes: [{city: {size: 64}}]\n", "scenes[0].city.seed must be a whole number"),
         ("methods: all\nscenes: [embedded]\nseeds: [-1]\n", "seeds[0] must be a whole number of at least 0"),
         ("methods: all\nscenes: [embedded]\nprotocol: {coregister: each}\n", "none or initial-once"),
-        ("methods: all\nscenes: [embedded]\nprotocol: {resampling: cubic}\n", "protocol.resampling must be bilinear"),
+        (
+            "methods: all\nscenes: [embedded]\nprotocol: {resampling: cubic}\n",
+            "protocol.resampling must be bilinear or nearest or gdal_nearest",
+        ),
         ("methods: [\n", "is not valid YAML"),
     ],
 )

@@ -83,6 +83,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     show_default=True,
     help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
 )
+@click.option(
+    "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
@@ -187,6 +190,7 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
         gsd=options["gsd"],
         nodata=options["nodata"],
         coregister=options["coregister"],
+        resampling=options["resampling"],
         assessors=options["assessors"],
         assessor_options=options["assessor_options"],
     )

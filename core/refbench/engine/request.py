@@ -56,6 +56,8 @@ class CellRequest:
     """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""
     assessors: tuple[str, ...] = ()
     assessor_options: dict[str, Any] = field(default_factory=dict)
+    resampling: str = "bilinear"
+    """Kernel by which a DSM comes to the reference's grid; see ``refbench.geometry.warp``."""
     python: str | None = None
     """Interpreter of the cell, for plugins whose packages conflict; None takes the running one."""
 

@@ -47,6 +47,7 @@ def score_dsm(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None
     )
     if surfaces.reference is not None:
         surfaces, shift = coregistered(surfaces, request.coregister, draft["warnings"])
+        surfaces = resampled(surfaces, request.resampling)
         draft["metrics"] = compare(scene, surfaces, request, shift)
         draft["warnings"] += [
             f"{name}: {text}"
@@ -73,6 +74,17 @@ def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Sur
     return moved, shift
 
 
+def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
+    """Return the surfaces on the grid of the reference, by the protocol's kernel."""
+    from refbench.evaluation.evaluate import on_grid  # brings scipy
+
+    truth, initial = surfaces.reference, surfaces.initial
+    if truth is None:
+        return surfaces
+    held = None if initial is None else on_grid(initial, truth, kernel)
+    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
+
+
 def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift | None = None) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference."""
     from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
@@ -88,6 +100,9 @@ def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift
         bootstrap=request.bootstrap,
         seed=request.seed,
     )
+    for scores in (found["input"], found["refined"]):
+        if scores is not None and request.resampling != "bilinear":
+            scores["notes"]["resampling"] = f"{request.resampling}; masks nearest"
     if shift is not None:
         found[COREGISTRATION] = shift.values()
         for scores in (found["input"], found["refined"]):

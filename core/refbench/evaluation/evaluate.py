@@ -185,9 +185,9 @@ def check_metric(reference: DSM) -> None:
         raise InputError(f"The reference is in {name}, degrees; reproject it to a CRS in metres, such as UTM.")
 
 
-def on_grid(dsm: DSM, reference: DSM) -> DSM:
-    """Return a DSM on the grid of the reference: itself where the grids agree."""
-    return dsm if dsm.grid == reference.grid else warp_dsm(dsm, reference.grid, KERNEL)
+def on_grid(dsm: DSM, reference: DSM, kernel: str = KERNEL) -> DSM:
+    """Return a DSM on the grid of the reference: itself where the grids agree, else resampled; see ``warp``."""
+    return dsm if dsm.grid == reference.grid else warp_dsm(dsm, reference.grid, kernel)
 
 
 def mask_on_grid(mask: Mask, reference: DSM) -> Mask:

@@ -221,6 +221,7 @@ def _request(suite: Suite, row: Row, out: Path) -> CellRequest:
         memory_cap_bytes=budgets.memory_cap_bytes,
         deadline_s=budgets.deadline_s,
         coregister=suite.protocol.coregister,
+        resampling=suite.protocol.resampling,
         assessors=tuple(suite.assessors),
         assessor_options={f"{name}.{key}": value for name, of in suite.assessors.items() for key, value in of.items()},
         python=row.entry.env,

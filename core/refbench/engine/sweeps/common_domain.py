@@ -25,6 +25,7 @@ from refbench.engine.sweeps.cache_key import core_code
 from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.evaluation.coregistration import Shift, shifted
+from refbench.evaluation.evaluate import on_grid
 from refbench.scenes.atomic import atomic_file
 from refbench.scenes.raster import open_dsm
 
@@ -109,9 +110,10 @@ def compare_cells(cells: Sequence[SweepCell]) -> tuple[dict[str, Any], dict[str,
             return {**values, "reason": "The scene has no reference DSM."}, {}
         initial, reference, masks, gt_mask = surfaces(opened)
         shift = shift_of(cells)
-        if initial is not None and shift is not None:
-            initial = shifted(initial, shift)
-        loaders = {label: dsm_loaders(of, shift) for label, of in scored.items()}
+        kernel = first.request().resampling
+        if initial is not None:
+            initial = on_grid(initial if shift is None else shifted(initial, shift), reference, kernel)
+        loaders = {label: _on_reference(dsm_loaders(of, shift), reference, kernel) for label, of in scored.items()}
         found = compare(reference, loaders, initial=initial, masks=masks, gt_mask=gt_mask)
     except RefbenchError as error:
         return {**values, "reason": str(error)}, {}
@@ -171,6 +173,15 @@ def dsm_loaders(cells: Sequence[SweepCell], shift: Shift | None = None) -> list[
         return source.read if shift is None else lambda: shifted(source.read(), shift)
 
     return [loader(path) for cell in cells if (path := cell.dsm_path) is not None]
+
+
+def _on_reference(loaders: list[Callable[[], DSM]], reference: DSM, kernel: str) -> list[Callable[[], DSM]]:
+    """Return loaders whose DSMs come to the reference's grid by a kernel."""
+
+    def moved(load: Callable[[], DSM]) -> Callable[[], DSM]:
+        return lambda: on_grid(load(), reference, kernel)
+
+    return [moved(load) for load in loaders]
 
 
 def area(cell: SweepCell) -> dict[str, float]:

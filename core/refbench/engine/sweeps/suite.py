@@ -15,6 +15,7 @@ from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.contracts.need import Need
 from refbench.engine.sizes import parse_size
 from refbench.engine.yaml_text import parse_yaml
+from refbench.geometry.warp import kernels
 from refbench.scenes.yaml_file import check_keys, mapping, text
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ class _Reader:
         return Protocol(
             coregister,
             tuple(self._choice("protocol.domain", name, ("own", "common")) for name in domain),
-            self._choice("protocol.resampling", found.get("resampling", "bilinear"), ("bilinear",)),
+            self._choice("protocol.resampling", found.get("resampling", "bilinear"), kernels),
             tuple(
                 text(self._at("protocol.strata"), name)
                 for name in self._list("protocol.strata", found.get("strata", ["all"]))

@@ -31,6 +31,7 @@ def command_line(request: CellRequest) -> str:
         "--memory-cap": request.memory_cap_bytes,
         "--timeout": None if request.deadline_s is None else f"{request.deadline_s:g}",
         "--coregister": None if request.coregister == PLAIN.coregister else request.coregister,
+        "--resampling": None if request.resampling == PLAIN.resampling else request.resampling,
         "--nodata": None if request.nodata == PLAIN.nodata else f"{request.nodata:g}",
     }
     for option, value in options.items():

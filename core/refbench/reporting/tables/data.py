@@ -104,7 +104,11 @@ def sweep_tables(
     return Document(
         f"Benchmark {content.get('name') or out.resolve().name}",
         tuple(table for table in tables if table.rows),
-        (*NOTES, *_alignment(data)),
+        (
+            *NOTES,
+            f"Other grids are resampled to the reference's: {protocol.get('resampling', 'bilinear')}.",
+            *_alignment(data),
+        ),
     )
 
 
@@ -114,7 +118,7 @@ def _alignment(data: SweepData) -> Iterable[str]:
         scene: Shift.of(found[COREGISTRATION]) for scene, found in data.comparisons.items() if found.get(COREGISTRATION)
     }
     if not moved:
-        yield "No DSM was coregistered; other grids are resampled bilinearly to the reference's."
+        yield "No DSM was coregistered."
     for scene, shift in moved.items():
         yield (
             f"{scene}: the initial DSM was laid on the reference once (Nuth and Kääb, then robust least squares over "
