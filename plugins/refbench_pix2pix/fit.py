@@ -80,7 +80,7 @@ def fit_scenes(
     )
     started_from = method.weights if method.weights is not None and method.weights.is_file() else None
     has_judge = started_from is not None and load_discriminator(judge, started_from)
-    per_epoch = -(-config.samples_per_epoch // config.batch_size)
+    per_epoch = -(-config.samples_per_epoch // (config.batch_size * config.devices))
     total = (config.n_epochs + config.n_epochs_decay) * per_epoch if steps is None else steps
     task = Pix2PixTask(
         Pair(method.net, judge),

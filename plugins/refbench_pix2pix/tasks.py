@@ -64,6 +64,7 @@ class Pix2PixTask(TrainTask):
         )
         self.schedules = [build_schedule(o, config) for o in (self.optimizer, self.adversary_optimizer)]
         self.scheduler = None
+        self.batches_per_step = config.devices  # each device takes a batch of every step
         self._pool = FakePool(config.pool_size, seed)
         self._seed, self._steps = seed, 0
         self._fake: Tensor | None = None
@@ -103,7 +104,8 @@ class Pix2PixTask(TrainTask):
         if config.beta_MSE:
             loss = loss + config.beta_MSE * edge_loss(filled, batch["y"])
         values = {"G_GAN": gan.detach(), "G_L1": l1.detach(), "MSE": functional.mse_loss(filled, batch["y"]).detach()}
-        return loss, {**values, "G": loss.detach()}  # type: ignore[dict-item]
+        # The loop sums gradients over the batches of a step; their mean is wanted, as on one device.
+        return loss / self.batches_per_step, {**values, "G": loss.detach()}  # type: ignore[dict-item]
 
     def _filled(self, fake: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Return fakes with the truth where the truth is unknown (it holds a filler there): nobody judges that."""

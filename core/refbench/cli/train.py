@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from refbench.scenes.scene_file import load_scene
 from refbench.scenes.weights_folder import is_weights_folder
 
 RUN_FOLDER = "run"
+RANK_VARIABLE = "LOCAL_RANK"
+"""What Lightning sets in the processes that it starts for further devices; they run this verb, too."""
 
 
 @click.command()
@@ -47,7 +50,8 @@ def command(scenes: tuple[Path, ...], method: str, out: Path, **options: Any) ->
     config = load_config(record, options["config"], options["overrides"])
     start = find_weights(record, options["weights"]) if options["weights"] is not None else None
     weights = out / "weights"
-    if out.exists() and not options["resume"] and any(out.iterdir()):
+    is_first = os.environ.get(RANK_VARIABLE, "0") == "0"
+    if is_first and out.exists() and not options["resume"] and any(out.iterdir()):
         raise InputError(f"--out {out} is not empty; give another folder, or --resume to go on with it.")
     if weights.exists() and not is_weights_folder(weights):
         raise InputError(f"{weights} exists and holds no weights; give another --out.")
@@ -67,6 +71,8 @@ def command(scenes: tuple[Path, ...], method: str, out: Path, **options: Any) ->
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER
         facts = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
+    if not is_first:  # one of several devices: the first writes for all
+        return
     learner.save(weights, provenance=facts)
     for key, value in facts.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")
