@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from golden_diffrender import cases, files, fill, golden_folder, load_npz, manifest
 
+from refbench.contracts.errors import InputError
 from refbench.scenes.colmap import read_model, rotation
+from refbench.scenes.colmap_dense import read_dense
 from refbench_diffrender.encoder import FeatureEncoder, read_encoder
 from refbench_diffrender.grid_mesh import grid_points, grid_triangles, inside
 from refbench_diffrender.mesh_state import MeshState
@@ -186,3 +189,15 @@ def test_the_encoder_has_the_official_keys(path):
     expected = json.loads(path.read_text())
     found = {key: list(value.shape) for key, value in FeatureEncoder().state_dict().items()}
     assert found == {key: list(shape) for key, shape in expected.items()}
+
+
+@cases("path", [path for path in files("10") if "colmap_dense" in load_npz(path)])
+def test_dense_maps_of_colmap(path, tmp_path):
+    source = next(FOLDER.glob("colmap_dense*.bin"))
+    np.testing.assert_array_equal(read_dense(source), load_npz(path)["colmap_dense"])
+    (tmp_path / "short.bin").write_bytes(source.read_bytes()[:-4])
+    with pytest.raises(InputError, match="bytes for"):
+        read_dense(tmp_path / "short.bin")
+    (tmp_path / "other.bin").write_bytes(b"no map")
+    with pytest.raises(InputError, match="no dense map"):
+        read_dense(tmp_path / "other.bin")
