@@ -95,6 +95,7 @@ def test_a_folder_becomes_a_scene(tmp_path, write):
     assert sorted(scene.views) == ["left view", "right view"]
     assert scene.points.count() == 30 and scene.grid is None
     np.testing.assert_allclose(scene.views["left view"].camera.K, [[50, 0, 29.5], [0, 50, 19.5], [0, 0, 1]])
+    np.testing.assert_array_equal(scene.views["left view"].tie_points, scene.points.read().xyz)
 
 
 def test_lenses_are_straightened(tmp_path):

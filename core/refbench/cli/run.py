@@ -69,6 +69,11 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @weights_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the result; default: a new numbered one.")
 @click.option("--overwrite", is_flag=True, help="Replace a result that is in --out.")
+@click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder where the method keeps its state and goes on from after an interruption.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
@@ -117,7 +122,13 @@ def _per_data_set(request: CellRequest) -> list[CellRequest]:
     names = official_scene_names(request)
     if len(names) < 2:
         return [request]
-    return [replace(request, out=str(request.folder / name), scene=replace(request.scene, name=name)) for name in names]
+    return [_of_data_set(request, name) for name in names]
+
+
+def _of_data_set(request: CellRequest, name: str) -> CellRequest:
+    kept = None if request.checkpoints is None else str(Path(request.checkpoints) / name)
+    scene = replace(request.scene, name=name)
+    return replace(request, out=str(request.folder / name), scene=scene, checkpoints=kept)
 
 
 def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
@@ -193,6 +204,7 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
         resampling=options["resampling"],
         assessors=options["assessors"],
         assessor_options=options["assessor_options"],
+        checkpoints=str(options["checkpoints"].absolute()) if options["checkpoints"] is not None else None,
     )
 
 

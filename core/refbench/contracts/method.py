@@ -46,6 +46,8 @@ class Context:
     report: Callable[[float, str], None] = field(default=lambda share, message: None)
     """Takes progress in [0, 1] and a short message."""
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
+    checkpoints: Path | None = None
+    """Where a method that optimises on a scene keeps its state between runs; None: nothing is kept."""
 
     def rng(self, *scope: str | int) -> np.random.Generator:
         """Return the generator of one purpose, derived from the cell's seed."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from refbench.contracts.camera import Camera
     from refbench.contracts.grid import Grid, Window
     from refbench.contracts.raster import DSM, Image, Mask
@@ -28,6 +31,7 @@ class View:
     """An image and its camera. ``depth`` is z in scene units (a DSM-typed source without grid semantics), or None.
 
     ``depth_range``: nearest and farthest depth that the view may hold, scene units, where its file says so.
+    ``tie_points``: float64 [N, 3], those of the scene's points that were matched in this view, where that is known.
     """
 
     name: str
@@ -36,6 +40,7 @@ class View:
     depth: RasterSource[Image] | None = None
     mask: RasterSource[Mask] | None = None
     depth_range: tuple[float, float] | None = None
+    tie_points: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

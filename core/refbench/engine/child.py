@@ -36,6 +36,7 @@ def run(request: CellRequest) -> None:
         memory_budget_bytes=request.memory_budget_bytes,
         threads=request.threads,
         report=recorder.progress,
+        checkpoints=None if request.checkpoints is None else Path(request.checkpoints),
     )
     try:
         recorder.notify("run_started")

@@ -66,7 +66,8 @@ def execute(request: CellRequest, context: Context, recorder: Recorder) -> None:
     if (write := official_function(record, request, "write_outputs")) is not None:
         with recorder.phase("official files"):
             draft["warnings"] += write(Path(str(request.config)), request.scene.name, request.folder)
-    draft["hashes"]["outputs"] = {name: hash_file(request.folder / name) for name in draft["outputs"].values()}
+    written = [name for name in draft["outputs"].values() if (request.folder / name).is_file()]  # folders hold logs
+    draft["hashes"]["outputs"] = {name: hash_file(request.folder / name) for name in written}
 
 
 def load_method(record: MethodRecord, config: ResolvedConfig, request: CellRequest, draft: dict[str, Any]) -> Any:  # noqa: ANN401  # the plugin's class

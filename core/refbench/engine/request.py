@@ -60,6 +60,8 @@ class CellRequest:
     """Kernel by which a DSM comes to the reference's grid; see ``refbench.geometry.warp``."""
     python: str | None = None
     """Interpreter of the cell, for plugins whose packages conflict; None takes the running one."""
+    checkpoints: str | None = None
+    """Folder where the method keeps its state between runs; a result does not depend on it."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""

@@ -336,6 +336,6 @@ def open_colmap(path: Path) -> Scene:
         straight = source if distortion is None else UndistortedImage(source, camera, distortion)
         if distortion is not None and not warnings:
             warnings.append("The pictures are straightened: their lenses have distortion.")
-        views[name] = View(name, straight, camera)
+        views[name] = View(name, straight, camera, tie_points=model.seen_by(image)[1])
     points = HeldPoints(PointCloud(model.xyz, None, colour=model.rgb)) if len(model.xyz) else None
     return Scene(id=path.name, views=views, points=points, folder=path, warnings=tuple(warnings))

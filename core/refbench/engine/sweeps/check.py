@@ -27,7 +27,7 @@ def result_faults(folder: Path) -> Iterator[str]:
         return
     for file in result.outputs.values():
         path = folder / file
-        if not path.is_file():
+        if not path.exists():
             yield f"{path} is missing."
         elif (wanted := result.hashes.outputs.get(file)) is not None and hash_file(path) != wanted:
             yield f"{path} was changed since it was written: its hash is not that of the result."
