@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["depth", "disparity"]
 Quantile = Literal["median", "max"]
+How = Literal["median", "max", "least_squares", "ransac"]
 
 MIN_POINTS = 10
 TRIALS = 500
@@ -62,6 +63,31 @@ def usable_points(relative: Values, depths: Values, near_far: tuple[float, float
             f"{MIN_POINTS} are needed; give another view, a denser sparse model or a metric initial depth map."
         )
     return relative[known].astype(np.float64), np.clip(depths[known].astype(np.float64), *near_far)
+
+
+def aligned(
+    relative: Values,
+    depths: Values,
+    how: How,
+    kind: Kind,
+    rng: np.random.Generator,
+    percentile: float = 0.001,
+) -> Alignment:
+    """Return the alignment of pairs [N] by the method ``how``; the other parameters as for the single methods.
+
+    Raises
+    ------
+    InputError
+        As the methods do: fewer than 10 pairs, no increasing relation.
+    """
+    _require_pairs(relative)
+    if how == "ransac":
+        return ransac_alignment(relative, depths, rng, kind)[0]
+    if how == "least_squares":
+        return least_squares_alignment(relative, depths, kind)
+    wanted = depths if kind == "depth" else 1 / depths
+    found = quantile_alignment(relative, wanted, percentile, how)[0]
+    return Alignment(found.offset, found.scale, kind)
 
 
 def quantile_alignment(

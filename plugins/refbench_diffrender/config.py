@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+Mode = Literal["depth", "depth_uv", "transfer_func_depth", "transfer_func_depth_uv", "transfer_func_uv", "scale"]
+"""``depth``: every vertex by a factor; ``transfer_func``: all by a function of place and depth; ``uv``: every vertex in
+the picture by a share of the stride; ``scale``: all by one offset along the ray and one factor.
+"""
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -23,6 +28,10 @@ class LossConfig:
     feature: float = 0.0
     median: float = 0.0
     smooth: float = 0.0
+    normal: float = 0.01
+    """Of the surface normals, where an official configuration names some."""
+    blur_poisson: bool = True
+    """Whether gradients are compared after the masked à-trous filter."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +48,39 @@ class DiffrenderConfig:
     init_lr: float = 3e-3
     batch: int = 4
     stride: int = 4
+    train_mode: Mode = "depth_uv"
+    init_train_mode: Mode = "transfer_func_uv"
+    """What moves the vertices in stage 2 and in stage 1."""
+    srgb: bool = False
+    """Whether colours are compared as linear light."""
     neighbours: int = 4
     views: tuple[str, ...] = ()
     most_pixels: int | None = None
     near: float | None = None
     far: float | None = None
     percentile: float = 0.001
-    align: Literal["none", "median", "max", "least_squares", "ransac"] = "none"
+    initial: Literal["auto", "view", "dsm", "points", "file", "monocular"] = "auto"
+    """What depth maps start from; auto: the view's own, else the DSM's, else the sparse points'."""
+    initial_depths: str | None = None
+    """For file: the folder with a TIFF, NumPy, PFM or 16-bit PNG map of every view, by its name."""
+    initial_unit: float = 0.001
+    """Metres per code of a PNG."""
+    relative: bool = False
+    """For file: the maps have no metres and are aligned."""
+    relative_kind: Literal["depth", "disparity"] = "disparity"
+    """What relative maps are linear in."""
+    estimator: str = "depth-anything/Depth-Anything-V2-Small-hf"
+    """For monocular: a depth estimator of transformers, by its name on the hub or its folder."""
+    align: Literal["auto", "none", "median", "max", "least_squares", "ransac"] = "auto"
+    """How initial depths are aligned to sparse points, else the DSM; auto: relative ones by ransac, others not."""
+    hold_out_points: float = 0.0
+    """Share of the sparse points that nothing uses, but depths are judged by."""
+    held_out_views: tuple[str, ...] = ()
+    """Views that are neither refined nor compared with, but depths are judged by."""
+    min_overlap: float = 0.2
+    """Share of a view's surface that another one must see to be compared with."""
+    best_angle_deg: float = 15.0
+    """Triangulation angle that views are best compared under."""
     hidden: tuple[int, ...] = (16, 16)
     frequencies: tuple[int, int] = (3, 5)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
@@ -66,6 +101,12 @@ class DiffrenderConfig:
     min_views: int = 2
     agree_m: float = 1.0
     """Depth maps agree on a point where they differ by at most so much."""
+    outputs: tuple[Literal["points", "mesh", "confidence"], ...] = ("points", "mesh", "confidence")
+    """What is written beside depth maps and DSM: PLY files, and the confidence of every pixel."""
+    tensorboard: bool = True
+    """Whether curves go to TensorBoard, where it is installed; they go to CSV files always."""
+    checkpoint_s: float = 60.0
+    """Seconds between two checkpoints, where the run has a folder for them."""
 
     def __post_init__(self) -> None:
         """Refuse counts below what makes sense."""
@@ -73,5 +114,11 @@ class DiffrenderConfig:
             raise ValueError("steps and neighbours must not be negative, batch and stride at least 1")
         if not 0 < self.init_ratio <= 1 or not 0 < self.ratio <= 1:
             raise ValueError("init_ratio and ratio must lie in (0, 1]")
+        if not 0 <= self.hold_out_points < 1 or not 0 <= self.min_overlap <= 1:
+            raise ValueError("hold_out_points must lie in [0, 1), min_overlap in [0, 1]")
+        if self.best_angle_deg <= 0 or self.initial_unit <= 0:
+            raise ValueError("best_angle_deg and initial_unit must be positive")
         if self.lr <= 0 or self.init_lr <= 0:
             raise ValueError("lr and init_lr must be positive")
+        if self.checkpoint_s < 0:
+            raise ValueError("checkpoint_s must not be negative")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from refbench.contracts.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 UNIT = 0.001
@@ -46,6 +49,54 @@ def depth_codes(depth: NDArray[np.floating], unit: float = UNIT, *, compat: bool
 def depths_of(codes: NDArray[np.uint16], unit: float = UNIT) -> NDArray[np.float32]:
     """Return the depths in metres of codes; 0 where unknown."""
     return (codes.astype(np.float64) * unit).astype(np.float32)
+
+
+def read_codes(path: Path, bands: int = 1) -> NDArray[np.uint16]:
+    """Read a 16-bit picture: [rows, cols], or [rows, cols, 3] with red first.
+
+    Raises
+    ------
+    InputError
+        No picture, another number of bands, or not 16 bits.
+    """
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise InputError(f"{path} is missing or no picture.")
+    found = 1 if values.ndim == 2 else values.shape[2]
+    if found != bands or values.dtype != np.uint16:
+        raise InputError(
+            f"{path} has {found} bands of {8 * values.dtype.itemsize} bits, expected {bands} of 16: write it as 16-bit "
+            "PNG."
+        )
+    return values if bands == 1 else np.ascontiguousarray(values[..., ::-1])
+
+
+def write_depth(path: Path, depth: NDArray[np.floating], unit: float = UNIT, *, compat: bool = False) -> Path:
+    """Write a depth map [rows, cols] as 16-bit PNG, or as TIFF in metres where a depth does not fit; return the file.
+
+    ``path`` ends with ``.png``. ``compat``: always PNG, see ``depth_codes``.
+    """
+    known = np.where(np.isfinite(depth) & (depth > 0), depth, 0)
+    if compat or known.max(initial=0) <= HIGHEST * unit:
+        return write_picture(path, depth_codes(depth, unit, compat=compat))
+    return write_picture(path.with_suffix(".tif"), known.astype(np.float32))
+
+
+def write_picture(path: Path, values: NDArray[np.generic]) -> Path:
+    """Write a picture [rows, cols] or [rows, cols, 3] with red first; return the file."""
+    pixels = values if values.ndim == 2 else np.ascontiguousarray(values[..., ::-1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def codes_of_normals(normals: NDArray[np.floating]) -> NDArray[np.uint16]:
+    """Return the codes [rows, cols, 3] of normals [3, rows, cols] in [-1, 1]."""
+    shares = np.moveaxis((np.clip(normals, -1, 1) + 1) / 2, 0, -1)
+    return np.asarray(np.rint(shares * HIGHEST), np.uint16)
 
 
 def normals_of_codes(codes: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -70,7 +70,7 @@ class MeshState:
         offset: Tensor | None = None,
         factor: Tensor | None = None,
         transfer: TransferFunction | None = None,
-        scale: tuple[float, float] = (0.0, 1.0),
+        scale: Tensor | tuple[float, float] | None = None,
     ) -> Tensor:
         """Return view points [V, 4] (OpenGL axes, last number 1).
 
@@ -89,8 +89,9 @@ class MeshState:
         ones = torch.ones_like(place[:, :1])
         points = torch.cat([place, ones], dim=1) @ self.inverse.T
         points = points[:, :3] / points[:, 3:]
-        if scale != (0.0, 1.0):
-            points = (points + points / points.norm(dim=1, keepdim=True) * scale[0]) * max(scale[1], LEAST)
+        if scale is not None:
+            along, size = torch.as_tensor(scale).to(points)
+            points = (points + points / points.norm(dim=1, keepdim=True) * along) * size.clamp(min=LEAST)
         if transfer is not None:
             points = points / points[:, 2:] * -transfer.depth(0.5 * place[:, :2] + 0.5, points[:, 2:])
         if factor is not None:

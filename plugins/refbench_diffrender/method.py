@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
 
-from refbench import DSM, InputError, Prediction
-from refbench.geometry.fuse import agreeing_views, depth_to_points
-from refbench.geometry.rasterise import rasterise
+from refbench import Prediction
+from refbench_diffrender.confidence import DepthView
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.depth_image import from_rendered
 from refbench_diffrender.filters import median_filter
+from refbench_diffrender.fusion import Fused, fused, fused_dsm
+from refbench_diffrender.held_out import held_out_notes
+from refbench_diffrender.loop import follow
+from refbench_diffrender.picture import linear_of
 from refbench_diffrender.rasteriser import rasteriser
-from refbench_diffrender.refinement import Photograph, StepReport, ViewRefinement
-from refbench_diffrender.views import SceneView, clip_planes, nearest_views, scene_views, tensor
+from refbench_diffrender.refinement import Photograph, SparsePoints, ViewRefinement
+from refbench_diffrender.result_files import write_confidences, write_meshes, write_points
+from refbench_diffrender.run_log import kept_log
+from refbench_diffrender.surface_mesh import SurfaceMesh, dsm_mesh, scene_from_view, view_mesh
+from refbench_diffrender.view_selection import chosen_neighbours
+from refbench_diffrender.views import SceneView, clip_planes, parted_views, scene_views, tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from refbench import Context, Grid, Scene
+    from refbench import DSM, Context, Scene
 
-REPORT_S = 1.0
 MEDIAN = 5
 LEAST_RELIEF = 0.01
 """Share of the distance that counts as the relief of a flat start."""
@@ -52,41 +57,35 @@ class Diffrender:
         """
         if self.config.official is not None:
             return self._official(context)
-        views = scene_views(scene, self.config.most_pixels)
-        names = [view.name for view in views]
-        if missing := [name for name in self.config.views if name not in names]:
-            raise InputError(f"views names {missing[0]}, but the scene has {', '.join(names)}.")
-        chosen = [view for view in views if not self.config.views or view.name in self.config.views]
+        chosen, views, held = parted_views(scene_views(scene, self.config, context), self.config)
         planes = clip_planes(views)
         draw = rasteriser(self.config.backend, context.device)
-        depths, notes = {}, {}
+        depths, notes, meshes = {}, {}, {}
         for number, view in enumerate(chosen):
+            torch.manual_seed(int(context.rng("torch", view.name).integers(2**31)))
             run = self._refinement(view, views, planes, draw)
             before, share = number / len(chosen), 1 / len(chosen)
             notes[view.name] = follow(run, self.config, context, (before, share), view.name)
             depths[view.name] = np.where(run.depth().numpy() > 0, run.depth().numpy(), np.float32(np.nan))
-        dsm = count = None
-        if scene.grid is not None:
-            dsm, count = self._fused(chosen, depths, scene.grid)
+            if scene.grid is None and "mesh" in self.config.outputs:
+                meshes[f"mesh_{view.name}"] = view_mesh(run, scene_from_view(view.camera))
+        kept_apart = held_out_notes(chosen, held, depths, self.config, draw)
+        result = self._fused(chosen, views, depths)
+        dsm, confidence = (None, None) if scene.grid is None else fused_dsm(result.points, scene.grid)
+        files = {} if context.scratch is None else self._outputs(result, meshes, dsm, chosen, context.scratch)
         return Prediction(
             dsm=dsm,
-            confidence=count,
+            confidence=confidence,
             depths={view.name: _resized(depths[view.name], view.original) for view in chosen},
-            notes={"backend": draw.name, "views": notes},
+            files={**files, **kept_log(context)},
+            notes={"backend": draw.name, "views": notes, **kept_apart},
         )
 
     def _official(self, context: Context) -> Prediction:
         """Refine the view that an official configuration names."""
-        from refbench_diffrender.official_config import read_official
-        from refbench_diffrender.official_view import prepared
+        from refbench_diffrender.official_run import run_official
 
-        official = read_official(Path(str(self.config.official)))
-        torch.manual_seed(context.seed)
-        run = prepared(official, self.config)
-        notes = follow(run, self.config, context, (0.0, 1.0), run.own.name)
-        depth = run.depth().numpy()
-        name = Path(run.own.name).stem
-        return Prediction(depths={name: np.where(depth > 0, depth, np.float32(np.nan))}, notes={"views": {name: notes}})
+        return run_official(self.config, context)
 
     def _refinement(
         self,
@@ -95,84 +94,51 @@ class Diffrender:
         planes: tuple[float, float],
         draw: Any,  # noqa: ANN401
     ) -> ViewRefinement:
-        near_by = nearest_views(own, views, self.config.neighbours)
+        at = self.config
+        near_by = chosen_neighbours(own, views, at.neighbours, at.min_overlap, at.best_angle_deg)
         photographs = [self._photograph(view, planes) for view in (own, *near_by)]
         nearest, farthest = float(own.depth.min()), float(own.depth.max())
         initial = from_rendered(tensor(own.depth), nearest, max(farthest - nearest, LEAST_RELIEF * farthest))
         source = median_filter(initial.relative, MEDIAN)
         source = torch.where(tensor(own.known.astype(np.float32)) > 0, source, torch.zeros_like(source))
-        return ViewRefinement(
-            photographs[0], photographs, own.intrinsics, initial, source, None, planes, self.config, draw
-        )
+        points = None
+        if own.points is not None and len(own.points):
+            places = torch.from_numpy(own.points.places(own.depth.shape)).float()
+            points = SparsePoints(places, torch.from_numpy(own.points.depth).float())
+        return ViewRefinement(photographs[0], photographs, own.intrinsics, initial, source, points, planes, at, draw)
 
     def _photograph(self, view: SceneView, planes: tuple[float, float]) -> Photograph:
         projection = torch.from_numpy(view.intrinsics.projection(*planes))
-        return Photograph(view.name, tensor(view.image), torch.from_numpy(view.model_view), projection)
+        image = linear_of(tensor(view.image)) if self.config.srgb else tensor(view.image)
+        return Photograph(view.name, image, torch.from_numpy(view.model_view), projection)
 
     def _fused(
-        self, views: Sequence[SceneView], depths: dict[str, NDArray[np.float32]], grid: Grid
-    ) -> tuple[DSM, NDArray[np.float32]]:
-        """Return the DSM of all refined depth maps, and how many points stand behind every cell."""
-        maps = [depths[view.name] for view in views]
-        cameras = [view.camera for view in views]
-        agreed = agreeing_views(maps, cameras, relative=0.0, absolute=self.config.agree_m)
-        least = min(self.config.min_views, len(maps))
-        parts = [depth_to_points(d, c, a >= least) for d, c, a in zip(maps, cameras, agreed, strict=True)]
-        points = np.concatenate(parts)
-        heights = rasterise(points, grid, "median")
-        return DSM(heights.astype(np.float32), grid), rasterise(points, grid, "count").astype(np.float32)
+        self, chosen: Sequence[SceneView], views: Sequence[SceneView], depths: dict[str, NDArray[np.float32]]
+    ) -> Fused:
+        """Return the points of the refined depth maps; the pictures of all views tell how sure they are."""
+        return fused(
+            [DepthView(view.name, view.image, view.camera, depths[view.name]) for view in chosen],
+            [DepthView(view.name, view.image, view.camera) for view in views if view.name not in depths],
+            min_views=self.config.min_views,
+            absolute=self.config.agree_m,
+            with_confidence="confidence" in self.config.outputs,
+        )
 
-
-def follow(
-    run: ViewRefinement, config: DiffrenderConfig, context: Context, span: tuple[float, float], name: str
-) -> dict[str, Any]:
-    """Run both stages of a view, tell how far it is, and return what was seen of it.
-
-    ``span``: where the view's share of the progress bar begins and how long it is. A stage ends early where the mean
-    loss of ``patience`` steps is no better than that of so many before.
-    """
-    total = config.init_steps + config.steps
-    done, told, started = 0, 0.0, time.monotonic()
-    notes: dict[str, Any] = {}
-    for stage, steps in ((1, config.init_steps), (2, config.steps)):
-        if stage == 1 and steps == 0:
-            continue
-        losses: list[float] = []
-        for report in run.run(stage, list(batches(run, steps, config.batch, context, stage))):  # type: ignore[arg-type]
-            context.check_cancelled()
-            losses.append(report.total)
-            done += 1
-            if time.monotonic() - told >= REPORT_S:
-                told = time.monotonic()
-                context.report(span[0] + span[1] * done / max(1, total), _line(report, name, total, done, started))
-            if _has_settled(losses, config.patience):
-                break
-        if losses:
-            notes[f"stage_{stage}"] = {"steps": len(losses), "first": losses[0], "last": losses[-1]}
-    if config.steps == 0:
-        run.begin(2)
-    return notes
-
-
-def batches(run: ViewRefinement, steps: int, size: int, context: Context, stage: int) -> Iterator[list[int]]:
-    """Yield the numbers of the views of every step: all views in turn, in an order of the seed."""
-    rng = context.rng("batches", run.own.name, stage)
-    number = len(run.targets)
-    order = rng.permutation(steps * size)
-    for step in range(steps):
-        yield [int(item % number) for item in order[step * size : (step + 1) * size]]
-
-
-def _has_settled(losses: Sequence[float], patience: int) -> bool:
-    if patience == 0 or len(losses) < 2 * patience:
-        return False
-    return float(np.mean(losses[-patience:])) >= float(np.mean(losses[-2 * patience : -patience]))
-
-
-def _line(report: StepReport, name: str, total: int, done: int, started: float) -> str:
-    rate = done / max(time.monotonic() - started, 1e-9)
-    terms = ", ".join(f"{key} {value:.2g}" for key, value in report.terms.items())
-    return f"{name}: step {done}/{total}, loss {report.total:.4g} ({terms}), {(total - done) / rate:.0f} s left"
+    def _outputs(
+        self, result: Fused, meshes: dict[str, SurfaceMesh], dsm: DSM | None, chosen: Sequence[SceneView], folder: Path
+    ) -> dict[str, Path]:
+        """Write the files that the configuration asks for."""
+        files: dict[str, Path] = {}
+        crs = None if dsm is None else dsm.grid.crs
+        if "points" in self.config.outputs:
+            files |= write_points(folder, result.points, crs)
+        if "mesh" in self.config.outputs:
+            if dsm is not None and len(result.points.xyz):
+                meshes = {"mesh": dsm_mesh(dsm, result.points)}
+            files |= write_meshes(folder, meshes, crs)
+        originals = {view.name: view.original for view in chosen}
+        maps = {name: _resized(values, originals[name]) for name, values in result.confidence.items()}
+        return files | write_confidences(folder, maps)
 
 
 def _resized(depth: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

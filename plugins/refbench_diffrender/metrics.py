@@ -20,6 +20,8 @@ KNOWN = 1e-12
 RATIO = 1.25
 COMPLETE = 0.05
 """Distance (m) up to which a reference point counts as reconstructed."""
+VOXEL = 0.0025
+"""Side (m) of the voxels that clouds are thinned to."""
 
 
 def depth_metrics(found: Map, reference: Map, mask: Map) -> dict[str, float]:
@@ -92,6 +94,27 @@ def cloud_accuracy(found: NDArray[np.float64], reference: NDArray[np.float64]) -
     """Return mean and median distance in metres of found points [M, 3] to the reference [N, 3]."""
     distances = _distances(found, reference)
     return float(distances.mean()), float(np.median(distances))
+
+
+def cloud_metrics(found: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, float]:
+    """Return completion and accuracy of found points [M, 3] in metres against the reference [N, 3].
+
+    Both are thinned to one point a voxel; for the accuracy the found ones are cropped to the reference's box.
+    """
+    found, reference = thinned(found), thinned(reference)
+    inside = found[((found >= reference.min(0)) & (found <= reference.max(0))).all(axis=1)]
+    mean, median = cloud_accuracy(inside, reference) if len(inside) else (float("nan"), float("nan"))
+    ratio = completion(reference, found) if len(found) else 0.0
+    return {"completion_ratio": ratio, "accuracy_mean": mean, "accuracy_median": median}
+
+
+def thinned(points: NDArray[np.float64], voxel: float = VOXEL) -> NDArray[np.float64]:
+    """Return the means [M, 3] of the points [N, 3] of every voxel of a side in metres."""
+    cells, number = np.unique(np.floor(points / voxel).astype(np.int64), axis=0, return_inverse=True)
+    number = number.reshape(-1)
+    counts = np.bincount(number, minlength=len(cells))
+    sums = [np.bincount(number, axis, minlength=len(cells)) for axis in points.T]
+    return np.stack(sums, axis=1) / counts[:, None]
 
 
 def _distances(points: NDArray[np.float64], to: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,9 +6,10 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from refbench.contracts.errors import ConfigError
+from refbench.contracts.errors import ConfigError, UnsupportedError
+from refbench_diffrender.config import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,10 +62,44 @@ DEFAULTS: dict[str, Any] = {
     "srgb": False,
     "use_opengl": False,
     "load_mode": "lazy_load",
+    "sparse_pcd_from_ref_outlier_ratio": 0.02,
+    "sparse_pcd_from_ref_num_points": 5000,
+    "sparse_pcd_from_ref_perturb_std": 0.02,
+    "log_interval": 10,
+    "log_tqdm_interval": 1.0,
+    "log_hparams": [],
+    "log_optim_anim": 0,
+    "pcd_available": True,
+    "normal_available": True,
+    "ref_dm_available": True,
+    "init_offset_scale": [],
 }
+"""``init_offset_scale``: offset and scale in metres for the mode offset_scale, for which no official key is known."""
 MARKS = ("input_dir", "view_name")
 """Keys by which such a file is told from others."""
 NUMBERS = ("lr", "init_lr")
+AVAILABLE = {
+    "input_colmap_sparse": "pcd_available",
+    "input_normal_dir": "normal_available",
+    "init_ref_depth_dir": "ref_dm_available",
+}
+"""Keys that switch a source off where no ``base_dir`` is given."""
+IDLE = (
+    "transfer_func_normalize_z", "use_opengl", "log_tqdm_interval", "log_optim_anim", "scale_init_lr",
+    "scale_init_loss_color_weight", "optim_stage_starts", "optim_stage_lr_factor", "depth_image_layers_from_zeros",
+)  # fmt: skip
+"""Keys that are read and change nothing, here and mostly there."""
+MODES = get_args(Mode)
+CHOICES = {
+    "init_depth_mode": ("relative_to_abspcd", "relative_to_absdm", "absolute", "offset_scale"),
+    "scale_init_align_for": ("median", "max"),
+    "transfer_func_acti": ("relu", "tanh", "sigmoid"),
+    "train_mode": MODES,
+    "init_train_mode": MODES,
+}
+PAIRS = ("cam_resolution", "cam_near_far", "transfer_func_posencs_uv_z")
+POSITIVE = ("cam_resolution", "cam_near_far", "transfer_func_hlayers")
+TEXTS = ("log_hparams",)
 OFF = ("None", "", None)
 
 
@@ -78,17 +113,22 @@ class OfficialConfig:
 
     def folder(self, key: str) -> Path | None:
         """Return a source's folder below ``base_dir``; None where it is switched off. Relative to where one runs."""
-        value = self.values[key]
-        if value in OFF:
+        value, base = self.values[key], self.values["base_dir"]
+        if value in OFF or not self.is_available(key):
             return None
-        base = self.values["base_dir"]
         return Path(str(value)) if base in OFF else Path(str(base)) / str(value)
+
+    def is_available(self, key: str) -> bool:
+        """Return whether a source is not switched off by its flag, which counts without ``base_dir`` only."""
+        flag = AVAILABLE.get(key)
+        return flag is None or self.values["base_dir"] not in OFF or bool(self.values[flag])
 
     def steps(self) -> tuple[int, int]:
         """Return the steps of both stages: a stage ends with its share of the iterations or with the list of views."""
         number = self.values["max_iter"] + 1
         listed = math.ceil(number / self.values["batch"])
-        first = min(self.values["init_max_iter"] + 1, listed)
+        wanted = self.values["init_max_iter"]
+        first = min(wanted + 1, listed) if wanted else 0
         return first, min(listed, number - first)
 
 
@@ -124,7 +164,30 @@ def read_official(path: Path) -> OfficialConfig:
     for key in NUMBERS:
         if values[key] is None:
             raise ConfigError(f"{path}: {key} has no default; give a learning rate.")
-    return OfficialConfig(path, values, tuple(key for key in content if key not in DEFAULTS))
+    _check(path, values)
+    return OfficialConfig(path, values, tuple(key for key in content if key not in DEFAULTS and key not in IDLE))
+
+
+def _check(path: Path, values: Mapping[str, Any]) -> None:
+    """Refuse values that no run could use."""
+    for key, choices in CHOICES.items():
+        if values[key] not in choices:
+            raise UnsupportedError(f"{path}: {key} {values[key]!r} is not offered; take one of {', '.join(choices)}.")
+    for key in PAIRS:
+        if len(values[key]) != 2:
+            raise ConfigError(f"{path}: {key} must hold two numbers, got {values[key]}.")
+    for key in POSITIVE:
+        if min(values[key]) <= 0:
+            raise ConfigError(f"{path}: {key} must hold positive numbers, got {values[key]}.")
+    if values["cam_near_far"][0] >= values["cam_near_far"][1]:
+        raise ConfigError(f"{path}: cam_near_far must hold the near plane before the far one.")
+    if not 0 <= values["scale_init_percentile"] < 0.5:
+        raise ConfigError(f"{path}: scale_init_percentile must lie in [0, 0.5).")
+    for key in ("batch", "depth_image_downsample", "depth_image_depth_scale", "log_interval"):
+        if values[key] <= 0:
+            raise ConfigError(f"{path}: {key} must be positive, got {values[key]}.")
+    if min(values["max_iter"], values["init_max_iter"]) < 0:
+        raise ConfigError(f"{path}: max_iter and init_max_iter must not be negative.")
 
 
 def _typed(path: Path, key: str, value: Any) -> Any:  # noqa: ANN401  # JSON
@@ -143,9 +206,10 @@ def _typed(path: Path, key: str, value: Any) -> Any:  # noqa: ANN401  # JSON
             return float(value)
         wanted = "a number"
     elif isinstance(default, list):
-        if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
+        kind: Any = str if key in TEXTS else int | float
+        if isinstance(value, list) and (value or not default) and all(isinstance(v, kind) for v in value):
             return value
-        wanted = "a list of numbers"
+        wanted = "a list of texts" if key in TEXTS else "a list of numbers"
     elif value is None or isinstance(value, str):
         return value
     else:

@@ -1,49 +1,50 @@
-"""The view that an official configuration names, ready to be refined: folder, alignment, points, targets."""
+"""The view that an official configuration names, ready to be refined: configuration, alignment, targets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from refbench.contracts.errors import ConfigError, UnsupportedError
-from refbench.scenes.colmap import read_model
+from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench_diffrender.alignment import map_alignment, quantile_alignment, usable_points
 from refbench_diffrender.config import DiffrenderConfig, LossConfig
-from refbench_diffrender.depth_image import DepthImage, from_absolute, from_relative, normalised, poisson_source
+from refbench_diffrender.depth_image import (
+    DepthImage,
+    from_absolute,
+    from_relative,
+    from_rendered,
+    normalised,
+    poisson_source,
+)
 from refbench_diffrender.encoder import read_encoder
-from refbench_diffrender.official_cameras import find_view, model_view
-from refbench_diffrender.picture import resize_image, resize_map
+from refbench_diffrender.official_cameras import model_view
+from refbench_diffrender.official_source import checked_depth, read_normals, read_source
+from refbench_diffrender.picture import linear_of, resize_image, resize_map
 from refbench_diffrender.point_loss import nearest_values
 from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.refinement import Photograph, SparsePoints, ViewRefinement
-from refbench_diffrender.view_folder import ViewFolder, read_view_folder, seen_points
+from refbench_diffrender.tonemapper import load_tonemapper
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from refbench_diffrender.alignment import Alignment, Quantile
     from refbench_diffrender.encoder import FeatureEncoder
     from refbench_diffrender.official_config import OfficialConfig
-    from refbench_diffrender.view_folder import SeenPoints
+    from refbench_diffrender.official_source import OfficialSource
 
 ENCODER = "models/model_255000.pth"
 """Where the official program looks for IBRNet's checkpoint."""
-UNUSED = {"srgb": False, "train_mode": "depth_uv", "init_train_mode": "transfer_func_uv"}
-"""Keys whose other values are not offered."""
+TONES = "exposure.txt", "response.txt"
+"""Files of an earlier run beside transforms.json that the tonemapper starts from."""
 
 
 def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderConfig:
-    """Return the configuration that an official one stands for.
-
-    Raises
-    ------
-    UnsupportedError
-        A mode or a loss that is not offered.
-    """
+    """Return the configuration that an official one stands for."""
     values = official.values
-    for key, wanted in UNUSED.items():
-        if values[key] != wanted:
-            raise UnsupportedError(f"{official.path}: {key}: {values[key]!r} is not offered; {wanted!r} is.")
     first, second = official.steps()
     return DiffrenderConfig(
         steps=second,
@@ -52,6 +53,9 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
         init_lr=values["init_lr"],
         batch=values["batch"],
         stride=values["depth_image_downsample"],
+        train_mode=values["train_mode"],
+        init_train_mode=values["init_train_mode"],
+        srgb=values["srgb"],
         neighbours=0,
         near=float(values["cam_near_far"][0]),
         far=float(values["cam_near_far"][1]),
@@ -65,108 +69,138 @@ def config_of(official: OfficialConfig, *, compat: bool = True) -> DiffrenderCon
         init_ratio=values["init_adaptive_mesh_simplification_ratio"],
         ratio=values["adaptive_mesh_simplification_ratio"],
         compat=compat,
-        loss=LossConfig(
-            init_colour=values["init_loss_color_weight"],
-            colour=values["loss_color_weight"],
-            poisson=values["loss_poisson_weight"],
-            point=values["loss_point_weight"],
-            transfer=values["loss_point_transfer_weight"],
-            edge_map=values["loss_edge_map_weight"],
-            uv_edginess=values["loss_uv_edginess_weight"],
-            feature=values["loss_feat_weight"] if values["use_feat_enc"] else 0.0,
-            median=values["loss_median_weight"],
-            smooth=values["loss_smooth_weight"],
-        ),
+        loss=_losses(values),
+    )
+
+
+def _losses(values: Mapping[str, Any]) -> LossConfig:
+    return LossConfig(
+        init_colour=values["init_loss_color_weight"],
+        colour=values["loss_color_weight"],
+        poisson=values["loss_poisson_weight"],
+        point=values["loss_point_weight"],
+        transfer=values["loss_point_transfer_weight"],
+        edge_map=values["loss_edge_map_weight"],
+        uv_edginess=values["loss_uv_edginess_weight"],
+        feature=values["loss_feat_weight"] if values["use_feat_enc"] else 0.0,
+        median=values["loss_median_weight"],
+        smooth=values["loss_smooth_weight"],
+        normal=values["loss_normal_weight"],
+        blur_poisson=values["loss_poisson_blur_window"] > 0,
     )
 
 
 def prepared(
-    official: OfficialConfig, config: DiffrenderConfig, encoder: FeatureEncoder | None = None
+    official: OfficialConfig,
+    config: DiffrenderConfig,
+    encoder: FeatureEncoder | None = None,
+    source: OfficialSource | None = None,
 ) -> ViewRefinement:
     """Return the refinement of the view that a configuration names.
 
-    ``encoder`` stands in for the checkpoint that the configuration would read.
+    ``encoder`` stands in for the checkpoint that the configuration would read, ``source`` for what ``read_source``
+    finds.
 
     Raises
     ------
     InputError
         A missing or broken file; too few points to align the initial depth by.
     """
-    values = official.values
-    source = official.folder("input_dir")
-    if source is None:
-        raise ConfigError(f"{official.path}: input_dir must name the folder with transforms.json.")
-    folder = read_view_folder(source)
-    number = find_view(folder.names, str(values["view_name"]), compat=config.compat)
-    rows, cols = (int(side) for side in values["cam_resolution"])
-    planes = (float(values["cam_near_far"][0]), float(values["cam_near_far"][1]))
-    intrinsics = folder.intrinsics.scaled(cols, rows)
-    projection = torch.from_numpy(intrinsics.projection(*planes))
-    flip = bool(values["cam_use_flip_mat"])
-    views = []
-    for place, name in enumerate(folder.names):
-        matrix = model_view(folder.camera_to_world[place], flip=flip)
-        picture = torch.from_numpy(folder.picture(place)).permute(2, 0, 1)[None]
-        image = resize_image(picture, (rows, cols))[0].permute(1, 2, 0).contiguous()
-        views.append(Photograph(name, image, torch.from_numpy(matrix), projection))
-    seen = _points(official, folder, number, planes[0], flip, config)
-    initial, kept = _initial(official, folder, number, seen, planes, (rows, cols), config)
+    source = source or read_source(official, config, np.random.default_rng(0))
+    if config.srgb and config.tonemapper and not config.compat:
+        raise ConfigError(f"{official.path}: use_tonemapper compares encoded colours and srgb linear light; take one.")
+    own, targets = _photographs(source, config)
+    initial, kept = _initial(source, config)
     points = None
-    if seen is not None:
-        depths = np.clip(-seen.xyz[:, 2], *planes)
-        points = SparsePoints(torch.from_numpy(seen.places).float(), torch.from_numpy(depths).float())
+    if source.seen is not None:
+        depths = np.clip(-source.seen.xyz[:, 2], *source.planes)
+        points = SparsePoints(torch.from_numpy(source.seen.places).float(), torch.from_numpy(depths).float())
     draw = rasteriser(config.backend)
     if encoder is None and config.features is not None and config.loss.feature:
         encoder = read_encoder(Path(config.features))
-    return ViewRefinement(views[number], views, intrinsics, initial, kept, points, planes, config, draw, encoder)
+    run = ViewRefinement(
+        own,
+        targets,
+        source.intrinsics,
+        initial,
+        kept,
+        points,
+        source.planes,
+        config,
+        draw,
+        encoder,
+        read_normals(source, config),
+    )
+    if config.tonemapper:
+        _import_tones(run, source, compat=config.compat)
+    return run
 
 
-def _points(
-    official: OfficialConfig, folder: ViewFolder, number: int, near: float, flip: bool, config: DiffrenderConfig
-) -> SeenPoints | None:
-    sparse = official.folder("input_colmap_sparse")
-    if sparse is None:
-        return None
-    matrix = model_view(folder.camera_to_world[number], flip=flip, turn=False)
-    return seen_points(read_model(sparse), folder.names[number], matrix, near, compat=config.compat)
+def _photographs(source: OfficialSource, config: DiffrenderConfig) -> tuple[Photograph, list[Photograph]]:
+    """Return the own view, and all views as they are compared with: linear light under ``srgb``.
+
+    As published, the own view's picture on the mesh stays encoded.
+    """
+    folder = source.folder
+    projection = torch.from_numpy(source.intrinsics.projection(*source.planes))
+    targets = []
+    own: Photograph | None = None
+    for place, name in enumerate(folder.names):
+        matrix = model_view(folder.camera_to_world[place], flip=bool(source.official.values["cam_use_flip_mat"]))
+        picture = torch.from_numpy(folder.picture(place)).permute(2, 0, 1)[None]
+        kinds = [linear_of(picture), picture] if config.srgb else [picture]
+        images = [resize_image(kind, source.shape)[0].permute(1, 2, 0).contiguous() for kind in kinds]
+        views = [Photograph(name, image, torch.from_numpy(matrix), projection) for image in images]
+        targets.append(views[0])
+        if place == source.number:
+            own = views[-1] if config.compat else views[0]
+    assert own is not None  # its number was found among these names
+    return own, targets
 
 
-def _initial(
-    official: OfficialConfig,
-    folder: ViewFolder,
-    number: int,
-    seen: SeenPoints | None,
-    planes: tuple[float, float],
-    shape: tuple[int, int],
-    config: DiffrenderConfig,
-) -> tuple[DepthImage, torch.Tensor]:
+def _import_tones(run: ViewRefinement, source: OfficialSource, *, compat: bool) -> None:
+    """Start the tonemapper from the files of an earlier run, where both are there."""
+    exposure, response = (source.folder.path / name for name in TONES)
+    if not (exposure.is_file() and response.is_file()):
+        return
+    run.tonemapper = load_tonemapper(exposure, response, compat=compat)
+    if len(run.tonemapper.exposure) != len(run.targets):
+        raise InputError(f"{exposure} holds {len(run.tonemapper.exposure)} exposures for {len(run.targets)} views.")
+
+
+def _initial(source: OfficialSource, config: DiffrenderConfig) -> tuple[DepthImage, torch.Tensor]:
     """Return the initial depth and the relative depth whose gradients are kept."""
-    values = official.values
-    mode, unit = values["init_depth_mode"], float(values["depth_image_depth_scale"])
-    codes = folder.codes(number, values["init_depth_dir"])
+    values, official = source.official.values, source.official
+    mode, compat = values["init_depth_mode"], config.compat
+    codes = source.codes("init_depth_dir")
     if codes is None:
-        raise ConfigError(
-            f"{official.path}: view {folder.names[number]} has no depth map in {values['init_depth_dir']}."
-        )
+        raise MissingFileError(f"{official.path}: view {source.name} has no depth map in {values['init_depth_dir']}.")
     raw = torch.from_numpy(codes.astype(np.float64))
-    kept = resize_map(poisson_source(raw).float(), shape)
-    if mode == "absolute":
-        depth = resize_map((raw * unit).float(), shape)
-        return from_absolute(depth, compat=config.compat), kept
+    kept = resize_map(poisson_source(raw).float(), source.shape)
+    if mode in ("absolute", "offset_scale"):
+        depth = resize_map(torch.from_numpy(checked_depth(source, "init_depth_dir")).float(), source.shape)
+        if mode == "absolute":
+            return from_absolute(depth, compat=compat), kept
+        if len(values["init_offset_scale"]) != 2 or values["init_offset_scale"][1] <= 0:
+            raise ConfigError(
+                f"{official.path}: init_depth_mode offset_scale needs init_offset_scale: [offset, scale] in metres, "
+                "the scale positive."
+            )
+        offset, scale = (float(number) for number in values["init_offset_scale"])
+        return from_rendered(depth, offset, scale, compat=compat), kept
     relative = normalised(raw)
-    if mode == "relative_to_absdm":
-        truth = folder.codes(number, values["init_ref_depth_dir"])
-        if truth is None:
-            raise ConfigError(f"{official.path}: there is no depth map in {values['init_ref_depth_dir']} to align to.")
-        found = map_alignment(relative.numpy(), truth.astype(np.float64) * unit)
-    elif mode == "relative_to_abspcd":
-        if seen is None:
-            raise ConfigError(f"{official.path}: init_depth_mode relative_to_abspcd needs input_colmap_sparse.")
-        at = nearest_values(relative, torch.from_numpy(seen.places)).numpy()
-        pairs = usable_points(at, -seen.xyz[:, 2], planes)
-        how = "max" if values["scale_init_align_for"] == "max" else "median"
-        found = quantile_alignment(*pairs, values["scale_init_percentile"], how)[0]
-    else:
-        raise UnsupportedError(f"{official.path}: init_depth_mode {mode} is not offered.")
-    state = from_relative(relative, found.offset, found.scale, planes, shape, compat=config.compat)
-    return state, kept
+    found = _alignment(source, relative)
+    return from_relative(relative, found.offset, found.scale, source.planes, source.shape, compat=compat), kept
+
+
+def _alignment(source: OfficialSource, relative: torch.Tensor) -> Alignment:
+    """Return what carries a relative map to the reference map or to the sparse points."""
+    values = source.official.values
+    if values["init_depth_mode"] == "relative_to_absdm":
+        return map_alignment(relative.numpy(), checked_depth(source, "init_ref_depth_dir"))
+    if source.seen is None:
+        raise ConfigError(f"{source.official.path}: init_depth_mode relative_to_abspcd needs input_colmap_sparse.")
+    at = nearest_values(relative, torch.from_numpy(source.seen.places)).numpy()
+    pairs = usable_points(at, -source.seen.xyz[:, 2], source.planes)
+    how: Quantile = "max" if values["scale_init_align_for"] == "max" else "median"
+    return quantile_alignment(*pairs, values["scale_init_percentile"], how)[0]

@@ -15,8 +15,9 @@ from refbench_diffrender.colour_loss import colour_loss
 from refbench_diffrender.decimate import decimated
 from refbench_diffrender.depth_image import DepthImage, from_rendered
 from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
+from refbench_diffrender.filters import normals_of
 from refbench_diffrender.grid_mesh import grid_triangles, inside
-from refbench_diffrender.losses import feature_loss, median_loss, smooth_loss
+from refbench_diffrender.losses import feature_loss, median_loss, normal_loss, smooth_loss
 from refbench_diffrender.mesh_state import MeshState
 from refbench_diffrender.picture import resize_image
 from refbench_diffrender.point_loss import PointTerm, relative_huber
@@ -27,14 +28,15 @@ from refbench_diffrender.transfer_mlp import TransferFunction
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from refbench_diffrender.config import DiffrenderConfig
+    from refbench_diffrender.config import DiffrenderConfig, Mode
     from refbench_diffrender.encoder import FeatureEncoder
     from refbench_diffrender.official_cameras import Intrinsics
     from refbench_diffrender.rasteriser import Rasteriser
 
 Stage = Literal[1, 2]
 EDGE_CHANNELS, COLOURS = 1, 3
-REPOSE = 1e-12
+RIM = 1e-5
+"""Vertices so near to the border of the picture, in clip units, lie on it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,14 @@ class SparsePoints:
 
     places: Tensor
     depths: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceNormals:
+    """``directions`` [1, 3, rows, cols] in the own view, x to the left, y up; ``certainty`` [1, 1, rows, cols]."""
+
+    directions: Tensor
+    certainty: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ class ViewRefinement:
         Clip planes, metres.
     encoder
         Of the features that the feature loss compares; None without.
+    normals
+        That the surface is to have; None without.
     """
 
     def __init__(
@@ -100,29 +112,34 @@ class ViewRefinement:
         config: DiffrenderConfig,
         draw: Rasteriser,
         encoder: FeatureEncoder | None = None,
+        normals: ReferenceNormals | None = None,
     ) -> None:
         self.own, self.targets, self.config, self.draw = own, tuple(targets), config, draw
         self.intrinsics, self.planes, self.points, self.initial = intrinsics, planes, points, initial
+        self.normals, self.source = normals, source
         self.shape = (int(own.image.shape[0]), int(own.image.shape[1]))
         absolute = initial.absolute
         self.edges = edge_map(absolute)
         self._texture = torch.cat([own.image, self.edges[..., None]], dim=-1)[None].contiguous()
         self._edge_term, self._uv_term = EdgeMapTerm(self.edges), UvEdginess(self.edges, compat=config.compat)
-        self._poisson = PoissonTerm(source)
+        self._poisson = PoissonTerm(source, blur=config.loss.blur_poisson)
         self._point_term = None if points is None else PointTerm(points.places, points.depths)
         weight = config.loss.poisson
         self._poisson_weight = weight if config.compat else weight_at(weight, self.shape)
-        self.mesh = decimated(self._grid(absolute), config.init_ratio)
-        self._features = None if encoder is None or not config.loss.feature else self._encoded(encoder)
+        self.take(decimated(self._grid(absolute), config.init_ratio))
+        self.features = None if encoder is None or not config.loss.feature else self._encoded(encoder)
         self._world = torch.linalg.inv(own.model_view.double()).to(own.image)
-        self._topology = draw.topology(self.mesh.triangles)
         self._number = next(n for n, view in enumerate(self.targets) if view.name == own.name)
         self.tonemapper = Tonemapper(len(self.targets), compat=config.compat) if config.tonemapper else None
         self.transfer: TransferFunction | None = None
-        self.offset = torch.zeros(len(self.mesh.position), 2, requires_grad=True)
+        self.offset: Tensor | None = None
         self.factor: Tensor | None = None
+        self.scale: Tensor | None = None
+        self.stage_1_depth: Tensor | None = None
+        self.compared: Tensor | None = None
+        self._has_begun = False
         self._point_depths = None if self._point_term is None else self._point_term.sampled(absolute)
-        self._steps = 0
+        self.steps = 0
 
     def _grid(self, depth: Tensor) -> MeshState:
         """Return the grid mesh of a depth map [rows, cols] in metres."""
@@ -142,15 +159,55 @@ class ViewRefinement:
     # --- what moves the mesh ----------------------------------------------------------------------------------------
 
     def view_points(self, stage: Stage) -> Tensor:
-        """Return the vertices [V, 4] in the own view as they are now."""
-        if stage == 1:
-            return self.mesh.view(offset=self.offset, transfer=self.transfer)
-        return self.mesh.view(offset=self.offset, factor=self.factor)
+        """Return the vertices [V, 4] in the own view as they are now, moved by what a stage optimises."""
+        mode = self._mode(stage)
+        return self.mesh.view(
+            offset=self.offset if "uv" in mode else None,
+            factor=self.factor if "depth" in mode else None,
+            transfer=self.transfer if "transfer_func" in mode else None,
+            scale=self.scale if mode == "scale" else None,
+        )
 
     def begin(self, stage: Stage) -> torch.optim.Optimizer:
         """Make what a stage optimises; stage 2 starts from the vertices of stage 1, if there was one."""
         config = self.config
-        if stage == 1:
+        if stage == 2:
+            if config.compat and not self._has_begun:  # as published: what was never trained is baked, too
+                self._variables(1)
+            elif self._has_begun:
+                self.stage_1_depth = self.depth(1)
+            if self._has_begun:
+                self.mesh = self.mesh.baked(self.view_points(1).detach())
+            self.take(decimated(self.mesh, config.ratio))
+        return self.optimise(stage)
+
+    def take(self, mesh: MeshState) -> None:
+        """Put a mesh in the place of the one that is optimised."""
+        self.mesh: MeshState = mesh
+        self._topology = self.draw.topology(mesh.triangles)
+
+    def optimise(self, stage: Stage) -> torch.optim.Optimizer:
+        """Make the variables of a stage for the mesh as it is, and what optimises them; see ``begin``."""
+        self.stage: Stage = stage
+        config, parameters = self.config, self._variables(stage)
+        groups = [{"params": parameters}] + ([] if self.tonemapper is None else self.tonemapper.groups())
+        self.optimizer = torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)  # type: ignore[arg-type]
+        return self.optimizer
+
+    def _mode(self, stage: Stage) -> Mode:
+        return self.config.init_train_mode if stage == 1 else self.config.train_mode
+
+    def _variables(self, stage: Stage) -> list[Tensor]:
+        """Make the variables of a stage, at rest but for the noise of the transfer function; return them."""
+        config, mode, vertices = self.config, self._mode(stage), len(self.mesh.position)
+        self.factor = torch.ones(vertices, 1, requires_grad=True) if "depth" in mode else None
+        self.offset = torch.zeros(vertices, 2, requires_grad=True) if "uv" in mode else None
+        if self.offset is not None and not config.compat:  # two stages could pull the rim off the outer pixels
+            inner = (self.mesh.position[:, :2].abs() < 1 - RIM).float()
+            self.offset.register_hook(lambda grad: grad * inner)
+        self.scale = torch.tensor([0.0, 1.0], requires_grad=True) if mode == "scale" else None
+        self.transfer = None
+        if "transfer_func" in mode:
             self.transfer = TransferFunction(
                 config.hidden,
                 config.frequencies,
@@ -159,17 +216,9 @@ class ViewRefinement:
                 span=self.planes,
                 compat=config.compat,
             )
-            parameters = [self.offset, *self.transfer.parameters()]
-        else:
-            if self.transfer is not None:
-                self.mesh = self.mesh.baked(self.view_points(1).detach())
-            self.mesh = decimated(self.mesh, config.ratio)
-            self._topology = self.draw.topology(self.mesh.triangles)
-            self.offset = torch.zeros(len(self.mesh.position), 2, requires_grad=True)
-            self.factor = torch.ones(len(self.mesh.position), 1, requires_grad=True)
-            parameters = [self.factor, self.offset]
-        groups = [{"params": parameters}] + ([] if self.tonemapper is None else self.tonemapper.groups())
-        return torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)  # type: ignore[arg-type]
+        self._has_begun = True
+        single = [each for each in (self.factor, self.offset, self.scale) if each is not None]
+        return [*single, *(() if self.transfer is None else self.transfer.parameters())]
 
     # --- rendering --------------------------------------------------------------------------------------------------
 
@@ -178,6 +227,10 @@ class ViewRefinement:
         clip = (view @ self.own.projection.to(view).T)[None]
         _, depth = self.draw.draw(clip, self.mesh.triangles, -view[None, :, 2:3].contiguous(), self.shape)
         return depth[0, ..., 0]
+
+    def depth_image(self, depth: Tensor) -> DepthImage:
+        """Return the state that losses compare of a rendered depth map [rows, cols] in metres."""
+        return from_rendered(depth, self.initial.offset, self.initial.scale, compat=self.config.compat)
 
     def seen(self, view: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return mask [B, rows, cols, 1], colour [.., 3] and edge map [.., 1] of the mesh in target views."""
@@ -201,13 +254,13 @@ class ViewRefinement:
         """Return the weighted losses with the views of these numbers."""
         weights, view = self.config.loss, self.view_points(stage)
         found: dict[str, Tensor] = {}
-        depth = self.own_depth(view)
-        state = from_rendered(depth, self.initial.offset, self.initial.scale, compat=self.config.compat)
+        state = self.depth_image(self.own_depth(view))
         absolute = state.absolute
+        self.compared = absolute.detach()
         colour = weights.init_colour if stage == 1 else weights.colour
         if colour:
             found["colour"] = colour * self._colour(view, numbers)
-        if self._features is not None:
+        if self.features is not None:
             found["feature"] = weights.feature * self._feature_loss(view, numbers)
         if weights.poisson:
             found["poisson"] = self._poisson_weight * self._poisson(state.relative, state.valid)
@@ -223,7 +276,19 @@ class ViewRefinement:
             found["edge_map"] = weights.edge_map * self._edge_term(absolute)
         if weights.uv_edginess:
             found["uv_edginess"] = weights.uv_edginess * self._uv_term(self.mesh.uv(self.offset))
+        if self.normals is not None and weights.normal:
+            found["normal"] = weights.normal * self._normal_loss(view, self.normals)
         return found
+
+    def own_normals(self, view: Tensor) -> Tensor:
+        """Return the normals [1, 3, rows, cols] of the mesh in its own view, x to the left, y up."""
+        clip = (view @ self.own.projection.to(view).T)[None]
+        _, places = self.draw.draw(clip, self.mesh.triangles, view[None, :, :3].contiguous(), self.shape)
+        return normals_of(places.permute(0, 3, 1, 2))
+
+    def _normal_loss(self, view: Tensor, wanted: ReferenceNormals) -> Tensor:
+        edges = self.edges.clamp(0, 1)[None, None]
+        return normal_loss(self.own_normals(view), wanted.directions, wanted.certainty, edges)
 
     def _colour(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
         mask, colour, edges = self.seen(view, numbers)
@@ -243,13 +308,13 @@ class ViewRefinement:
 
     def _feature_loss(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
         """Compare the own view's features, carried by the mesh, with those of target views."""
-        assert self._features is not None  # the caller looked
+        assert self.features is not None  # the caller looked
         clip = self._clip(view, numbers)
         uv = self.mesh.uv(self.offset)[None]
         rast, places = self.draw.draw(clip, self.mesh.triangles, uv, self.shape)
         mask = (rast[..., 3:] > 0).to(view.dtype)
-        seen = self.draw.texture(self._features[self._number], places) * mask
-        wanted = torch.cat([self._features[n] for n in numbers])
+        seen = self.draw.texture(self.features[self._number], places) * mask
+        wanted = torch.cat([self.features[n] for n in numbers])
         size = (int(wanted.shape[1]), int(wanted.shape[2]))
         small, covered = (resize_image(x.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1) for x in (seen, mask))
         return feature_loss(small, wanted, covered)
@@ -259,9 +324,14 @@ class ViewRefinement:
         found = self.transfer.depth(0.5 * self.points.places + 0.5, self._point_depths[:, None])
         return relative_huber(found[:, 0], self.points.depths)
 
-    def run(self, stage: Stage, batches: Sequence[Sequence[int]]) -> Iterator[StepReport]:
-        """Take a step for each batch of view numbers; negative numbers fill up the last batch and are left out."""
-        optimizer = self.begin(stage)
+    def run(
+        self, stage: Stage, batches: Sequence[Sequence[int]], resumed: torch.optim.Optimizer | None = None
+    ) -> Iterator[StepReport]:
+        """Take a step for each batch of view numbers; negative numbers fill up the last batch and are left out.
+
+        ``resumed`` is the optimiser of a stage that has begun before; see ``refinement_state``.
+        """
+        optimizer = self.begin(stage) if resumed is None else resumed
         for batch in batches:
             optimizer.zero_grad(set_to_none=True)
             terms = self.losses(stage, [number for number in batch if number >= 0])
@@ -269,8 +339,8 @@ class ViewRefinement:
             total.backward()
             optimizer.step()
             values = {name: float(value.detach()) for name, value in terms.items()}
-            yield StepReport(self._steps, stage, float(total.detach()), values)
-            self._steps += 1
+            self.steps += 1
+            yield StepReport(self.steps - 1, stage, float(total.detach()), values)
 
     @torch.no_grad()
     def depth(self, stage: Stage = 2) -> Tensor:

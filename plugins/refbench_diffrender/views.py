@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
-from scipy import interpolate, ndimage
 
-from refbench import DSM
+from refbench import Context
 from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.geometry.cameras import Pinhole
-from refbench.geometry.depth import render_depth
+from refbench_diffrender.config import DiffrenderConfig
+from refbench_diffrender.initial_depth import PLANE_ROOM, DepthSources, filled, initial_depth, without_holes
 from refbench_diffrender.official_cameras import FLIP, Intrinsics
+from refbench_diffrender.visible_points import points_in_view, tracked_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from refbench import Scene
+    from refbench import DSM, Scene
     from refbench.contracts.scene import View
+    from refbench_diffrender.visible_points import ViewPoints
 
     Floats = NDArray[np.float64]
 
 COLOURS = 3
-MIN_POINTS = 20
-PLANE_ROOM = 0.3
-"""By how much clip planes lie before the nearest and behind the farthest depth, as a share of these."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneView:
     """``image`` float32 [rows, cols, 3] in [0, 1]; ``camera`` for that size; ``model_view`` [4, 4] from coordinates
-    relative to ``origin``; ``depth`` float32 [rows, cols] initial, positive everywhere; ``known``: where it was given.
+    relative to ``origin``; ``depth`` float32 [rows, cols] initial, positive everywhere; ``known``: where it was given;
+    ``points``: sparse points that it sees, and ``held_out``: those that nothing may use; None where there are none.
     """
 
     name: str
@@ -45,6 +45,8 @@ class SceneView:
     depth: NDArray[np.float32]
     known: NDArray[np.bool_]
     original: tuple[int, int]
+    points: ViewPoints | None = None
+    held_out: ViewPoints | None = None
 
     @property
     def intrinsics(self) -> Intrinsics:
@@ -53,28 +55,87 @@ class SceneView:
         return Intrinsics(K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5, cols, rows)
 
 
-def scene_views(scene: Scene, most_pixels: int | None) -> tuple[SceneView, ...]:
+def scene_views(
+    scene: Scene, config: DiffrenderConfig | None = None, context: Context | None = None
+) -> tuple[SceneView, ...]:
     """Return the pinhole views of a scene with an initial depth each, in the order of their names.
 
-    The depth is the view's own, else the initial DSM's, else what lies between the sparse points that the view sees.
+    ``config`` tells what the depth comes from and how many points are held out, ``context`` has the seed.
 
     Raises
     ------
     UnsupportedError
         Fewer than two pinhole views, or nothing to start a depth map from.
+    InputError
+        As ``initial_depth``; a picture of another size than its camera's.
     """
-    views = {name: view for name, view in sorted(scene.views.items()) if isinstance(view.camera, Pinhole)}
+    config, context = config or DiffrenderConfig(), context or Context()
+    views = [view for _, view in sorted(scene.views.items()) if isinstance(view.camera, Pinhole)]
     if len(views) < 2:
         raise UnsupportedError(
             f"Scene {scene.id} has {len(views)} views with a pinhole camera; differentiable rendering compares two or "
             "more that overlap."
         )
-    origin = np.mean([view.camera.centre for view in views.values()], axis=0)
-    surface = None if scene.dsm is None else _filled(scene.dsm.read())
-    return tuple(_view(scene, view, origin, surface, most_pixels) for view in views.values())
+    cameras = [view.camera for view in views if isinstance(view.camera, Pinhole)]
+    origin = np.mean([camera.centre for camera in cameras], axis=0)
+    surface = None if scene.dsm is None else filled(scene.dsm.read())
+    parts = _parted(scene, config.hold_out_points, context)
+    return tuple(_view(view, origin, surface, parts, config, context) for view in views)
 
 
-def _view(scene: Scene, view: View, origin: Floats, surface: DSM | None, most_pixels: int | None) -> SceneView:
+def _parted(scene: Scene, share: float, context: Context) -> tuple[Floats, Floats] | None:
+    """Return the sparse points [N, 3] that are used and those that are held out; None where there are none."""
+    if scene.points is None:
+        if share:
+            raise UnsupportedError(f"Scene {scene.id} has no sparse points of which hold_out_points could keep some.")
+        return None
+    xyz = scene.points.read().xyz
+    held = context.rng("held out points").random(len(xyz)) < share
+    return xyz[~held], xyz[held]
+
+
+def _view(
+    view: View,
+    origin: Floats,
+    surface: DSM | None,
+    parts: tuple[Floats, Floats] | None,
+    config: DiffrenderConfig,
+    context: Context,
+) -> SceneView:
+    picture, camera, original = _picture(view, config.most_pixels)
+    shape = picture.shape[0], picture.shape[1]
+    points, held = (None, None) if parts is None else (_seen(view, part, camera, shape) for part in parts)
+    tracked = view.tie_points is not None
+    rng = context.rng("alignment", view.name)
+    sources = DepthSources(view, picture, camera, surface, points, tracked, config, rng)
+    depth = initial_depth(sources)
+    known, whole = np.isfinite(depth), without_holes(depth)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = camera.R, camera.t + camera.R @ origin
+    return SceneView(
+        view.name,
+        picture,
+        camera,
+        FLIP @ pose,
+        whole.astype(np.float32),
+        known,
+        original,
+        None if points is None else sources.visible(points, whole),
+        None if held is None else sources.visible(held, whole),
+    )
+
+
+def _seen(view: View, part: Floats, camera: Pinhole, shape: tuple[int, int]) -> ViewPoints:
+    """Return which of some points [N, 3] fall into a view; those that its tracks hold, where it has any."""
+    if view.tie_points is None:
+        return points_in_view(part, camera, shape)
+    rows = {point.tobytes() for point in part}
+    kept = np.array([point.tobytes() in rows for point in view.tie_points], bool)
+    return tracked_points(view.tie_points[kept], camera, shape, view.name)
+
+
+def _picture(view: View, most_pixels: int | None) -> tuple[NDArray[np.float32], Pinhole, tuple[int, int]]:
+    """Return a view's picture [rows, cols, 3] in [0, 1] of at most so many pixels, its camera, and its first size."""
     image = view.image.read()
     pixels = image.pixels[:COLOURS] if len(image.pixels) >= COLOURS else np.repeat(image.pixels[:1], COLOURS, axis=0)
     if pixels.dtype.kind == "u":
@@ -85,15 +146,28 @@ def _view(scene: Scene, view: View, origin: Floats, surface: DSM | None, most_pi
     rows, cols = picture.shape[:2]
     camera = view.camera
     assert isinstance(camera, Pinhole)  # others were left out
+    _check_size(view.name, camera, rows, cols)
     if most_pixels is not None and rows * cols > most_pixels:
         share = (most_pixels / (rows * cols)) ** 0.5
         size = max(8, round(cols * share)), max(8, round(rows * share))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         camera = _scaled(camera, (rows, cols), picture.shape[:2])
-    depth, known = _initial(scene, view, camera, surface, (picture.shape[0], picture.shape[1]))
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = camera.R, camera.t + camera.R @ origin
-    return SceneView(view.name, picture, camera, FLIP @ pose, depth, known, (rows, cols))
+    return picture, camera, (rows, cols)
+
+
+def _check_size(name: str, camera: Pinhole, rows: int, cols: int) -> None:
+    """Refuse intrinsics of another picture size."""
+    given = camera.width or cols, camera.height or rows
+    if given != (cols, rows):
+        raise InputError(
+            f"The picture of view {name} has {cols} x {rows} px, its camera {given[0]} x {given[1]}: give the "
+            "intrinsics of this picture."
+        )
+    if not (0 <= camera.K[0, 2] < cols and 0 <= camera.K[1, 2] < rows):
+        raise InputError(
+            f"The principal point ({camera.K[0, 2]:g}, {camera.K[1, 2]:g}) of view {name} lies outside its picture of "
+            f"{cols} x {rows} px: its intrinsics belong to another size."
+        )
 
 
 def _scaled(camera: Pinhole, before: tuple[int, int], after: Sequence[int]) -> Pinhole:
@@ -105,50 +179,27 @@ def _scaled(camera: Pinhole, before: tuple[int, int], after: Sequence[int]) -> P
     return Pinhole(K, camera.R, camera.t, int(after[1]), int(after[0]))
 
 
-def _initial(
-    scene: Scene, view: View, camera: Pinhole, surface: DSM | None, shape: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return an initial depth without holes, and where it was given."""
-    if view.depth is not None:
-        held = view.depth.read()
-        depth = held.pixels[0].astype(np.float64)
-        depth = depth if held.valid is None else np.where(held.valid, depth, np.nan)
-        depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_NEAREST) if depth.shape != shape else depth
-    elif surface is not None:
-        depth = render_depth(surface, camera, shape)
-    elif scene.points is not None:
-        depth = _between(scene, view, camera, shape)
-    else:
-        raise UnsupportedError(
-            f"Scene {scene.id}: view {view.name} has nothing to start from: it needs a depth map, an initial DSM or "
-            "sparse points."
-        )
-    known = np.isfinite(depth) & (depth > 0)
-    if known.sum() < MIN_POINTS:
-        raise UnsupportedError(f"Scene {scene.id}: view {view.name} has {known.sum()} known depths to start from.")
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return depth[tuple(nearest)].astype(np.float32), known
+def parted_views(
+    views: Sequence[SceneView], config: DiffrenderConfig
+) -> tuple[list[SceneView], list[SceneView], list[SceneView]]:
+    """Return the views that are refined, all that may be compared with, and those that are held out.
 
-
-def _between(scene: Scene, view: View, camera: Pinhole, shape: tuple[int, int]) -> Floats:
-    """Return depths between the sparse points that fall into a view; NaN beyond their hull."""
-    assert scene.points is not None  # the caller looked
-    col, row, depth = camera.project(scene.points.read().xyz)
-    seen = (depth > 0) & (col >= 0) & (row >= 0) & (col <= shape[1] - 1) & (row <= shape[0] - 1)
-    if seen.sum() < MIN_POINTS:
-        raise UnsupportedError(f"Scene {scene.id}: view {view.name} sees {seen.sum()} points; {MIN_POINTS} are needed.")
-    inverse = interpolate.LinearNDInterpolator(np.column_stack([col[seen], row[seen]]), 1 / depth[seen])
-    down, across = np.mgrid[: shape[0], : shape[1]]
-    return np.asarray(1 / inverse(across, down), np.float64)
-
-
-def _filled(dsm: DSM) -> DSM:
-    """Return a DSM whose holes hold the nearest height."""
-    known = dsm.valid
-    if not known.any():
-        raise UnsupportedError("The initial DSM has no height at all.")
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return DSM(np.ascontiguousarray(dsm.heights[tuple(nearest)]), dsm.grid)
+    Raises
+    ------
+    InputError
+        ``views`` or ``held_out_views`` name a view that is not there, or both the same; nothing is left.
+    """
+    names = [view.name for view in views]
+    for key, named in (("views", config.views), ("held_out_views", config.held_out_views)):
+        if missing := [name for name in named if name not in names]:
+            raise InputError(f"{key} names {missing[0]}, but the scene has {', '.join(names)}.")
+    if both := [name for name in config.views if name in config.held_out_views]:
+        raise InputError(f"{both[0]} cannot be refined and held out at once: take it out of views or held_out_views.")
+    held = [view for view in views if view.name in config.held_out_views]
+    compared = [view for view in views if view.name not in config.held_out_views]
+    if len(compared) < 2:
+        raise InputError(f"held_out_views leaves {len(compared)} of {len(views)} views; two or more are needed.")
+    return [view for view in compared if not config.views or view.name in config.views], compared, held
 
 
 def clip_planes(views: Sequence[SceneView]) -> tuple[float, float]:
@@ -156,20 +207,6 @@ def clip_planes(views: Sequence[SceneView]) -> tuple[float, float]:
     near = min(float(view.depth.min()) for view in views)
     far = max(float(view.depth.max()) for view in views)
     return (1 - PLANE_ROOM) * near, (1 + PLANE_ROOM) * far
-
-
-def nearest_views(own: SceneView, views: Sequence[SceneView], number: int) -> list[SceneView]:
-    """Return the other views that look from nearest by at what a view sees, nearest first; 0: all."""
-    rows, cols = own.image.shape[:2]
-    middle = own.camera.unproject(np.array(cols / 2), np.array(rows / 2), np.array(float(np.median(own.depth))))
-
-    def angle(view: SceneView) -> float:
-        rays = [v.camera.centre - middle for v in (own, view)]
-        cosine = rays[0] @ rays[1] / (np.linalg.norm(rays[0]) * np.linalg.norm(rays[1]))
-        return float(np.arccos(np.clip(cosine, -1, 1)))
-
-    others = sorted((view for view in views if view.name != own.name), key=lambda view: (angle(view), view.name))
-    return others if number == 0 else others[:number]
 
 
 def tensor(values: NDArray[np.floating]) -> torch.Tensor:

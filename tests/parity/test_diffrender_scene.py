@@ -135,7 +135,11 @@ def check_positions(arrays, facts):
     moved = mesh.view(offset=offset, transfer=transfer).detach()
     close(moved, arrays["vpos_transfer_func_uv"])
     close(mesh.baked(moved).position, arrays["baked_clip_pos"][:, :3])
+    scale = torch.tensor(facts["vpos_scale_offset_scale"], requires_grad=True)
     close(mesh.view(scale=tuple(facts["vpos_scale_offset_scale"])), arrays["vpos_scale"])
+    close(mesh.view(scale=scale).detach(), arrays["vpos_scale"])
+    mesh.view(scale=scale)[:, 2].sum().backward()
+    assert (scale.grad < 0).all()  # z is minus the depth, which both numbers enlarge
 
 
 @cases("path", files("06"))

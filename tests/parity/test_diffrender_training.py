@@ -7,8 +7,10 @@ from golden_diffrender import cases, fill, golden_folder, load_npz, manifest
 
 from refbench.contracts.errors import UnsupportedError
 from refbench_diffrender.encoder import FeatureEncoder
+from refbench_diffrender.metrics import BestSoFar, depth_metrics
 from refbench_diffrender.official_cameras import find_view
 from refbench_diffrender.official_config import read_official
+from refbench_diffrender.official_source import read_source
 from refbench_diffrender.official_view import config_of, prepared
 from refbench_diffrender.view_folder import read_view_folder
 
@@ -103,6 +105,28 @@ def test_gradients_at_the_stored_parameters(path):
                 np.testing.assert_allclose(
                     found.reshape(expected.shape), expected, rtol=0, atol=(1e-3 if step == begin else 5e-3) * scale
                 )
+
+
+@cases("path", [path for path in all_files() if offered(path) and "iter0_names" in load_npz(path)])
+def test_the_metrics_that_the_first_step_logs(path):
+    arrays, run = load_npz(path), refinement(path)
+    run.begin(1)
+    set_parameters(run, 1, arrays, 0)
+    official = read_official(FOLDER / manifest()[path.name]["config"])
+    source = read_source(official, run.config, np.random.default_rng(0))
+    run.losses(1, [int(view) for view in arrays["stage1_views"][0] if view >= 0])
+    reference = source.reference.astype(np.float32)
+    found = depth_metrics(run.compared.numpy(), reference, (reference > 0).astype(np.float32))
+    found |= BestSoFar().update(found)
+    pairs = zip(arrays["iter0_names"].tolist(), arrays["iter0_values_f64"], strict=True)
+    expected = {name.removeprefix("metrics/"): value for name, value in pairs if name.startswith("metrics/")}
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name.startswith("MIN_"):  # the golden runs shared a process, which kept the smallest of those before
+            assert found[name] >= value - 1e-3 * abs(value) - 3 / reference.size, name
+        else:
+            pixels = 3 / reference.size if "accuracy" in name or "delta" in name else 1e-6  # shares of pixels
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=pixels, err_msg=name)
 
 
 @cases("path", [path for path in all_files() if offered(path) and "final_depth" in load_npz(path)])

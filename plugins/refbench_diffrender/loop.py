@@ -1,0 +1,165 @@
+"""The steps of a view: batches in an order of the seed, progress, an early end, curves, and going on where it ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refbench.contracts.errors import CancelledError
+from refbench_diffrender.checkpoint import Checkpoint
+from refbench_diffrender.run_log import RunLog, log_folder, safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import torch
+
+    from refbench import Context
+    from refbench_diffrender.config import DiffrenderConfig
+    from refbench_diffrender.refinement import Stage, StepReport, ViewRefinement
+
+REPORT_S = 1.0
+PICTURES = 8
+"""How many pictures of the depth map a stage leaves in the log."""
+STAGES: tuple[Stage, ...] = (1, 2)
+
+
+@dataclass
+class Progress:
+    """How far a view is: ``stage``, ``losses`` of that stage's steps so far, ``notes`` of what was seen."""
+
+    stage: Stage = 1
+    losses: list[float] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    settled: bool = False
+    """Whether the stage has ended."""
+    done: int = 0
+    """Steps of both stages."""
+
+
+def follow(
+    run: ViewRefinement,
+    config: DiffrenderConfig,
+    context: Context,
+    span: tuple[float, float],
+    name: str,
+    watch: Callable[[StepReport], None] | None = None,
+) -> dict[str, Any]:
+    """Run both stages of a view, tell how far it is, and return what was seen of it.
+
+    ``span``: where the view's share of the progress bar begins and how long it is. ``watch`` sees every step. A stage
+    ends early where the mean loss of ``patience`` steps is no better than that of so many before. Curves go to the
+    folder ``log`` in the scratch folder. With ``context.checkpoints`` the state is kept there, and a state that is
+    there is gone on from.
+
+    Raises
+    ------
+    InputError
+        The checkpoint is damaged or cannot be written.
+    CancelledError
+        The run was asked to stop; its state was kept.
+    """
+    checkpoint = Checkpoint.of(run, config, context, safe_name(name))
+    progress, optimizer = Progress(), None
+    if checkpoint is not None:
+        optimizer = checkpoint.restored(run, progress)
+    with RunLog(log_folder(context), safe_name(name), config, progress.done) as log:
+        _Follower(run, config, context, span, name, checkpoint, log, progress, watch).go(optimizer)
+    return progress.notes
+
+
+class _Follower:
+    """One call of ``follow``."""
+
+    def __init__(
+        self,
+        run: ViewRefinement,
+        config: DiffrenderConfig,
+        context: Context,
+        span: tuple[float, float],
+        name: str,
+        checkpoint: Checkpoint | None,
+        log: RunLog,
+        progress: Progress,
+        watch: Callable[[StepReport], None] | None,
+    ) -> None:
+        self.run, self.config, self.context, self.span, self.name = run, config, context, span, name
+        self.checkpoint, self.log, self.progress, self.watch = checkpoint, log, progress, watch
+        self.total = config.init_steps + config.steps
+        self.begun_at, self.started, self.told = progress.done, time.monotonic(), 0.0
+
+    def go(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Take all steps that are left; ``optimizer`` is that of the stage that was gone on from."""
+        for stage, steps in zip(STAGES, (self.config.init_steps, self.config.steps), strict=True):
+            if stage < self.progress.stage or (stage == 1 and steps == 0):
+                continue
+            if stage > self.progress.stage:
+                self.progress.stage, self.progress.losses, self.progress.settled = stage, [], False
+                optimizer = None
+            self._stage(stage, steps, optimizer)
+        if self.config.steps == 0 and self.progress.stage == 2 and optimizer is None:
+            self.run.begin(2)
+        if self.checkpoint is not None:
+            self.checkpoint.write(self.run, self.progress)
+
+    def _stage(self, stage: Stage, steps: int, optimizer: torch.optim.Optimizer | None) -> None:
+        progress = self.progress
+        left = list(batches(self.run, steps, self.config.batch, self.context, stage))[len(progress.losses) :]
+        if progress.settled or not left:
+            return
+        for report in self.run.run(stage, left, optimizer):
+            progress.losses.append(report.total)
+            progress.done += 1
+            progress.settled = len(progress.losses) == steps or has_settled(progress.losses, self.config.patience)
+            seen = progress.losses
+            progress.notes[f"stage_{stage}"] = {"steps": len(seen), "first": seen[0], "last": seen[-1]}
+            self._tell(report, steps)
+            if progress.settled:
+                break
+
+    def _tell(self, report: StepReport, steps: int) -> None:
+        """Log the step, keep the state where it is time, and show the progress."""
+        taken = len(self.progress.losses)
+        self.log.add(report, [group["lr"] for group in self.run.optimizer.param_groups])
+        if self.watch is not None:
+            self.watch(report)
+        if taken % max(1, steps // PICTURES) == 0:
+            self.log.add_depth(report, self.run)
+        if self.checkpoint is not None and self.checkpoint.is_due():
+            self.checkpoint.write(self.run, self.progress)
+        try:
+            self.context.check_cancelled()
+        except CancelledError:
+            if self.checkpoint is not None:
+                self.checkpoint.write(self.run, self.progress)
+            raise
+        if time.monotonic() - self.told >= REPORT_S:
+            self.told = time.monotonic()
+            share = self.span[0] + self.span[1] * self.progress.done / max(1, self.total)
+            self.context.report(share, self._line(report))
+
+    def _line(self, report: StepReport) -> str:
+        done = self.progress.done
+        rate = (done - self.begun_at) / max(time.monotonic() - self.started, 1e-9)
+        terms = ", ".join(f"{key} {value:.2g}" for key, value in report.terms.items())
+        left = (self.total - done) / rate
+        return f"{self.name}: step {done}/{self.total}, loss {report.total:.4g} ({terms}), {left:.0f} s left"
+
+
+def batches(run: ViewRefinement, steps: int, size: int, context: Context, stage: int) -> Iterator[list[int]]:
+    """Yield the numbers of the views of every step: all views in turn, in an order of the seed."""
+    rng = context.rng("batches", run.own.name, stage)
+    number = len(run.targets)
+    order = rng.permutation(steps * size)
+    for step in range(steps):
+        yield [int(item % number) for item in order[step * size : (step + 1) * size]]
+
+
+def has_settled(losses: Sequence[float], patience: int) -> bool:
+    """Return whether the mean of the last ``patience`` losses is no better than that of so many before; 0: never."""
+    if patience == 0 or len(losses) < 2 * patience:
+        return False
+    return float(np.mean(losses[-patience:])) >= float(np.mean(losses[-2 * patience : -patience]))
