@@ -15,11 +15,15 @@ the picture by a share of the stride; ``scale``: all by one offset along the ray
 class LossConfig:
     """Weights of the losses. ``init_colour`` is that of the photographs in stage 1, ``colour`` in stage 2.
 
+    ``patch`` (``init_patch`` in stage 1) weighs how unlike patches of brightness are, see ``patch_kind``.
+
     ``poisson`` suits pictures of 720 x 1280; unless ``compat`` it is scaled to the number of pixels.
     """
 
     init_colour: float = 0.0
     colour: float = 1.0
+    init_patch: float = 0.0
+    patch: float = 0.0
     poisson: float = 400.0
     point: float = 0.1
     transfer: float = 1.0
@@ -28,10 +32,16 @@ class LossConfig:
     feature: float = 0.0
     median: float = 0.0
     smooth: float = 0.0
+    consistency: float = 10.0
+    """Of what depth maps differ by where views see the same, under ``joint``."""
     normal: float = 0.01
     """Of the surface normals, where an official configuration names some."""
     blur_poisson: bool = True
     """Whether gradients are compared after the masked à-trous filter."""
+    photometric: Literal["squared", "charbonnier", "huber"] = "squared"
+    """What a difference of colours costs: its square, or a penalty that grows linearly from 0.05 on."""
+    patch_kind: Literal["ssim", "ncc"] = "ssim"
+    """How patches are compared: light, contrast and structure, or structure alone."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,16 @@ class DiffrenderConfig:
     """Share of a view's surface that another one must see to be compared with."""
     best_angle_deg: float = 15.0
     """Triangulation angle that views are best compared under."""
+    hidden_share: float | None = 0.01
+    """A pixel does not count where the other view's depth map has something by so large a share of the depth before
+    it; None: all count."""
+    cut_deg: float | None = None
+    """Triangles that the own view sees under a larger angle to their normal span a step in depth and are not shown to
+    other views; None shows all."""
+    joint: bool = False
+    """Whether all views are refined in turns, each compared with the current depth maps of the others."""
+    turn: int = 5
+    """Steps of a view before the next one's, under ``joint``."""
     hidden: tuple[int, ...] = (16, 16)
     frequencies: tuple[int, int] = (3, 5)
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
@@ -120,5 +140,15 @@ class DiffrenderConfig:
             raise ValueError("best_angle_deg and initial_unit must be positive")
         if self.lr <= 0 or self.init_lr <= 0:
             raise ValueError("lr and init_lr must be positive")
+        if self.turn < 1:
+            raise ValueError("turn must be at least 1")
+        if self.compat and self.joint:
+            raise ValueError("compat refines one view at a time: take joint: false")
+        if self.hidden_share is not None and self.hidden_share < 0:
+            raise ValueError("hidden_share must not be negative; null switches the test off")
+        if self.cut_deg is not None and not 0 < self.cut_deg <= 90:
+            raise ValueError("cut_deg must lie in (0, 90]; null cuts nothing")
+        if self.compat and (self.loss.photometric != "squared" or self.loss.patch or self.loss.init_patch):
+            raise ValueError("compat knows squared colour differences only: take photometric: squared and no patch")
         if self.checkpoint_s < 0:
             raise ValueError("checkpoint_s must not be negative")

@@ -32,11 +32,14 @@ def decimated(mesh: MeshState, ratio: float) -> MeshState:
         raise UnsupportedError(
             "Decimating a mesh needs Open3D: pip install 'refbench[diffrender]' brings it; or keep all triangles."
         ) from None
-    kept = mesh.triangles.numpy()
+    kept = mesh.triangles.cpu().numpy()
     kept = kept[(kept >= 0).all(axis=1)]
     surface = open3d.geometry.TriangleMesh(
-        open3d.utility.Vector3dVector(mesh.position.numpy().astype(np.float64)), open3d.utility.Vector3iVector(kept)
+        open3d.utility.Vector3dVector(mesh.position.cpu().numpy().astype(np.float64)),
+        open3d.utility.Vector3iVector(kept),
     )
     found = surface.simplify_quadric_decimation(int(ratio * len(mesh.triangles)), boundary_weight=BOUNDARY_WEIGHT)
     position = torch.from_numpy(np.asarray(found.vertices).astype(np.float32))
-    return replace(mesh, position=position, triangles=torch.from_numpy(np.asarray(found.triangles).astype(np.int32)))
+    triangles = torch.from_numpy(np.asarray(found.triangles).astype(np.int32))
+    device = mesh.position.device
+    return replace(mesh, position=position.to(device), triangles=triangles.to(device))

@@ -23,7 +23,7 @@ TINY_NORMAL = 1e-5
 
 def gaussian_line(size: int, sigma: float = SIGMA) -> Tensor:
     """Return the weights of a one-dimensional Gaussian window, float32 [size], that sum up to 1."""
-    weights = torch.exp(-(torch.arange(size, dtype=torch.float32).sub(size // 2) ** 2) / (2 * sigma**2))
+    weights = torch.exp(-(torch.arange(size, dtype=torch.float32, device="cpu").sub(size // 2) ** 2) / (2 * sigma**2))
     return weights / weights.sum()
 
 
@@ -110,7 +110,7 @@ def normals_of(positions: Tensor, size: int = 5) -> Tensor:
     -------
     [B, 3, rows, cols], x pointing left as the official maps store it.
     """
-    steps = torch.arange(size).to(positions).sub(size // 2).repeat(size, 1)
+    steps = torch.arange(size, device=positions.device).to(positions).sub(size // 2).repeat(size, 1)
     kernels = torch.stack([steps, -steps.T])[:, None].repeat(3, 1, 1, 1)
     found = functional.conv2d(positions, kernels, padding=size // 2, groups=3)
     cross = torch.cross(found[:, 0::2], found[:, 1::2], dim=1)

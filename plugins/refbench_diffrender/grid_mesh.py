@@ -62,3 +62,17 @@ def inside(points: NDArray[np.floating], near: float, far: float) -> NDArray[np.
         depth = np.abs(points[:, 2])
         kept = (depth > near + ROOM) & (depth < far - ROOM)
     return np.asarray(kept & np.isfinite(points).all(axis=1))
+
+
+def facing(points: NDArray[np.floating], triangles: NDArray[np.integer], steepest_deg: float) -> NDArray[np.bool_]:
+    """Return which triangles [T, 3] of view points [V, 3] are seen from the origin under at most so large an angle.
+
+    The angle is that between the ray to the middle of a triangle and its normal, whichever side it shows. A triangle
+    under a larger one spans a step between two surfaces: nobody saw it.
+    """
+    corners = points[triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    middles = corners.mean(axis=1)
+    lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(middles, axis=1)
+    along = np.abs(np.einsum("ij,ij->i", normals, middles))
+    return np.asarray(along >= np.cos(np.radians(steepest_deg)) * lengths)

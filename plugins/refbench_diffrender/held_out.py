@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from refbench_diffrender.grid_mesh import grid_points, grid_triangles, inside
+from refbench_diffrender.grid_mesh import facing, grid_points, grid_triangles, inside
 from refbench_diffrender.view_selection import neighbours
 from refbench_diffrender.views import clip_planes, tensor
 
@@ -32,11 +32,12 @@ def held_out_notes(
     depths: Mapping[str, Floats],
     config: DiffrenderConfig,
     draw: Rasteriser,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Return ``held_out`` and ``held_out_points`` for a prediction's notes, each where anything is held out."""
     notes: dict[str, Any] = {}
     if held:
-        notes["held_out"] = held_out_views(held, refined, depths, config, draw)
+        notes["held_out"] = held_out_views(held, refined, depths, config, draw, device)
     if config.hold_out_points:
         notes["held_out_points"] = {view.name: held_out_points(view, depths[view.name]) for view in refined}
     return notes
@@ -48,6 +49,7 @@ def held_out_views(
     depths: Mapping[str, Floats],
     config: DiffrenderConfig,
     draw: Rasteriser,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Return how well refined views, carried into held-out ones by their depths, look like these: before and after.
 
@@ -60,8 +62,8 @@ def held_out_views(
         Views that took no part, and those that were refined.
     depths
         Refined depth maps by the name of a view, metres [rows, cols], NaN unknown.
-    config, draw
-        The method's configuration and rasteriser.
+    config, draw, device
+        The method's configuration and rasteriser, and where that draws.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def held_out_views(
     for view in held:
         best = neighbours(view, refined, config.min_overlap, config.best_angle_deg)
         sources = [one.view for one in best][: config.neighbours or None]
-        pairs = [_differences(source, depths[source.name], view, planes, draw) for source in sources]
+        pairs = [_differences(source, depths[source.name], view, planes, draw, device) for source in sources]
         pixels = sum(len(before) for before, _ in pairs)
         found[view.name] = {"neighbours": [source.name for source in sources], "pixels": pixels}
         if pixels:
@@ -99,7 +101,12 @@ def held_out_points(view: SceneView, depth: Floats) -> dict[str, Any]:
 
 
 def carried(
-    source: SceneView, depth: Floats, target: SceneView, planes: tuple[float, float], draw: Rasteriser
+    source: SceneView,
+    depth: Floats,
+    target: SceneView,
+    planes: tuple[float, float],
+    draw: Rasteriser,
+    device: str = "cpu",
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return a view's picture as another view sees it by a depth map of the first, and where it sees it.
 
@@ -110,22 +117,18 @@ def carried(
     points = grid_points(depth, (at.fx, at.fy, at.cx, at.cy), 1)
     triangles = grid_triangles(*depth.shape, valid=inside(points, *planes))
     triangles = triangles[(triangles >= 0).all(axis=1)]
-    corners = points[triangles]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    middles = corners.mean(axis=1)
-    lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(middles, axis=1)
-    facing = np.abs(np.einsum("ij,ij->i", normals, middles)) >= np.cos(np.radians(STEEPEST_DEG)) * lengths
-    if not facing.any():
+    triangles = triangles[facing(points, triangles, STEEPEST_DEG)]
+    if not len(triangles):
         return np.zeros((*target.depth.shape, 3), np.float32), np.zeros(target.depth.shape, bool)
     matrix = target.intrinsics.projection(*planes) @ target.model_view @ np.linalg.inv(source.model_view)
     clip = np.nan_to_num(points) @ matrix[:, :3].T + matrix[:, 3]
     rast, colour = draw.draw(
-        tensor(clip)[None],
-        torch.from_numpy(np.ascontiguousarray(triangles[facing])),
-        tensor(source.image.reshape(1, -1, source.image.shape[2])),
+        tensor(clip, device)[None],
+        torch.from_numpy(np.ascontiguousarray(triangles)).to(device),
+        tensor(source.image.reshape(1, -1, source.image.shape[2]), device),
         (target.depth.shape[0], target.depth.shape[1]),
     )
-    return colour[0].numpy(), (rast[0, ..., 3] > 0).numpy()
+    return colour[0].cpu().numpy(), (rast[0, ..., 3] > 0).cpu().numpy()
 
 
 def _initial(view: SceneView) -> Floats:
@@ -133,11 +136,11 @@ def _initial(view: SceneView) -> Floats:
 
 
 def _differences(
-    source: SceneView, depth: Floats, target: SceneView, planes: tuple[float, float], draw: Rasteriser
+    source: SceneView, depth: Floats, target: SceneView, planes: tuple[float, float], draw: Rasteriser, device: str
 ) -> tuple[Floats, Floats]:
     """Return colour differences [N, 3] of a carried picture, with the initial and with the refined depth."""
     refined = np.where(source.known, depth, np.float32(np.nan))
-    pictures = [carried(source, values, target, planes, draw) for values in (_initial(source), refined)]
+    pictures = [carried(source, values, target, planes, draw, device) for values in (_initial(source), refined)]
     both = pictures[0][1] & pictures[1][1]
     before, after = (picture[both] - target.image[both] for picture, _ in pictures)
     return before, after

@@ -35,6 +35,8 @@ MIN_POINTS = 20
 PLANE_ROOM = 0.3
 """By how much depths may lie before the nearest and behind the farthest known one, as a share of these."""
 MOST_PAIRS = 20_000
+LARGEST_HOLE = 0.01
+"""Share of a picture that a hole in its initial depth may have to be filled with the depth around it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,21 @@ def without_holes(depth: Floats) -> Floats:
     """Return a depth map whose unknown pixels hold the nearest known depth."""
     nearest = ndimage.distance_transform_edt(np.isnan(depth), return_distances=False, return_indices=True)
     return np.asarray(depth[tuple(nearest)])
+
+
+def beyond_known(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the unknown pixels [rows, cols] that are no small hole: the nearest known depth does not stand for them.
+
+    These are connected regions that reach the border of the picture or take more than ``LARGEST_HOLE`` of it.
+    """
+    regions, number = ndimage.label(~known)
+    if number == 0:
+        return np.zeros(known.shape, bool)
+    large = np.bincount(regions.ravel(), minlength=number + 1) > LARGEST_HOLE * known.size
+    for rim in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
+        large[rim] = True
+    large[0] = False  # what is known
+    return np.asarray(large[regions])
 
 
 def filled(dsm: DSM) -> DSM:

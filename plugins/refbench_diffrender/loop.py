@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -66,46 +66,62 @@ def follow(
     progress, optimizer = Progress(), None
     if checkpoint is not None:
         optimizer = checkpoint.restored(run, progress)
+
+    def overall() -> float:
+        return span[0] + span[1] * progress.done / max(1, config.init_steps + config.steps)
+
     with RunLog(log_folder(context), safe_name(name), config, progress.done) as log:
-        _Follower(run, config, context, span, name, checkpoint, log, progress, watch).go(optimizer)
+        for _ in Follower(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
+            pass
     return progress.notes
 
 
-class _Follower:
-    """One call of ``follow``."""
+class Keeper(Protocol):
+    """What keeps the state of a view; see ``Checkpoint``."""
+
+    def is_due(self) -> bool:
+        """Return whether the last writing is long enough ago."""
+
+    def write(self, run: ViewRefinement, progress: Progress) -> None:
+        """Keep the state."""
+
+
+class Follower:
+    """The steps of one view, one after the other: logged, kept, shown. ``overall``: the share of all work done."""
 
     def __init__(
         self,
         run: ViewRefinement,
         config: DiffrenderConfig,
         context: Context,
-        span: tuple[float, float],
         name: str,
-        checkpoint: Checkpoint | None,
+        checkpoint: Keeper | None,
         log: RunLog,
         progress: Progress,
-        watch: Callable[[StepReport], None] | None,
+        overall: Callable[[], float],
+        watch: Callable[[StepReport], None] | None = None,
     ) -> None:
-        self.run, self.config, self.context, self.span, self.name = run, config, context, span, name
-        self.checkpoint, self.log, self.progress, self.watch = checkpoint, log, progress, watch
+        self.run, self.config, self.context, self.name = run, config, context, name
+        self.checkpoint, self.log, self.progress = checkpoint, log, progress
+        self.overall, self.watch = overall, watch
         self.total = config.init_steps + config.steps
         self.begun_at, self.started, self.told = progress.done, time.monotonic(), 0.0
 
-    def go(self, optimizer: torch.optim.Optimizer | None) -> None:
-        """Take all steps that are left; ``optimizer`` is that of the stage that was gone on from."""
+    def steps(self, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
+        """Take all steps that are left, one a turn; ``optimizer`` is that of the stage that was gone on from."""
         for stage, steps in zip(STAGES, (self.config.init_steps, self.config.steps), strict=True):
             if stage < self.progress.stage or (stage == 1 and steps == 0):
                 continue
             if stage > self.progress.stage:
                 self.progress.stage, self.progress.losses, self.progress.settled = stage, [], False
                 optimizer = None
-            self._stage(stage, steps, optimizer)
+            yield from self._stage(stage, steps, optimizer)
         if self.config.steps == 0 and self.progress.stage == 2 and optimizer is None:
             self.run.begin(2)
         if self.checkpoint is not None:
             self.checkpoint.write(self.run, self.progress)
 
-    def _stage(self, stage: Stage, steps: int, optimizer: torch.optim.Optimizer | None) -> None:
+    def _stage(self, stage: Stage, steps: int, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
         progress = self.progress
         left = list(batches(self.run, steps, self.config.batch, self.context, stage))[len(progress.losses) :]
         if progress.settled or not left:
@@ -117,6 +133,7 @@ class _Follower:
             seen = progress.losses
             progress.notes[f"stage_{stage}"] = {"steps": len(seen), "first": seen[0], "last": seen[-1]}
             self._tell(report, steps)
+            yield
             if progress.settled:
                 break
 
@@ -138,8 +155,7 @@ class _Follower:
             raise
         if time.monotonic() - self.told >= REPORT_S:
             self.told = time.monotonic()
-            share = self.span[0] + self.span[1] * self.progress.done / max(1, self.total)
-            self.context.report(share, self._line(report))
+            self.context.report(self.overall(), self._line(report))
 
     def _line(self, report: StepReport) -> str:
         done = self.progress.done
@@ -150,12 +166,11 @@ class _Follower:
 
 
 def batches(run: ViewRefinement, steps: int, size: int, context: Context, stage: int) -> Iterator[list[int]]:
-    """Yield the numbers of the views of every step: all views in turn, in an order of the seed."""
+    """Yield the numbers of the views of every step: all that are compared with in turn, in an order of the seed."""
     rng = context.rng("batches", run.own.name, stage)
-    number = len(run.targets)
     order = rng.permutation(steps * size)
     for step in range(steps):
-        yield [int(item % number) for item in order[step * size : (step + 1) * size]]
+        yield [run.others[item % len(run.others)] for item in order[step * size : (step + 1) * size]]
 
 
 def has_settled(losses: Sequence[float], patience: int) -> bool:

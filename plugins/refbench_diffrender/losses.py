@@ -5,11 +5,16 @@ The terms of every step have modules of their own: ``colour_loss``, ``poisson``,
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from refbench_diffrender.edge_map import NEAREST
 from refbench_diffrender.filters import forward_differences, gaussian_blur, median_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FULL_MASK = 1 - 1e-4
 """A blurred mask from here on is full; float32 weights sum up to a little less than 1."""
@@ -17,11 +22,40 @@ BORDER = 4
 """Pixels at the border that the normals' loss leaves out: their derivatives saw zeros."""
 MAX_STRETCH = 3.0
 FLAT_SLACK = 0.01
+AGREEMENT = 1e-3
+"""Share of the depth from which on a difference between depth maps counts linearly."""
 
 
 def feature_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
     """Return the mean squared difference of features [B, rows, cols, C]; ``mask`` [B, rows, cols, 1] blanks both."""
     return ((wanted * mask - found) ** 2).mean()
+
+
+def consistency_loss(depth: Tensor, held: Sequence[Tensor | None], visible: Tensor) -> Tensor:
+    """Return how much a mesh and the depth maps of the views that see it differ, as a robust share of the depth.
+
+    Parameters
+    ----------
+    depth
+        Of the mesh in the views, [B, rows, cols] in metres.
+    held
+        Their depth maps [rows, cols], 0 unknown, or None; they get no gradient.
+    visible
+        1 where the mesh counts, else 0, [B, rows, cols, 1].
+
+    Returns
+    -------
+    The mean over all pixels that count and are known; quadratic up to ``AGREEMENT``, linear beyond; 0 without any.
+    """
+    total, number = depth.new_zeros(()), depth.new_zeros(())
+    for view, known in zip(range(len(depth)), held, strict=True):
+        if known is None:
+            continue
+        counts = visible[view, ..., 0].detach() * (known > 0)
+        share = (depth[view] - known) / torch.where(known > 0, known, 1)
+        total = total + (counts * (torch.sqrt(share**2 + AGREEMENT**2) - AGREEMENT)).sum()
+        number = number + counts.sum()
+    return total / number.clamp(min=1)
 
 
 def median_loss(depth: Tensor) -> Tensor:

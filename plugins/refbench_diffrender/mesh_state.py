@@ -90,7 +90,7 @@ class MeshState:
         points = torch.cat([place, ones], dim=1) @ self.inverse.T
         points = points[:, :3] / points[:, 3:]
         if scale is not None:
-            along, size = torch.as_tensor(scale).to(points)
+            along, size = torch.as_tensor(scale, device=points.device).to(points)
             points = (points + points / points.norm(dim=1, keepdim=True) * along) * size.clamp(min=LEAST)
         if transfer is not None:
             points = points / points[:, 2:] * -transfer.depth(0.5 * place[:, :2] + 0.5, points[:, 2:])

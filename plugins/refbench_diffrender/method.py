@@ -15,10 +15,12 @@ from refbench_diffrender.depth_image import from_rendered
 from refbench_diffrender.filters import median_filter
 from refbench_diffrender.fusion import Fused, fused, fused_dsm
 from refbench_diffrender.held_out import held_out_notes
+from refbench_diffrender.joint import refined_jointly
 from refbench_diffrender.loop import follow
+from refbench_diffrender.photograph import Photograph, SparsePoints
 from refbench_diffrender.picture import linear_of
 from refbench_diffrender.rasteriser import rasteriser
-from refbench_diffrender.refinement import Photograph, SparsePoints, ViewRefinement
+from refbench_diffrender.refinement import ViewRefinement
 from refbench_diffrender.result_files import write_confidences, write_meshes, write_points
 from refbench_diffrender.run_log import kept_log
 from refbench_diffrender.surface_mesh import SurfaceMesh, dsm_mesh, scene_from_view, view_mesh
@@ -26,7 +28,7 @@ from refbench_diffrender.view_selection import chosen_neighbours
 from refbench_diffrender.views import SceneView, clip_planes, parted_views, scene_views, tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,15 +63,13 @@ class Diffrender:
         planes = clip_planes(views)
         draw = rasteriser(self.config.backend, context.device)
         depths, notes, meshes = {}, {}, {}
-        for number, view in enumerate(chosen):
-            torch.manual_seed(int(context.rng("torch", view.name).integers(2**31)))
-            run = self._refinement(view, views, planes, draw)
-            before, share = number / len(chosen), 1 / len(chosen)
-            notes[view.name] = follow(run, self.config, context, (before, share), view.name)
-            depths[view.name] = np.where(run.depth().numpy() > 0, run.depth().numpy(), np.float32(np.nan))
+        for view, run, seen in self._runs(chosen, views, planes, draw, context):
+            notes[view.name] = seen
+            depth = run.depth().cpu().numpy()
+            depths[view.name] = np.where((depth > 0) & ~view.beyond, depth, np.float32(np.nan))
             if scene.grid is None and "mesh" in self.config.outputs:
                 meshes[f"mesh_{view.name}"] = view_mesh(run, scene_from_view(view.camera))
-        kept_apart = held_out_notes(chosen, held, depths, self.config, draw)
+        kept_apart = held_out_notes(chosen, held, depths, self.config, draw, context.device)
         result = self._fused(chosen, views, depths)
         dsm, confidence = (None, None) if scene.grid is None else fused_dsm(result.points, scene.grid)
         files = {} if context.scratch is None else self._outputs(result, meshes, dsm, chosen, context.scratch)
@@ -87,30 +87,60 @@ class Diffrender:
 
         return run_official(self.config, context)
 
+    def _runs(
+        self,
+        chosen: Sequence[SceneView],
+        views: Sequence[SceneView],
+        planes: tuple[float, float],
+        draw: Any,  # noqa: ANN401
+        context: Context,
+    ) -> Iterator[tuple[SceneView, ViewRefinement, dict[str, Any]]]:
+        """Yield every view with its refinement, done, and what was seen of it."""
+
+        def seed(name: str) -> None:
+            torch.manual_seed(int(context.rng("torch", name).integers(2**31)))
+
+        if self.config.joint:
+            runs = [self._refinement(view, views, planes, draw, context.device) for view in chosen]
+            notes = refined_jointly(runs, self.config, context, seed)
+            yield from ((view, run, notes[view.name]) for view, run in zip(chosen, runs, strict=True))
+            return
+        for number, view in enumerate(chosen):
+            seed(view.name)
+            run = self._refinement(view, views, planes, draw, context.device)
+            span = number / len(chosen), 1 / len(chosen)
+            yield view, run, follow(run, self.config, context, span, view.name)
+
     def _refinement(
         self,
         own: SceneView,
         views: Sequence[SceneView],
         planes: tuple[float, float],
         draw: Any,  # noqa: ANN401
+        device: str,
     ) -> ViewRefinement:
         at = self.config
         near_by = chosen_neighbours(own, views, at.neighbours, at.min_overlap, at.best_angle_deg)
-        photographs = [self._photograph(view, planes) for view in (own, *near_by)]
+        photographs = [self._photograph(view, planes, device) for view in (own, *near_by)]
         nearest, farthest = float(own.depth.min()), float(own.depth.max())
-        initial = from_rendered(tensor(own.depth), nearest, max(farthest - nearest, LEAST_RELIEF * farthest))
+        initial = from_rendered(tensor(own.depth, device), nearest, max(farthest - nearest, LEAST_RELIEF * farthest))
         source = median_filter(initial.relative, MEDIAN)
-        source = torch.where(tensor(own.known.astype(np.float32)) > 0, source, torch.zeros_like(source))
+        source = torch.where(torch.from_numpy(own.known).to(device), source, torch.zeros_like(source))
         points = None
         if own.points is not None and len(own.points):
-            places = torch.from_numpy(own.points.places(own.depth.shape)).float()
-            points = SparsePoints(places, torch.from_numpy(own.points.depth).float())
-        return ViewRefinement(photographs[0], photographs, own.intrinsics, initial, source, points, planes, at, draw)
+            places = own.points.places(own.depth.shape)
+            points = SparsePoints(tensor(places, device), tensor(own.points.depth, device))
+        beyond = torch.from_numpy(own.beyond).to(device)
+        return ViewRefinement(
+            photographs[0], photographs, own.intrinsics, initial, source, points, planes, at, draw, beyond=beyond
+        )
 
-    def _photograph(self, view: SceneView, planes: tuple[float, float]) -> Photograph:
-        projection = torch.from_numpy(view.intrinsics.projection(*planes))
-        image = linear_of(tensor(view.image)) if self.config.srgb else tensor(view.image)
-        return Photograph(view.name, image, torch.from_numpy(view.model_view), projection)
+    def _photograph(self, view: SceneView, planes: tuple[float, float], device: str) -> Photograph:
+        image, model_view = tensor(view.image, device), torch.from_numpy(view.model_view).to(device)
+        image = linear_of(image) if self.config.srgb else image
+        projection = torch.from_numpy(view.intrinsics.projection(*planes)).to(device)
+        known = tensor(np.where(view.known, view.depth, 0), device)
+        return Photograph(view.name, image, model_view, projection, known)
 
     def _fused(
         self, chosen: Sequence[SceneView], views: Sequence[SceneView], depths: dict[str, NDArray[np.float32]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from torch import Tensor
 
 from refbench_diffrender.depth_png import codes_of_normals, write_depth, write_picture
 from refbench_diffrender.official_pictures import coloured, mesh_pictures, scatter, shares
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from refbench_diffrender.official_source import OfficialSource
     from refbench_diffrender.refinement import StepReport, ViewRefinement
@@ -42,16 +42,16 @@ class OfficialOutputs:
         """Write the arguments and what is known before the first step."""
         write_json(self.folder / "config.json", dict(self.source.official.values))
         self._depth("depth_init", self.run.depth())
-        self._picture("edge_map", shares(self.run.edges.numpy()))
+        self._picture("edge_map", shares(self.run.edges.cpu().numpy()))
         if self.source.reference is not None:
             self._depth("depth_ref", self.source.reference)
         if self.run.normals is not None:
-            self._picture("normals_ref", codes_of_normals(self.run.normals.directions[0].numpy()))
+            self._picture("normals_ref", codes_of_normals(self.run.normals.directions[0].cpu().numpy()))
         if self.run.points is not None:
             initial, points = self.run.initial, self.run.points
             title = f"offset {initial.offset:.4g} m, scale {initial.scale:.4g} m"
             under = nearest_values(initial.absolute, points.places)
-            scatter(self.folder / "pcd_aligned.png", points.depths.numpy(), under.numpy(), title)
+            scatter(self.folder / "pcd_aligned.png", points.depths.cpu().numpy(), under.cpu().numpy(), title)
 
     def log(self, report: StepReport, metrics: Mapping[str, float]) -> None:
         """Add a line for a step: its iteration, stage, loss, terms and the metrics of its depth map."""
@@ -69,8 +69,8 @@ class OfficialOutputs:
             self._depth(name, each)
         known = run.initial.absolute[run.initial.valid > 0]
         span = (float(known.min()), float(known.max())) if len(known) else run.planes
-        self._picture(f"depth_colored_{iteration}", coloured(depth.numpy(), span))
-        self._picture("normals", codes_of_normals(run.own_normals(run.view_points(2)).detach()[0].numpy()))
+        self._picture(f"depth_colored_{iteration}", coloured(depth.cpu().numpy(), span))
+        self._picture("normals", codes_of_normals(run.own_normals(run.view_points(2)).detach()[0].cpu().numpy()))
         for name, picture in mesh_pictures(run).items():
             self._picture(name, picture)
         if run.tonemapper is not None:
@@ -79,8 +79,9 @@ class OfficialOutputs:
             write_json(self.folder / "metrics.json", metrics)
 
     def _depth(self, name: str, depth: Tensor | NDArray[np.floating]) -> None:
+        values = depth.cpu().numpy() if isinstance(depth, Tensor) else depth
         unit = float(self.source.official.values["depth_image_depth_scale"])
-        write_depth(self.folder / MAPS / f"{name}.png", np.asarray(depth), unit, compat=self.run.config.compat)
+        write_depth(self.folder / MAPS / f"{name}.png", values, unit, compat=self.run.config.compat)
 
     def _picture(self, name: str, values: NDArray[np.generic]) -> None:
         write_picture(self.folder / MAPS / f"{name}.png", values)

@@ -37,14 +37,14 @@ def mesh_pictures(run: ViewRefinement) -> dict[str, Picture]:
     clip = (view @ run.own.projection.to(view).T)[None]
     uv = run.mesh.uv(run.offset)[None]
     rast, places = run.draw.draw(clip, run.mesh.triangles, uv, run.shape)
-    number = rast[0, ..., 3].numpy().astype(np.int64)
+    number = rast[0, ..., 3].cpu().numpy().astype(np.int64)
     seen = (number > 0)[..., None]
-    coordinates = np.concatenate([places[0].numpy(), np.zeros((*run.shape, 1))], axis=-1)
+    coordinates = np.concatenate([places[0].cpu().numpy(), np.zeros((*run.shape, 1))], axis=-1)
     colours = (number[..., None] * np.array(HASHES) % 256).astype(np.uint8)
     return {
         "uv": shares(coordinates * seen),
         "tris": np.where(seen, colours, np.uint8(0)),
-        "wireframe": _wireframe(run, clip[0].numpy()),
+        "wireframe": _wireframe(run, clip[0].cpu().numpy()),
     }
 
 
@@ -53,10 +53,10 @@ def _wireframe(run: ViewRefinement, clip: NDArray[np.float32]) -> Picture:
     times = -(-LEGIBLE // run.config.stride)
     rows, cols = (times * side for side in run.shape)
     place = (clip[:, :2] / clip[:, 3:] + 1) / 2 * (cols, rows) - 0.5
-    triangles = run.mesh.triangles.numpy()
+    triangles = run.mesh.triangles.cpu().numpy()
     corners = place[triangles[(triangles >= 0).all(axis=1)]]
     lines = list(np.rint(corners * 2**FRACTION_BITS).astype(np.int32))
-    picture = cv2.resize(shares(run.own.image.numpy()), (cols, rows), interpolation=cv2.INTER_NEAREST)
+    picture = cv2.resize(shares(run.own.image.cpu().numpy()), (cols, rows), interpolation=cv2.INTER_NEAREST)
     cv2.polylines(picture, lines, isClosed=True, color=(255, 255, 0), shift=FRACTION_BITS)
     return picture
 

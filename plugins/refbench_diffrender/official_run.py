@@ -45,12 +45,12 @@ def run_official(config: DiffrenderConfig, context: Context) -> Prediction:
     official = read_official(Path(str(config.official)))
     torch.manual_seed(context.seed)
     source = read_source(official, config, context.rng("points"))
-    run = prepared(official, config, source=source)
+    run = prepared(official, config, source=source, device=context.device)
     watcher = Watcher(run, source, context.scratch)
     name = Path(source.name).stem
     notes = follow(run, config, context, (0.0, 1.0), name, watcher)
     metrics = watcher.finish()
-    depth = run.depth().numpy()
+    depth = run.depth().cpu().numpy()
     return Prediction(
         depths={name: np.where(depth > 0, depth, np.float32(np.nan))},
         files={**kept_log(context), **({} if watcher.outputs is None else {FOLDER: watcher.outputs.folder})},
@@ -102,13 +102,13 @@ class Watcher:
         if self.source.reference is None:
             return {}
         reference = self.source.reference.astype(np.float32)
-        return depth_metrics(depth.numpy(), reference, (reference > 0).astype(np.float32))
+        return depth_metrics(depth.cpu().numpy(), reference, (reference > 0).astype(np.float32))
 
     def _whole(self, depth: torch.Tensor) -> dict[str, float]:
         """Return the metrics of a depth map and of its points."""
         if self.source.reference is None or not (self.source.reference > 0).any():
             return {}
-        clouds = [_points(each, self.source.intrinsics) for each in (depth.numpy(), self.source.reference)]
+        clouds = [_points(each, self.source.intrinsics) for each in (depth.cpu().numpy(), self.source.reference)]
         return {**self._of_map(depth), **cloud_metrics(*clouds)}
 
 

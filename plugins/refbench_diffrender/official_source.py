@@ -13,8 +13,8 @@ from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.scenes.colmap import read_model
 from refbench_diffrender.depth_png import normals_of_codes, read_codes, shares_of_codes
 from refbench_diffrender.official_cameras import find_view, model_view
+from refbench_diffrender.photograph import ReferenceNormals
 from refbench_diffrender.picture import resize_map
-from refbench_diffrender.refinement import ReferenceNormals
 from refbench_diffrender.view_folder import SeenPoints, read_view_folder, sampled_points, seen_points
 
 if TYPE_CHECKING:

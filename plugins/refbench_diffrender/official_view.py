@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ from refbench_diffrender.depth_image import (
 from refbench_diffrender.encoder import read_encoder
 from refbench_diffrender.official_cameras import model_view
 from refbench_diffrender.official_source import checked_depth, read_normals, read_source
+from refbench_diffrender.photograph import Photograph, ReferenceNormals, SparsePoints
 from refbench_diffrender.picture import linear_of, resize_image, resize_map
 from refbench_diffrender.point_loss import nearest_values
 from refbench_diffrender.rasteriser import rasteriser
-from refbench_diffrender.refinement import Photograph, SparsePoints, ViewRefinement
+from refbench_diffrender.refinement import ViewRefinement
 from refbench_diffrender.tonemapper import load_tonemapper
 
 if TYPE_CHECKING:
@@ -95,11 +97,12 @@ def prepared(
     config: DiffrenderConfig,
     encoder: FeatureEncoder | None = None,
     source: OfficialSource | None = None,
+    device: str = "cpu",
 ) -> ViewRefinement:
     """Return the refinement of the view that a configuration names.
 
     ``encoder`` stands in for the checkpoint that the configuration would read, ``source`` for what ``read_source``
-    finds.
+    finds. All tensors lie on ``device``.
 
     Raises
     ------
@@ -109,13 +112,18 @@ def prepared(
     source = source or read_source(official, config, np.random.default_rng(0))
     if config.srgb and config.tonemapper and not config.compat:
         raise ConfigError(f"{official.path}: use_tonemapper compares encoded colours and srgb linear light; take one.")
-    own, targets = _photographs(source, config)
+    own, targets = _photographs(source, config, device)
     initial, kept = _initial(source, config)
+    initial = replace(initial, relative=initial.relative.to(device), valid=initial.valid.to(device))
     points = None
     if source.seen is not None:
         depths = np.clip(-source.seen.xyz[:, 2], *source.planes)
-        points = SparsePoints(torch.from_numpy(source.seen.places).float(), torch.from_numpy(depths).float())
-    draw = rasteriser(config.backend)
+        places = torch.from_numpy(source.seen.places).float()
+        points = SparsePoints(places.to(device), torch.from_numpy(depths).float().to(device))
+    normals = read_normals(source, config)
+    if normals is not None:
+        normals = ReferenceNormals(normals.directions.to(device), normals.certainty.to(device))
+    draw = rasteriser(config.backend, device)
     if encoder is None and config.features is not None and config.loss.feature:
         encoder = read_encoder(Path(config.features))
     run = ViewRefinement(
@@ -123,34 +131,34 @@ def prepared(
         targets,
         source.intrinsics,
         initial,
-        kept,
+        kept.to(device),
         points,
         source.planes,
         config,
         draw,
-        encoder,
-        read_normals(source, config),
+        None if encoder is None else encoder.to(device),
+        normals,
     )
     if config.tonemapper:
         _import_tones(run, source, compat=config.compat)
     return run
 
 
-def _photographs(source: OfficialSource, config: DiffrenderConfig) -> tuple[Photograph, list[Photograph]]:
+def _photographs(source: OfficialSource, config: DiffrenderConfig, device: str) -> tuple[Photograph, list[Photograph]]:
     """Return the own view, and all views as they are compared with: linear light under ``srgb``.
 
     As published, the own view's picture on the mesh stays encoded.
     """
     folder = source.folder
-    projection = torch.from_numpy(source.intrinsics.projection(*source.planes))
+    projection = torch.from_numpy(source.intrinsics.projection(*source.planes)).to(device)
     targets = []
     own: Photograph | None = None
     for place, name in enumerate(folder.names):
         matrix = model_view(folder.camera_to_world[place], flip=bool(source.official.values["cam_use_flip_mat"]))
-        picture = torch.from_numpy(folder.picture(place)).permute(2, 0, 1)[None]
+        picture = torch.from_numpy(folder.picture(place)).to(device).permute(2, 0, 1)[None]
         kinds = [linear_of(picture), picture] if config.srgb else [picture]
         images = [resize_image(kind, source.shape)[0].permute(1, 2, 0).contiguous() for kind in kinds]
-        views = [Photograph(name, image, torch.from_numpy(matrix), projection) for image in images]
+        views = [Photograph(name, image, torch.from_numpy(matrix).to(device), projection) for image in images]
         targets.append(views[0])
         if place == source.number:
             own = views[-1] if config.compat else views[0]
@@ -163,7 +171,7 @@ def _import_tones(run: ViewRefinement, source: OfficialSource, *, compat: bool) 
     exposure, response = (source.folder.path / name for name in TONES)
     if not (exposure.is_file() and response.is_file()):
         return
-    run.tonemapper = load_tonemapper(exposure, response, compat=compat)
+    run.tonemapper = load_tonemapper(exposure, response, compat=compat).to(run.device)
     if len(run.tonemapper.exposure) != len(run.targets):
         raise InputError(f"{exposure} holds {len(run.tonemapper.exposure)} exposures for {len(run.targets)} views.")
 

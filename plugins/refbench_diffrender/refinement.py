@@ -6,24 +6,25 @@ Stage 1 moves the mesh by a smooth function of place and depth, stage 2 every ve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from refbench_diffrender.colour_loss import colour_loss
 from refbench_diffrender.decimate import decimated
 from refbench_diffrender.depth_image import DepthImage, from_rendered
 from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
 from refbench_diffrender.filters import normals_of
 from refbench_diffrender.grid_mesh import grid_triangles, inside
-from refbench_diffrender.losses import feature_loss, median_loss, normal_loss, smooth_loss
+from refbench_diffrender.losses import consistency_loss, feature_loss, median_loss, normal_loss, smooth_loss
 from refbench_diffrender.mesh_state import MeshState
+from refbench_diffrender.photometric import photometric_terms
 from refbench_diffrender.picture import resize_image
 from refbench_diffrender.point_loss import PointTerm, relative_huber
 from refbench_diffrender.poisson import PoissonTerm, weight_at
 from refbench_diffrender.tonemapper import Tonemapper
 from refbench_diffrender.transfer_mlp import TransferFunction
+from refbench_diffrender.visibility import depth_of, solid_triangles, unhidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,38 +32,13 @@ if TYPE_CHECKING:
     from refbench_diffrender.config import DiffrenderConfig, Mode
     from refbench_diffrender.encoder import FeatureEncoder
     from refbench_diffrender.official_cameras import Intrinsics
+    from refbench_diffrender.photograph import Photograph, ReferenceNormals, SparsePoints
     from refbench_diffrender.rasteriser import Rasteriser
 
 Stage = Literal[1, 2]
 EDGE_CHANNELS, COLOURS = 1, 3
 RIM = 1e-5
 """Vertices so near to the border of the picture, in clip units, lie on it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Photograph:
-    """A posed picture: ``image`` [rows, cols, 3] in [0, 1]; ``model_view`` [4, 4] world to view, OpenGL axes."""
-
-    name: str
-    image: Tensor
-    model_view: Tensor
-    projection: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SparsePoints:
-    """Known depths of a view: ``places`` [N, 2] in [-1, 1] (left, top to right, bottom), ``depths`` [N] in metres."""
-
-    places: Tensor
-    depths: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReferenceNormals:
-    """``directions`` [1, 3, rows, cols] in the own view, x to the left, y up; ``certainty`` [1, 1, rows, cols]."""
-
-    directions: Tensor
-    certainty: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +49,18 @@ class StepReport:
     stage: Stage
     total: float
     terms: dict[str, float]
+
+
+class Seen(NamedTuple):
+    """A mesh in B target views: ``visible`` [B, rows, cols, 1] is 1 where it is seen and the view's own depth map has
+    nothing well before it, else 0; ``colour`` [.., 3]; ``edges`` [.., 1], its edge map in [0, 1]; ``depth``
+    [B, rows, cols] in metres where depth maps are compared, else None.
+    """
+
+    visible: Tensor
+    colour: Tensor
+    edges: Tensor
+    depth: Tensor | None
 
 
 class ViewRefinement:
@@ -98,6 +86,8 @@ class ViewRefinement:
         Of the features that the feature loss compares; None without.
     normals
         That the surface is to have; None without.
+    beyond
+        Bool [rows, cols]: pixels of the own view whose depth nothing tells; other views are not shown what lies there.
     """
 
     def __init__(
@@ -113,10 +103,12 @@ class ViewRefinement:
         draw: Rasteriser,
         encoder: FeatureEncoder | None = None,
         normals: ReferenceNormals | None = None,
+        beyond: Tensor | None = None,
     ) -> None:
         self.own, self.targets, self.config, self.draw = own, tuple(targets), config, draw
         self.intrinsics, self.planes, self.points, self.initial = intrinsics, planes, points, initial
-        self.normals, self.source = normals, source
+        self.device = own.image.device
+        self.normals, self.source, self.beyond = normals, source, beyond
         self.shape = (int(own.image.shape[0]), int(own.image.shape[1]))
         absolute = initial.absolute
         self.edges = edge_map(absolute)
@@ -130,31 +122,41 @@ class ViewRefinement:
         self.features = None if encoder is None or not config.loss.feature else self._encoded(encoder)
         self._world = torch.linalg.inv(own.model_view.double()).to(own.image)
         self._number = next(n for n, view in enumerate(self.targets) if view.name == own.name)
-        self.tonemapper = Tonemapper(len(self.targets), compat=config.compat) if config.tonemapper else None
+        self.held = [view.depth for view in self.targets]
+        """The depth maps of the targets as they are now; see ``unhidden``."""
+        self.partners: frozenset[int] = frozenset()
+        """Which targets are refined, too, so that their depth maps are compared with."""
+        numbers = range(len(self.targets))
+        self.others = [n for n in numbers if config.compat or n != self._number] or list(numbers)
+        """Which targets steps compare with: the own picture tells nothing of its depth, but was published as one."""
+        self.tonemapper: Tonemapper | None = None
+        if config.tonemapper:
+            self.tonemapper = Tonemapper(len(self.targets), compat=config.compat).to(self.device)
         self.transfer: TransferFunction | None = None
         self.offset: Tensor | None = None
         self.factor: Tensor | None = None
         self.scale: Tensor | None = None
         self.stage_1_depth: Tensor | None = None
         self.compared: Tensor | None = None
-        self._has_begun = False
+        self.has_begun = False
         self._point_depths = None if self._point_term is None else self._point_term.sampled(absolute)
         self.steps = 0
 
     def _grid(self, depth: Tensor) -> MeshState:
-        """Return the grid mesh of a depth map [rows, cols] in metres."""
+        """Return the grid mesh of a depth map [rows, cols] in metres; its vertices are the same on all devices."""
         rows, cols = self.shape
-        stride, at = self.config.stride, self.intrinsics
-        down = torch.arange(rows // stride) * stride
-        across = torch.arange(cols // stride) * stride
+        stride, at, device, depth = self.config.stride, self.intrinsics, depth.device, depth.cpu()
+        down = torch.arange(rows // stride, device="cpu") * stride
+        across = torch.arange(cols // stride, device="cpu") * stride
         if not self.config.compat:  # the rim of the picture is covered, too
-            down, across = _to_rim(down, rows), _to_rim(across, cols)
+            down, across = _to_rim(down.float(), rows), _to_rim(across.float(), cols)
         d = depth[down.clamp(max=rows - 1).long()][:, across.clamp(max=cols - 1).long()]
         x = (across[None] + 0.5 - at.cx) * d / at.fx
         y = -(down[:, None] + 0.5 - at.cy) * d / at.fy
         view = torch.stack([x, y, -d], dim=-1).reshape(-1, 3).float()
         triangles = torch.from_numpy(grid_triangles(len(down), len(across), valid=inside(view.numpy(), *self.planes)))
-        return MeshState.of_view(view, triangles, self.own.projection, self.planes, stride, self.shape)
+        clip = self.own.projection
+        return MeshState.of_view(view.to(device), triangles.to(device), clip, self.planes, stride, self.shape)
 
     # --- what moves the mesh ----------------------------------------------------------------------------------------
 
@@ -172,11 +174,11 @@ class ViewRefinement:
         """Make what a stage optimises; stage 2 starts from the vertices of stage 1, if there was one."""
         config = self.config
         if stage == 2:
-            if config.compat and not self._has_begun:  # as published: what was never trained is baked, too
+            if config.compat and not self.has_begun:  # as published: what was never trained is baked, too
                 self._variables(1)
-            elif self._has_begun:
+            elif self.has_begun:
                 self.stage_1_depth = self.depth(1)
-            if self._has_begun:
+            if self.has_begun:
                 self.mesh = self.mesh.baked(self.view_points(1).detach())
             self.take(decimated(self.mesh, config.ratio))
         return self.optimise(stage)
@@ -184,7 +186,10 @@ class ViewRefinement:
     def take(self, mesh: MeshState) -> None:
         """Put a mesh in the place of the one that is optimised."""
         self.mesh: MeshState = mesh
-        self._topology = self.draw.topology(mesh.triangles)
+        self.shown = mesh.triangles
+        if not self.config.compat:
+            self.shown = solid_triangles(mesh, self.config.cut_deg, self.beyond)
+        self._topology = self.draw.topology(self.shown)
 
     def optimise(self, stage: Stage) -> torch.optim.Optimizer:
         """Make the variables of a stage for the mesh as it is, and what optimises them; see ``begin``."""
@@ -199,13 +204,13 @@ class ViewRefinement:
 
     def _variables(self, stage: Stage) -> list[Tensor]:
         """Make the variables of a stage, at rest but for the noise of the transfer function; return them."""
-        config, mode, vertices = self.config, self._mode(stage), len(self.mesh.position)
-        self.factor = torch.ones(vertices, 1, requires_grad=True) if "depth" in mode else None
-        self.offset = torch.zeros(vertices, 2, requires_grad=True) if "uv" in mode else None
+        config, mode, vertices, device = self.config, self._mode(stage), len(self.mesh.position), self.device
+        self.factor = torch.ones(vertices, 1, device=device, requires_grad=True) if "depth" in mode else None
+        self.offset = torch.zeros(vertices, 2, device=device, requires_grad=True) if "uv" in mode else None
         if self.offset is not None and not config.compat:  # two stages could pull the rim off the outer pixels
             inner = (self.mesh.position[:, :2].abs() < 1 - RIM).float()
             self.offset.register_hook(lambda grad: grad * inner)
-        self.scale = torch.tensor([0.0, 1.0], requires_grad=True) if mode == "scale" else None
+        self.scale = torch.tensor([0.0, 1.0], device=device, requires_grad=True) if mode == "scale" else None
         self.transfer = None
         if "transfer_func" in mode:
             self.transfer = TransferFunction(
@@ -215,8 +220,8 @@ class ViewRefinement:
                 init_std=config.init_std,
                 span=self.planes,
                 compat=config.compat,
-            )
-        self._has_begun = True
+            ).to(device)
+        self.has_begun = True
         single = [each for each in (self.factor, self.offset, self.scale) if each is not None]
         return [*single, *(() if self.transfer is None else self.transfer.parameters())]
 
@@ -232,14 +237,25 @@ class ViewRefinement:
         """Return the state that losses compare of a rendered depth map [rows, cols] in metres."""
         return from_rendered(depth, self.initial.offset, self.initial.scale, compat=self.config.compat)
 
-    def seen(self, view: Tensor, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mask [B, rows, cols, 1], colour [.., 3] and edge map [.., 1] of the mesh in target views."""
+    def seen(self, view: Tensor, numbers: Sequence[int]) -> Seen:
+        """Return the mesh as target views see it."""
         clip = self._clip(view, numbers)
-        uv = self.mesh.uv(self.offset)[None]
-        rast, _, looked = self.draw.shade(clip, self.mesh.triangles, uv, self._texture, self.shape, masked=COLOURS)
-        mask = (rast[..., 3:] > 0).to(view.dtype)
-        blended = self.draw.antialias(looked, rast, clip, self.mesh.triangles, self._topology, channels=COLOURS)
-        return mask, blended[..., :COLOURS], blended[..., COLOURS:].clamp(0, 1)
+        attributes = self.mesh.uv(self.offset)[None]
+        if self._compares_depths:
+            attributes = torch.cat([attributes.expand(len(clip), -1, -1), clip[..., 3:]], dim=2)
+        rast, found, looked = self.draw.shade(clip, self.shown, attributes, self._texture, self.shape, masked=COLOURS)
+        visible = (rast[..., 3:] > 0).to(view.dtype)
+        held = [self.held[n] for n in numbers]
+        if self.config.hidden_share is not None and not self.config.compat and any(one is not None for one in held):
+            depth = depth_of(rast, self.own.projection)
+            visible = visible * unhidden(depth, held, self.config.hidden_share)
+        blended = self.draw.antialias(looked, rast, clip, self.shown, self._topology, channels=COLOURS)
+        depths = found[..., 2] if self._compares_depths else None
+        return Seen(visible, blended[..., :COLOURS], blended[..., COLOURS:].clamp(0, 1), depths)
+
+    @property
+    def _compares_depths(self) -> bool:
+        return bool(self.partners and self.config.loss.consistency)
 
     def _clip(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
         """Return the clip positions [B, V, 4] of the vertices in target views."""
@@ -257,9 +273,9 @@ class ViewRefinement:
         state = self.depth_image(self.own_depth(view))
         absolute = state.absolute
         self.compared = absolute.detach()
-        colour = weights.init_colour if stage == 1 else weights.colour
-        if colour:
-            found["colour"] = colour * self._colour(view, numbers)
+        pictures = (weights.init_colour, weights.init_patch) if stage == 1 else (weights.colour, weights.patch)
+        if any(pictures):
+            found |= self._photometric(view, numbers, pictures)
         if self.features is not None:
             found["feature"] = weights.feature * self._feature_loss(view, numbers)
         if weights.poisson:
@@ -290,13 +306,19 @@ class ViewRefinement:
         edges = self.edges.clamp(0, 1)[None, None]
         return normal_loss(self.own_normals(view), wanted.directions, wanted.certainty, edges)
 
-    def _colour(self, view: Tensor, numbers: Sequence[int]) -> Tensor:
-        mask, colour, edges = self.seen(view, numbers)
+    def _photometric(self, view: Tensor, numbers: Sequence[int], weights: tuple[float, float]) -> dict[str, Tensor]:
+        seen = self.seen(view, numbers)
+        colour = seen.colour
         if self.tonemapper is not None:
             toned = [self.tonemapper(image, self._number, n) for image, n in zip(colour, numbers, strict=True)]
             colour = torch.stack(toned)
         wanted = torch.stack([self.targets[n].image for n in numbers])
-        return colour_loss(colour, wanted, mask, edges, compat=self.config.compat)
+        weighed = self.config.loss
+        terms = photometric_terms(colour, wanted, seen.visible, seen.edges, weights, weighed, compat=self.config.compat)
+        if seen.depth is not None:
+            held = [self.held[n] if n in self.partners else None for n in numbers]
+            terms["consistency"] = weighed.consistency * consistency_loss(seen.depth, held, seen.visible)
+        return terms
 
     def _encoded(self, encoder: FeatureEncoder) -> list[Tensor]:
         """Return the features of every view, [1, rows, cols, C] at the encoder's size."""
@@ -311,7 +333,7 @@ class ViewRefinement:
         assert self.features is not None  # the caller looked
         clip = self._clip(view, numbers)
         uv = self.mesh.uv(self.offset)[None]
-        rast, places = self.draw.draw(clip, self.mesh.triangles, uv, self.shape)
+        rast, places = self.draw.draw(clip, self.shown, uv, self.shape)
         mask = (rast[..., 3:] > 0).to(view.dtype)
         seen = self.draw.texture(self.features[self._number], places) * mask
         wanted = torch.cat([self.features[n] for n in numbers])
@@ -350,4 +372,4 @@ class ViewRefinement:
 
 def _to_rim(places: Tensor, length: int) -> Tensor:
     """Return vertex places that reach half a pixel beyond both sides of a picture."""
-    return torch.cat([torch.tensor([-0.5]), places[1:].float(), torch.tensor([length - 0.5])])
+    return torch.cat([places.new_tensor([-0.5]), places[1:], places.new_tensor([length - 0.5])])

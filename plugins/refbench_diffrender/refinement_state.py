@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from refbench_diffrender.config import DiffrenderConfig
     from refbench_diffrender.refinement import ViewRefinement
@@ -48,14 +48,16 @@ def restore(run: ViewRefinement, state: dict[str, Any]) -> torch.optim.Optimizer
     KeyError, TypeError, ValueError
         The state is not one that ``state_of`` returned for this problem.
     """
-    run.take(replace(run.mesh, position=state["position"], triangles=state["triangles"]))
+    position, triangles = (state[key].to(run.device) for key in ("position", "triangles"))
+    run.take(replace(run.mesh, position=position, triangles=triangles))
     optimizer = run.optimise(state["stage"])
     variables = _variables(optimizer)
     with torch.no_grad():
         for variable, value in zip(variables, state["variables"], strict=True):
             variable.copy_(value)
     optimizer.load_state_dict(state["optimizer"])
-    run.stage_1_depth, run.steps = state["stage_1_depth"], state["steps"]
+    depth = state["stage_1_depth"]
+    run.stage_1_depth, run.steps = None if depth is None else depth.to(run.device), state["steps"]
     return optimizer
 
 
@@ -85,10 +87,19 @@ def digest(run: ViewRefinement, config: DiffrenderConfig, seed: int) -> str:
     return found.hexdigest()
 
 
+def joined(digests: Sequence[str]) -> str:
+    """Return the SHA-256 of several digests in their order."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def _inputs(run: ViewRefinement) -> Iterator[torch.Tensor]:
     for view in run.targets:
         yield from (view.image, view.model_view, view.projection)
+        if view.depth is not None:
+            yield view.depth
     yield from (run.initial.relative, run.initial.valid, run.source, run.mesh.position, run.mesh.triangles)
+    if run.beyond is not None:
+        yield run.beyond
     if run.points is not None:
         yield from (run.points.places, run.points.depths)
     if run.normals is not None:

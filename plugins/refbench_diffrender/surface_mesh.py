@@ -68,7 +68,7 @@ def view_mesh(run: ViewRefinement, to_scene: NDArray[np.float64]) -> SurfaceMesh
     """
     with torch.no_grad():
         points = run.view_points(2)[:, :3].cpu().numpy().astype(np.float64)
-    triangles = run.mesh.triangles.cpu().numpy().astype(np.int64)
+    triangles = run.shown.cpu().numpy().astype(np.int64)
     triangles = triangles[(triangles >= 0).all(axis=1)]
     corners = points[triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -36,8 +36,8 @@ class Tonemapper(nn.Module):
 
     def __init__(self, views: int, *, compat: bool = False) -> None:
         super().__init__()
-        self.exposure = nn.Parameter(torch.zeros(views))
-        self.response = nn.Parameter(torch.ones(1, 3, 1, 1))
+        self.exposure = nn.Parameter(torch.zeros(views, device="cpu"))
+        self.response = nn.Parameter(torch.ones(1, 3, 1, 1, device="cpu"))
         self.compat = compat
 
     def linear(self, image: Tensor, view: int) -> Tensor:

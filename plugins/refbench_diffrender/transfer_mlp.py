@@ -29,6 +29,7 @@ class TransferFunction(nn.Sequential):
 
     ``compat`` encodes the depth in metres as published, so that the encoding repeats every metre, and begins with
     noise; else the depth enters as a share of ``span`` (nearest, farthest) and the function begins as the identity.
+    Weights are drawn on the CPU, so that they are the same wherever it runs.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class TransferFunction(nn.Sequential):
         widths = [3 + 2 * frequencies[0] + frequencies[1], *hidden, 2]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
+            layers += [nn.Linear(inputs, outputs, device="cpu"), _ACTIVATIONS[activation]()]
         super().__init__(*layers[:-1])
         self.frequencies, self.span, self.compat = frequencies, span, compat
         with torch.no_grad():

@@ -13,7 +13,14 @@ from refbench import Context
 from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.geometry.cameras import Pinhole
 from refbench_diffrender.config import DiffrenderConfig
-from refbench_diffrender.initial_depth import PLANE_ROOM, DepthSources, filled, initial_depth, without_holes
+from refbench_diffrender.initial_depth import (
+    PLANE_ROOM,
+    DepthSources,
+    beyond_known,
+    filled,
+    initial_depth,
+    without_holes,
+)
 from refbench_diffrender.official_cameras import FLIP, Intrinsics
 from refbench_diffrender.visible_points import points_in_view, tracked_points
 
@@ -47,6 +54,11 @@ class SceneView:
     original: tuple[int, int]
     points: ViewPoints | None = None
     held_out: ViewPoints | None = None
+
+    @property
+    def beyond(self) -> NDArray[np.bool_]:
+        """Where nothing tells the depth: bool [rows, cols], see ``beyond_known``."""
+        return beyond_known(self.known)
 
     @property
     def intrinsics(self) -> Intrinsics:
@@ -209,6 +221,6 @@ def clip_planes(views: Sequence[SceneView]) -> tuple[float, float]:
     return (1 - PLANE_ROOM) * near, (1 + PLANE_ROOM) * far
 
 
-def tensor(values: NDArray[np.floating]) -> torch.Tensor:
-    """Return float32 values as a tensor of their own."""
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+def tensor(values: NDArray[np.floating], device: str = "cpu") -> torch.Tensor:
+    """Return values as a float32 tensor on a device."""
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

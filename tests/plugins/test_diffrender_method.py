@@ -116,7 +116,7 @@ def test_without_a_dsm_sparse_points_are_the_start():
 
 
 def test_the_rim_is_half_a_pixel_beyond_the_picture():
-    places = _to_rim(torch.arange(10) * 3, 30)
+    places = _to_rim(torch.arange(10.0) * 3, 30)
     assert float(places[0]) == -0.5 and float(places[-1]) == 29.5 and (places.diff() > 0).all()
 
 
