@@ -46,18 +46,19 @@ def colour_gradients(
     found, _, _, edges = images
     damped, share, counted, compat = terms
     pixels = _pixels(*images)
-    to_found = torch.empty_like(found, memory_format=torch.contiguous_format)
-    to_edges = torch.empty_like(edges, memory_format=torch.contiguous_format)
+    to_found = np.empty(tuple(found.shape), np.float32)  # numpy asks for huge pages, which cost less than torch's
+    to_edges = np.empty(tuple(edges.shape), np.float32)
     factors = np.float32(2 * cotangent * (1 + share) / found.numel()), np.float32(cotangent * damped / counted)
-    outs = to_found.reshape(-1, 3).numpy(), to_edges.reshape(-1).numpy()
+    outs = to_found.reshape(-1, 3), to_edges.reshape(-1)
     calls = [(*pixels, compat, *band, *factors, *outs) for band in _bands(len(pixels[0]))]
     in_threads(_gradients, calls, torch.get_num_threads())
-    return to_found, to_edges
+    return torch.from_numpy(to_found), torch.from_numpy(to_edges)
 
 
 def _pixels(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor) -> tuple[Any, ...]:
-    colours = [image.detach().contiguous().reshape(-1, 3).numpy() for image in (found, wanted)]
-    return (*colours, *[image.detach().contiguous().reshape(-1).numpy() for image in (mask, edges)])
+    """The values of the pixels, one after another; of the first channels of more without a copy."""
+    colours = [image.detach().reshape(-1, 3).numpy() for image in (found, wanted)]
+    return (*colours, *[image.detach().reshape(-1).numpy() for image in (mask, edges)])
 
 
 def _bands(number: int) -> list[tuple[int, int]]:
