@@ -30,8 +30,9 @@ def cover(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the numbers of the nearest triangles plus one, int32 [B, rows, cols], and their planes [B, T + 1, 12].
 
-    Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero. ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles, each into a depth
-    buffer of its own; merging these by depth and number makes the result independent of the parts.
+    Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero. ``pos``
+    are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles, each into a depth buffer of
+    its own; merging these by depth and number makes the result independent of the parts.
     """
     threads, (views, vertices) = torch.get_num_threads(), pos.shape[:2]
     parts = max(1, -(-threads // views))

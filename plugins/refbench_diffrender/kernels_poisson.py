@@ -90,7 +90,12 @@ def _axis_loss(  # type: ignore[no-untyped-def]
 
 
 def update_axes(
-    source: Tensor, before: Tensor | None, valid: Tensor, scale: float, blur: bool, axes: tuple[PoissonAxis, PoissonAxis]
+    source: Tensor,
+    before: Tensor | None,
+    valid: Tensor,
+    scale: float,
+    blur: bool,
+    axes: tuple[PoissonAxis, PoissonAxis],
 ) -> None:
     """Bring both axes up to date in place where the mask ``valid`` [rows, cols] differs from ``before``.
 

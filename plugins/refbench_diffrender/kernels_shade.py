@@ -128,13 +128,14 @@ def shade_backward(
     wanted = gradient.shape[1] > 3
     totals, lines, ids = np.empty((channels, cols)), np.empty((5, cols)), np.empty(cols, np.int32)
     texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    corners = np.zeros((3, cols), np.uint32)
     for r in range(first, last):
         for n in range(channels):
             for c in range(cols):
                 totals[n, c] = g_found[r, c, n] if g_found.shape[2] > 0 else 0.0
         if g_sampled.shape[2] > 0:
             slope_row(texture, found, g_sampled, r, texels, shares, totals)
-        _row_of_slopes(planes, triangles, rast, r, attributes, g_rast, totals, epsilon, ids, lines)
+        _row_of_slopes(planes, triangles, rast, r, attributes, g_rast, totals, epsilon, ids, corners, lines)
         fy, start = (2 * r + 1) / rows - 1.0, 0
         while start < cols:
             t, end = ids[start], start + 1
@@ -162,28 +163,27 @@ def shade_backward(
 
 
 @contracted
-def _row_of_slopes(planes, triangles, rast, r, attributes, g_rast, totals, epsilon, ids, lines):
+def _row_of_slopes(planes, triangles, rast, r, attributes, g_rast, totals, epsilon, ids, corners, lines):
     """Fill ``lines`` [5, cols]: the gradients to the three edge functions at the pixels of row ``r``, then u and v.
 
-    ``totals`` [C, cols] are the gradients to what was interpolated; ``ids`` int32 [cols] becomes the numbers of the
-    triangles plus one.
+    ``totals`` [C, cols] are the gradients to what was interpolated; ``ids`` int32 [cols] and ``corners`` uint32
+    [3, cols] become the numbers of the triangles plus one, and of their vertices.
     """
     rows, cols = rast.shape[0], rast.shape[1]
     fy = (2 * r + 1) / rows - 1.0
     for c in range(cols):
         ids[c], lines[3, c], lines[4, c] = np.int32(rast[r, c, 3]), rast[r, c, 0], rast[r, c, 1]
     for c in range(cols):
-        along_u, along_v = 0.0, 0.0
-        if g_rast.shape[2] > 0:
-            along_u, along_v = np.float64(g_rast[r, c, 0]), np.float64(g_rast[r, c, 1])
+        lines[0, c] = g_rast[r, c, 0] if g_rast.shape[2] > 0 else 0.0
+        lines[1, c] = g_rast[r, c, 1] if g_rast.shape[2] > 0 else 0.0
         if ids[c] > 0:
             t = np.uint32(ids[c] - 1)
-            i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
-            for n in range(totals.shape[0]):
-                g, at_k = totals[n, c], np.float64(attributes[k, n])
-                along_u += g * (attributes[i, n] - at_k)
-                along_v += g * (attributes[j, n] - at_k)
-        lines[0, c], lines[1, c] = along_u, along_v
+            corners[0, c], corners[1, c], corners[2, c] = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    for n in range(totals.shape[0]):
+        for c in range(cols):
+            g, at_k = totals[n, c], np.float64(attributes[corners[2, c], n])
+            lines[0, c] += g * (attributes[corners[0, c], n] - at_k)
+            lines[1, c] += g * (attributes[corners[1, c], n] - at_k)
     for c in range(cols):
         t, fx = np.uint32(ids[c]), (2 * c + 1) / cols - 1.0
         at_i = planes[t, 0] * fx + (planes[t, 1] * fy + planes[t, 2])

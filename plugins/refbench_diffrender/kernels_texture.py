@@ -68,11 +68,10 @@ def fetch_row(image, uv, r, texels, shares, out):
 
 
 @inlined
-def _slopes(image, n, x0, x1, y0, y1, s, t):
-    """The derivatives of a channel by x and by y, in texels."""
-    one = np.float32(1.0)
-    i00, i10, i01, i11 = image[y0, x0, n], image[y0, x1, n], image[y1, x0, n], image[y1, x1, n]
-    return (one - t) * (i10 - i00) + t * (i11 - i01), (one - s) * (i01 - i00) + s * (i11 - i10)
+def _differences(image, n, x0, x1, y0, y1):
+    """From tap to tap of a channel: along x in the first and the second row, along y in the first column."""
+    first = image[y0, x0, n]
+    return image[y0, x1, n] - first, image[y1, x1, n] - image[y1, x0, n], image[y1, x0, n] - first
 
 
 @contracted
@@ -87,19 +86,19 @@ def slope_row(image, uv, cotangent, r, texels, shares, totals):
         x0, x1 = _wrapped(texels[0, c], width)
         y0, y1 = _wrapped(texels[1, c], height)
         s, t = shares[0, c], shares[1, c]
-        along_u = along_v = np.float32(0.0) * s
+        above = below = left = np.float32(0.0) * s
         if channels == 4:
             for n in range(4):
-                by_x, by_y = _slopes(image, n, x0, x1, y0, y1, s, t)
-                along_u += cotangent[r, c, n] * by_x
-                along_v += cotangent[r, c, n] * by_y
+                by_above, by_below, by_left = _differences(image, n, x0, x1, y0, y1)
+                g = cotangent[r, c, n]
+                above, below, left = above + g * by_above, below + g * by_below, left + g * by_left
         else:
             for n in range(channels):
-                by_x, by_y = _slopes(image, n, x0, x1, y0, y1, s, t)
-                along_u += cotangent[r, c, n] * by_x
-                along_v += cotangent[r, c, n] * by_y
-        totals[0, c] += np.float64(along_u) * width
-        totals[1, c] += np.float64(along_v) * height
+                by_above, by_below, by_left = _differences(image, n, x0, x1, y0, y1)
+                g = cotangent[r, c, n]
+                above, below, left = above + g * by_above, below + g * by_below, left + g * by_left
+        totals[0, c] += np.float64(above + t * (below - above)) * width
+        totals[1, c] += np.float64(left + s * (below - above)) * height
 
 
 @contracted
