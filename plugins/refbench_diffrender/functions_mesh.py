@@ -21,18 +21,25 @@ if TYPE_CHECKING:
     from refbench_diffrender.buffers import Buffers
 
 
+PLANES = 12
+"""Coefficients that ``kernels_cover`` keeps of a triangle."""
+
+
 def cover(
     buffers: Buffers, pos: NDArray[Any], triangles: NDArray[np.int32], shape: tuple[int, int]
-) -> NDArray[np.int32]:
-    """Return the numbers of the nearest triangles plus one, int32 [B, rows, cols].
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the numbers of the nearest triangles plus one, int32 [B, rows, cols], and their planes [B, T + 1, 12].
 
-    ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles, each into a depth
-    buffer of its own; merging these by depth and number makes the result independent of the parts.
+    Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero. ``pos``
+    are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles, each into a depth buffer of
+    its own; merging these by depth and number makes the result independent of the parts.
     """
     threads, (views, vertices) = torch.get_num_threads(), pos.shape[:2]
     parts = max(1, -(-threads // views))
     xy = buffers.take((views, vertices, 2), np.int32)
     layers = (views, parts, *shape)
+    planes = buffers.take((views, len(triangles) + 1, PLANES), np.float64)
+    planes[:, 0] = 0.0
     nearest, ids = buffers.take(layers, np.float32), buffers.take(layers, np.int32)
     vertex_parts = [(view, *cut) for view in range(views) for cut in cuts(vertices, parts)]
     calls = [(pos[view], *shape, first, last, xy[view]) for view, first, last in vertex_parts]
@@ -43,7 +50,7 @@ def cover(
     in_threads(
         kernels_cover.cover,
         [
-            (pos[view], xy[view], triangles, first, last, nearest[view, part], ids[view, part])
+            (pos[view], xy[view], triangles, first, last, nearest[view, part], ids[view, part], planes[view])
             for view, part, first, last in triangle_parts
         ],
         threads,
@@ -51,7 +58,7 @@ def cover(
     if parts > 1:
         row_parts = [(view, *cut) for view in range(views) for cut in cuts(shape[0], parts)]
         in_threads(kernels_cover.nearest_of, [(nearest[view], ids[view], *cut) for view, *cut in row_parts], threads)
-    return ids[:, 0]
+    return ids[:, 0], planes
 
 
 class VertexGradients:
@@ -94,19 +101,19 @@ class Shade(torch.autograd.Function):
         """Return rast, the interpolated attributes and the sampled texture."""
         p, a, image, t = array(pos), array(attributes), array(texture), triangles.numpy()
         views = len(p)
-        ids, cut = cover(buffers, p, t, shape), bands(views, shape[0])
+        (ids, planes), cut = cover(buffers, p, t, shape), bands(views, shape[0])
         channels = (4, a.shape[2], image.shape[3])
         rast, found, sampled = (fresh(buffers, (views, *shape, count), pos) for count in channels)
         spans = np.empty((views, bands_of_view(views), 2), np.int32)
         out = rast.numpy(), found.numpy(), sampled.numpy()
         calls = [
-            (p[v], t, ids[v], first, last, of_view(a, v), of_view(image, v), masked, *(o[v] for o in out),
+            (planes[v], t, ids[v], first, last, of_view(a, v), of_view(image, v), masked, *(o[v] for o in out),
              spans[v, band])
             for v, band, first, last in cut
         ]  # fmt: skip
         in_threads(kernels_shade.shade, calls, torch.get_num_threads())
         ctx.save_for_backward(pos, attributes, texture, triangles, rast, found)
-        ctx.spans, ctx.epsilon, ctx.masked = spans, epsilon, masked
+        ctx.spans, ctx.planes, ctx.epsilon, ctx.masked = spans, planes, epsilon, masked
         ctx.set_materialize_grads(False)
         return rast, found, sampled
 
@@ -126,8 +133,8 @@ class Shade(torch.autograd.Function):
         if ctx.needs_input_grad[1] or wanted:
             room = VertexGradients(ctx.spans, 3 + wanted, p.dtype)
             calls = [
-                (p[v], t, seen[v], read[v], first, last, of_view(a, v), of_view(image, v), g_rast[v], g_found[v],
-                 g_sampled[v], ctx.epsilon, *room.of_band(v, band))
+                (p[v], ctx.planes[v], t, seen[v], read[v], first, last, of_view(a, v), of_view(image, v), g_rast[v],
+                 g_found[v], g_sampled[v], ctx.epsilon, *room.of_band(v, band))
                 for v, band, first, last in bands(*seen.shape[:2])
             ]  # fmt: skip
             in_threads(kernels_shade.shade_backward, calls, torch.get_num_threads())

@@ -80,6 +80,20 @@ def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):
 
 
 @compiled
+def _row_of_marks(pos, triangles, opposite, rast, r, flags, marks):
+    """Fill ``marks`` uint8 [cols]: 1 where a triangle with a silhouette edge is seen in row ``r``."""
+    for c in range(rast.shape[1]):
+        marks[c] = 0
+        if rast[r, c, 3] > 0.0:
+            t = np.uint32(rast[r, c, 3]) - np.uint32(1)
+            known = flags[t]
+            if known == 0:
+                known = _silhouettes(pos, triangles, opposite, t)
+                flags[t] = known
+            marks[c] = known != _KNOWN
+
+
+@compiled
 def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shares, count):
     """List the blends of rows ``first`` to ``last`` of one view.
 
@@ -88,8 +102,15 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
     """
     rows, cols = rast.shape[0], rast.shape[1]
     found = 0
+    marks, below = np.zeros(cols + 1, np.uint8), np.zeros(cols + 1, np.uint8)
+    _row_of_marks(pos, triangles, opposite, rast, first, flags, marks)
     for r in range(first, last):
+        below[:] = 0
+        if r + 1 < rows:
+            _row_of_marks(pos, triangles, opposite, rast, r + 1, flags, below)
         for c in range(cols):
+            if (marks[c] | marks[c + 1] | below[c]) == 0:  # most pixels, at little cost
+                continue
             own, near = int(rast[r, c, 3]), rast[r, c, 2]
             for down in range(2):
                 r1, c1 = r + down, c + 1 - down
@@ -101,9 +122,6 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                 side = 1 if own == 0 or (other > 0 and rast[r1, c1, 2] < near) else 0
                 t = (other if side else own) - 1
                 known = flags[t]
-                if known == 0:
-                    known = _silhouettes(pos, triangles, opposite, t)
-                    flags[t] = known
                 if known == _KNOWN:
                     continue
                 edge, reach = _crossing(
@@ -113,6 +131,7 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                     blends[found] = (((r * cols + c) * 2 + down) * 2 + side) * 3 + edge
                     shares[found] = reach - 0.5 if side else 0.5 - reach
                     found += 1
+        marks, below = below, marks
     count[0] = found
 
 

@@ -2,90 +2,110 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from refbench_diffrender.bands import bands
 from refbench_diffrender.compiled import compiled, in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
-BANDS = 8
-"""Whatever the number of threads, so that sums are the same."""
 
+def colour_sums(
+    found: Tensor, wanted: Sequence[Tensor], mask: Tensor, edges: Tensor, rules: tuple[bool, bool]
+) -> tuple[float, float, float]:
+    """Return the summed damped squares, the summed low edges and the number of pixels that the latter covers.
 
-def colour_sums(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, compat: bool) -> tuple[float, float, float]:
-    """Return the summed damped squares, the summed low edges and the number of pixels that the latter covers."""
-    images = _pixels(found, wanted, mask, edges)
-    sums = np.zeros((BANDS, 3))
-    calls = [(*images, compat, *band, out) for band, out in zip(_bands(len(images[0])), sums, strict=True)]
+    ``rules``: ``compat``, and whether ``edges`` are still to be clamped to [0, 1].
+    """
+    views = _views(found, wanted, mask, edges)
+    cut = bands(len(found), found.shape[1])
+    sums = np.zeros((len(cut), 3))
+    calls = [(*views[v], *rules, first, last, out) for (v, _, first, last), out in zip(cut, sums, strict=True)]
     in_threads(_sums, calls, torch.get_num_threads())
     squares, low, counted = sums.sum(axis=0).tolist()
     return squares, low, counted
 
 
 def colour_gradients(
-    images: Sequence[Tensor], terms: tuple[float, float, float, bool], cotangent: float
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients by the rendered colours and by the rendered edge map.
+    images: tuple[Tensor, Sequence[Tensor], Tensor, Tensor],
+    terms: tuple[float, float, float],
+    rules: tuple[bool, bool],
+    cotangent: float,
+    outs: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> None:
+    """Fill ``outs``, the gradients by the rendered colours and by the rendered edge map.
 
     Parameters
     ----------
     images
         Rendered colours, photographed ones, mask and rendered edge map, as given to the forward pass.
     terms
-        Its two means, the number of pixels of the second one, and ``compat``.
+        Its two means, and the number of pixels of the second one.
+    rules
+        As given to the forward pass.
     cotangent
         The gradient by the loss.
+    outs
+        In the shapes of the rendered ones.
     """
-    found, _, _, edges = images
-    damped, share, counted, compat = terms
-    pixels = _pixels(*images)
-    to_found = torch.empty_like(found, memory_format=torch.contiguous_format)
-    to_edges = torch.empty_like(edges, memory_format=torch.contiguous_format)
+    damped, share, counted = terms
+    views, found = _views(*images), images[0]
     factors = np.float32(2 * cotangent * (1 + share) / found.numel()), np.float32(cotangent * damped / counted)
-    outs = to_found.reshape(-1, 3).numpy(), to_edges.reshape(-1).numpy()
-    calls = [(*pixels, compat, *band, *factors, *outs) for band in _bands(len(pixels[0]))]
+    calls = [
+        (*views[v], *rules, first, last, *factors, outs[0][v], outs[1][v])
+        for v, _, first, last in bands(len(found), found.shape[1])
+    ]
     in_threads(_gradients, calls, torch.get_num_threads())
-    return to_found, to_edges
 
 
-def _pixels(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor) -> tuple[Any, ...]:
-    colours = [image.detach().contiguous().reshape(-1, 3).numpy() for image in (found, wanted)]
-    return (*colours, *[image.detach().contiguous().reshape(-1).numpy() for image in (mask, edges)])
-
-
-def _bands(number: int) -> list[tuple[int, int]]:
-    borders = [number * band // BANDS for band in range(BANDS + 1)]
-    return list(pairwise(borders))
+def _views(found: Tensor, wanted: Sequence[Tensor], mask: Tensor, edges: Tensor) -> list[tuple[Any, ...]]:
+    """The values of every view; channels that are some of more are not copied."""
+    images = [found.detach(), wanted, mask.detach(), edges.detach()]
+    return [tuple(part.detach().numpy() for part in parts) for parts in zip(*images, strict=True)]
 
 
 @compiled
-def _sums(found, wanted, mask, edges, compat, first, last, out):  # type: ignore[no-untyped-def]
+def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):  # type: ignore[no-untyped-def]
+    none, one = np.float32(0.0), np.float32(1.0)
     squares, low, counted = 0.0, 0.0, 0.0
-    for p in range(first, last):
-        share = np.float32(1.0) if compat else mask[p]
-        low += share * (np.float32(1.0) - edges[p])
-        counted += share
-        damping = mask[p] * edges[p]
-        red, green, blue = wanted[p, 0] - found[p, 0], wanted[p, 1] - found[p, 1], wanted[p, 2] - found[p, 2]
-        squares += damping * damping * (red * red + green * green + blue * blue)
+    for r in range(first, last):
+        for c in range(found.shape[1]):
+            known, edge = mask[r, c, 0], edges[r, c, 0]
+            if clamps:
+                edge = min(max(edge, none), one)
+            share = one if compat else known
+            low += share * (one - edge)
+            counted += share
+            damping = known * edge
+            red, green = wanted[r, c, 0] - found[r, c, 0], wanted[r, c, 1] - found[r, c, 1]
+            blue = wanted[r, c, 2] - found[r, c, 2]
+            squares += damping * damping * (red * red + green * green + blue * blue)
     out[0], out[1], out[2] = squares, low, counted
 
 
 @compiled
 def _gradients(  # type: ignore[no-untyped-def]
-    found, wanted, mask, edges, compat, first, last, factor, low, to_found, to_edges
+    found, wanted, mask, edges, compat, clamps, first, last, factor, low, to_found, to_edges
 ):
-    for p in range(first, last):
-        damping = mask[p] * edges[p]
-        weight = factor * damping * damping
-        red, green, blue = found[p, 0] - wanted[p, 0], found[p, 1] - wanted[p, 1], found[p, 2] - wanted[p, 2]
-        to_found[p, 0], to_found[p, 1], to_found[p, 2] = weight * red, weight * green, weight * blue
-        squares = red * red + green * green + blue * blue
-        to_edges[p] = factor * mask[p] * damping * squares - low * (np.float32(1.0) if compat else mask[p])
+    none, one = np.float32(0.0), np.float32(1.0)
+    for r in range(first, last):
+        for c in range(found.shape[1]):
+            known, edge = mask[r, c, 0], edges[r, c, 0]
+            passes = not clamps or (edge >= none and edge <= one)
+            if clamps:
+                edge = min(max(edge, none), one)
+            damping = known * edge
+            weight = factor * damping * damping
+            red, green = found[r, c, 0] - wanted[r, c, 0], found[r, c, 1] - wanted[r, c, 1]
+            blue = found[r, c, 2] - wanted[r, c, 2]
+            to_found[r, c, 0], to_found[r, c, 1], to_found[r, c, 2] = weight * red, weight * green, weight * blue
+            squares = red * red + green * green + blue * blue
+            to_edge = factor * known * damping * squares - low * (one if compat else known)
+            to_edges[r, c, 0] = to_edge if passes else none

@@ -15,6 +15,8 @@ SUBPIXELS = 16
 UNSNAPPED = -(2**31)
 """In place of an integer coordinate: the vertex lies behind the camera or too far aside for integers."""
 LIMIT = 2.0**26
+FEW = 4
+"""Samples within the bounds of a triangle, up to which its planes are made only if one of them lies inside."""
 EMPTY = 2.0
 """Depth of a pixel without a triangle: beyond the far plane, z/w = 1."""
 
@@ -65,7 +67,19 @@ def _owned(ax, ay, bx, by):
 
 
 @inlined
-def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):
+def _keep_planes(planes, t, pos, i, j, k):
+    """Fill row ``t + 1`` of ``planes``; return the coefficients of z/w."""
+    ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = edge_planes(pos, i, j, k)
+    row = t + 1
+    planes[row, 0], planes[row, 1], planes[row, 2] = ix, iy, i1
+    planes[row, 3], planes[row, 4], planes[row, 5] = jx, jy, j1
+    planes[row, 6], planes[row, 7], planes[row, 8] = ix + jx + kx, iy + jy + ky, i1 + j1 + k1
+    planes[row, 9], planes[row, 10], planes[row, 11] = zx, zy, z1
+    return zx, zy, z1
+
+
+@inlined
+def _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes):
     xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
     xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
     c0, c1 = max((min(xi, xj, xk) + 7) >> 4, 0), min((max(xi, xj, xk) - 8) >> 4, ids.shape[1] - 1)
@@ -81,29 +95,38 @@ def _cover_snapped(t, i, j, k, pos, xy, nearest, ids):
     start_i = _edge(xj, yj, xk, yk, x, y) + _owned(xj, yj, xk, yk)
     start_j = _edge(xk, yk, xi, yi, x, y) + _owned(xk, yk, xi, yi)
     start_k = _edge(xi, yi, xj, yj, x, y) + _owned(xi, yi, xj, yj)
-    ready, zx, zy, z1 = False, 0.0, 0.0, 0.0
-    for r in range(r0, r1 + 1):
-        ei, ej, ek = start_i, start_j, start_k
-        for c in range(c0, c1 + 1):
-            if (ei | ej | ek) >= 0:
+    step_i, step_j, step_k = 16 * (yj - yk), 16 * (yk - yi), 16 * (yi - yj)
+    many = (c1 - c0 + 1) * (r1 - r0 + 1) > FEW
+    ready, zx, zy, z1 = many, 0.0, 0.0, 0.0
+    if many:
+        zx, zy, z1 = _keep_planes(planes, t, pos, i, j, k)
+    for r in range(np.uint64(r0), np.uint64(r1 + 1)):
+        ei, ej, ek, fy = start_i, start_j, start_k, (2 * r + 1) / ids.shape[0] - 1.0
+        for c in range(np.uint64(c0), np.uint64(c1 + 1)):
+            if many:  # without branches: which samples lie inside cannot be foreseen
+                z = np.float32(zx * places[c] + zy * fy + z1)
+                before, owner = nearest[r, c], ids[r, c]
+                wins = ((ei | ej | ek) >= 0) & (z < before) & (abs(z) <= np.float32(1.0))
+                nearest[r, c] = z if wins else before
+                ids[r, c] = t + 1 if wins else owner
+            elif (ei | ej | ek) >= 0:
                 if not ready:
-                    zx, zy, z1 = edge_planes(pos, i, j, k)[9:]
+                    zx, zy, z1 = _keep_planes(planes, t, pos, i, j, k)
                     ready = True
-                fx, fy = (2 * c + 1) / ids.shape[1] - 1.0, (2 * r + 1) / ids.shape[0] - 1.0
-                z = np.float32(zx * fx + zy * fy + z1)
-                if z < nearest[r, c] and -1.0 <= z <= 1.0:
+                z = np.float32(zx * places[c] + zy * fy + z1)
+                if z < nearest[r, c] and abs(z) <= np.float32(1.0):
                     nearest[r, c] = z
                     ids[r, c] = t + 1
-            ei += 16 * (yj - yk)
-            ej += 16 * (yk - yi)
-            ek += 16 * (yi - yj)
+            ei += step_i
+            ej += step_j
+            ek += step_k
         start_i += 16 * (xk - xj)
         start_j += 16 * (xi - xk)
         start_k += 16 * (xj - xi)
 
 
 @compiled
-def _cover_clipped(t, i, j, k, pos, nearest, ids):
+def _cover_clipped(t, i, j, k, pos, nearest, ids, planes):
     rows, cols = ids.shape
     if not (pos[i, 3] > 0.0 or pos[j, 3] > 0.0 or pos[k, 3] > 0.0):
         return
@@ -111,6 +134,7 @@ def _cover_clipped(t, i, j, k, pos, nearest, ids):
     volume = pos[i, 0] * ix + pos[i, 1] * iy + pos[i, 3] * i1
     if volume == 0.0 or not np.isfinite(volume):
         return
+    _keep_planes(planes, t, pos, i, j, k)
     sign = 1.0 if volume > 0.0 else -1.0
     slopes = (sign * ix, sign * jx, sign * kx)
     for r in range(rows):
@@ -137,23 +161,28 @@ def _cover_clipped(t, i, j, k, pos, nearest, ids):
 
 
 @compiled
-def cover(pos, xy, triangles, first, last, nearest, ids):
+def cover(pos, xy, triangles, first, last, nearest, ids, planes):
     """Draw triangles ``first`` to ``last`` into a cleared depth buffer.
 
     ``nearest`` float32 [rows, cols] becomes the smallest z/w, ``ids`` int32 [rows, cols] the number of its triangle
-    plus one; of equal depths the lower number wins.
+    plus one; of equal depths the lower number wins. ``planes`` float64 [T + 1, 12] gets the coefficients of x, y, 1 of
+    the edge functions that face vertices 0 and 1, of the sum of all three, and of z/w: in row ``id`` of every triangle
+    that is seen.
     """
     nearest[:] = EMPTY
     ids[:] = 0
-    count = pos.shape[0]
+    count, cols = np.uint32(pos.shape[0]), ids.shape[1]
+    places = np.empty(cols)
+    for c in range(cols):
+        places[c] = (2 * c + 1) / cols - 1.0
     for t in range(first, last):
-        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        if min(i, j, k) < 0 or max(i, j, k) >= count:
+        i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
+        if i >= count or j >= count or k >= count:  # numbers below 0 are large ones here
             continue
         if xy[i, 0] == UNSNAPPED or xy[j, 0] == UNSNAPPED or xy[k, 0] == UNSNAPPED:
-            _cover_clipped(t, i, j, k, pos, nearest, ids)
+            _cover_clipped(t, i, j, k, pos, nearest, ids, planes)
         else:
-            _cover_snapped(t, i, j, k, pos, xy, nearest, ids)
+            _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes)
 
 
 @compiled

@@ -5,16 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from refbench_diffrender.compiled import contracted, inlined
-from refbench_diffrender.kernels_cover import edge_planes
-from refbench_diffrender.kernels_texture import fetch, slope
+from refbench_diffrender.kernels_texture import fetch_row, slope_row
 
 AREA_EPSILON = 1e-6
 """Added to the clip-space area of a triangle in the backward pass, away from zero."""
 
 
 @contracted
-def shade(pos, triangles, ids, first, last, attributes, texture, masked, rast, found, sampled, span):
-    """Fill rows ``first`` to ``last``.
+def _row_of_weights(planes, ids, r, lines, rast):
+    """Fill row ``r`` of ``rast`` and, in float64, its u and v: rows 0 and 1 of ``lines`` [4, cols].
+
+    Loops are short so that compilers take several pixels at once. Row 0 of ``planes`` holds zeros.
+    """
+    rows, cols = ids.shape
+    fy = (2 * r + 1) / rows - 1.0
+    for c in range(cols):
+        t, fx = np.uint32(ids[r, c]), (2 * c + 1) / cols - 1.0
+        lines[0, c] = planes[t, 0] * fx + (planes[t, 1] * fy + planes[t, 2])
+        lines[1, c] = planes[t, 3] * fx + (planes[t, 4] * fy + planes[t, 5])
+        lines[2, c] = planes[t, 6] * fx + (planes[t, 7] * fy + planes[t, 8])
+        lines[3, c] = planes[t, 9] * fx + (planes[t, 10] * fy + planes[t, 11])
+    for c in range(cols):
+        area = lines[2, c]
+        inverse = 1.0 / area if area != 0.0 else 0.0
+        u, v = min(max(lines[0, c] * inverse, 0.0), 1.0), min(max(lines[1, c] * inverse, 0.0), 1.0)
+        less = 1.0 / (u + v) if u + v > 1.0 else 1.0
+        lines[0, c], lines[1, c] = u * less, v * less
+    for c in range(cols):
+        rast[r, c, 0], rast[r, c, 1], rast[r, c, 2], rast[r, c, 3] = lines[0, c], lines[1, c], lines[3, c], ids[r, c]
+
+
+@contracted
+def shade(planes, triangles, ids, first, last, attributes, texture, masked, rast, found, sampled, span):
+    """Fill rows ``first`` to ``last``; ``planes`` and ``ids`` are what ``cover`` left, row 0 of ``planes`` zeros.
 
     ``rast`` [rows, cols, 4] becomes (u, v, z/w, id + 1), ``found`` [rows, cols, C] the interpolated attributes and
     ``sampled`` [rows, cols, Ct] the texture at the first two of them (none without channels), its first ``masked``
@@ -22,45 +45,31 @@ def shade(pos, triangles, ids, first, last, attributes, texture, masked, rast, f
     ``span`` int32 [2] becomes the smallest and the largest vertex number seen. A rounded triangle may cover a sample
     beside it: the weights are clamped there, z/w lies on the triangle's plane.
     """
-    rows, cols = ids.shape
-    low, high = pos.shape[0], -1
+    cols = ids.shape[1]
+    lines, corners = np.empty((4, cols)), np.zeros((3, cols), np.uint32)
+    texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    low, high = 2**31 - 1, -1
     for r in range(first, last):
-        fy, before = (2 * r + 1) / rows - 1.0, -1
-        i = j = k = 0
-        ix = i1 = jx = j1 = ax = a1 = zx = z1 = 0.0
+        _row_of_weights(planes, ids, r, lines, rast)
         for c in range(cols):
-            t = ids[r, c] - 1
-            if t < 0:
-                for n in range(4):
-                    rast[r, c, n] = 0.0
-                for n in range(attributes.shape[1]):
-                    found[r, c, n] = 0.0
-                continue
-            if t != before:
-                before, i, j, k = t, triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                low, high = min(low, i, j, k), max(high, i, j, k)
-                ix, iy, i0, jx, jy, j0, kx, ky, k0, zx, zy, z0 = edge_planes(pos, i, j, k)
-                i1, j1, z1 = iy * fy + i0, jy * fy + j0, zy * fy + z0
-                ax, a1 = ix + jx + kx, i1 + j1 + (ky * fy + k0)
-            fx = (2 * c + 1) / cols - 1.0
-            area = ax * fx + a1
-            inverse = 1.0 / area if area != 0.0 else 0.0
-            u, v = min(max((ix * fx + i1) * inverse, 0.0), 1.0), min(max((jx * fx + j1) * inverse, 0.0), 1.0)
-            if u + v > 1.0:
-                u, v = u / (u + v), v / (u + v)
-            rest = 1.0 - u - v
-            rast[r, c, 0] = u
-            rast[r, c, 1] = v
-            rast[r, c, 2] = zx * fx + z1
-            rast[r, c, 3] = t + 1
-            for n in range(attributes.shape[1]):
-                found[r, c, n] = u * attributes[i, n] + v * attributes[j, n] + rest * attributes[k, n]
-        if texture.shape[2] > 0:
+            if ids[r, c] > 0:
+                t = np.uint32(ids[r, c] - 1)
+                i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                corners[0, c], corners[1, c], corners[2, c] = i, j, k
+                low, high = min(low, min(i, min(j, k))), max(high, max(i, max(j, k)))
+        for n in range(attributes.shape[1]):
             for c in range(cols):
-                fetch(texture, np.float64(found[r, c, 0]), np.float64(found[r, c, 1]), sampled, r, c)
-                if ids[r, c] == 0:
-                    for n in range(masked):
-                        sampled[r, c, n] = 0.0
+                u, v = lines[0, c], lines[1, c]
+                i, j, k = corners[0, c], corners[1, c], corners[2, c]
+                value = u * attributes[i, n] + v * attributes[j, n] + (1.0 - u - v) * attributes[k, n]
+                found[r, c, n] = value if ids[r, c] > 0 else 0.0
+        if texture.shape[2] > 0:
+            fetch_row(texture, found, r, texels, shares, sampled)
+            if masked > 0:
+                for c in range(cols):
+                    if ids[r, c] == 0:
+                        for n in range(masked):
+                            sampled[r, c, n] = 0.0
     span[0], span[1] = low, high
 
 
@@ -72,51 +81,44 @@ def _add(gradient, n, x, y, w):
 
 
 @inlined
-def _flush(pos, i, j, k, fy, ax, a1, bx, b1, cx, c1, base, gradient, weighted):
-    """Hand what a run of pixels of one triangle has summed up on to its vertices, and forget it.
+def _flush(pos, i, j, k, fy, ax, a1, bx, b1, cx, c1, base, gradient):
+    """Hand what a run of pixels of one triangle has summed up on to its vertices.
 
     ``ax``, ``a1`` are the gradient to the edge function that faces i, times x and times 1, ``b`` and ``c`` those of j
-    and k; ``weighted`` [3, C] is the one to the attributes. An edge function is the determinant of the pixel and two
-    vertices, hence the cross products.
+    and k. An edge function is the determinant of the pixel and two vertices, hence the cross products.
     """
     xi, yi, wi = np.float64(pos[i, 0]), np.float64(pos[i, 1]), np.float64(pos[i, 3])
     xj, yj, wj = np.float64(pos[j, 0]), np.float64(pos[j, 1]), np.float64(pos[j, 3])
     xk, yk, wk = np.float64(pos[k, 0]), np.float64(pos[k, 1]), np.float64(pos[k, 3])
     ay, by, cy = fy * a1, fy * b1, fy * c1
-    i, j, k = i - base, j - base, k - base
     _add(
         gradient,
-        i,
+        np.uint32(i - base),
         by * wk - b1 * yk + yj * c1 - wj * cy,
         b1 * xk - bx * wk + wj * cx - xj * c1,
         bx * yk - by * xk + xj * cy - yj * cx,
     )
     _add(
         gradient,
-        j,
+        np.uint32(j - base),
         cy * wi - c1 * yi + yk * a1 - wk * ay,
         c1 * xi - cx * wi + wk * ax - xk * a1,
         cx * yi - cy * xi + xk * ay - yk * ax,
     )
     _add(
         gradient,
-        k,
+        np.uint32(k - base),
         ay * wj - a1 * yj + yi * b1 - wi * by,
         a1 * xj - ax * wj + wi * bx - xi * b1,
         ax * yj - ay * xj + xi * by - yi * bx,
     )
-    if gradient.shape[1] > 3:
-        for n in range(weighted.shape[1]):
-            gradient[i, 3 + n] += weighted[0, n]
-            gradient[j, 3 + n] += weighted[1, n]
-            gradient[k, 3 + n] += weighted[2, n]
-            weighted[0, n] = weighted[1, n] = weighted[2, n] = 0.0
 
 
 @contracted
 def shade_backward(
-    pos, triangles, rast, found, first, last, attributes, texture, g_rast, g_found, g_sampled, epsilon, base, gradient
-):
+    pos, planes, triangles, rast, found, first, last, attributes, texture, g_rast, g_found, g_sampled, epsilon, base,
+    gradient,
+):  # fmt: skip
     """Add the gradients of rows ``first`` to ``last`` to ``gradient`` [vertices of the band, 3 + C or 3].
 
     Row ``n`` belongs to vertex ``base + n``: x, y, w, then the attributes where there is room for them. Cotangents
@@ -124,64 +126,74 @@ def shade_backward(
     """
     rows, cols, channels = rast.shape[0], rast.shape[1], attributes.shape[1]
     wanted = gradient.shape[1] > 3
-    totals, weighted = np.zeros((cols, channels)), np.zeros((3, channels))
+    totals, lines, ids = np.empty((channels, cols)), np.empty((5, cols)), np.empty(cols, np.int32)
+    texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    corners = np.zeros((3, cols), np.uint32)
     for r in range(first, last):
-        _gather(r, found, texture, g_found, g_sampled, totals)
-        fy, before = (2 * r + 1) / rows - 1.0, -1
-        i = j = k = 0
-        ix = i1 = jx = j1 = kx = k1 = 0.0
-        si = si1 = sj = sj1 = sk = sk1 = 0.0
-        for c in range(cols):
-            t = int(rast[r, c, 3]) - 1
-            if t < 0:
-                continue
-            if t != before:
-                if before >= 0:
-                    _flush(pos, i, j, k, fy, si, si1, sj, sj1, sk, sk1, base, gradient, weighted)
+        for n in range(channels):
+            for c in range(cols):
+                totals[n, c] = g_found[r, c, n] if g_found.shape[2] > 0 else 0.0
+        if g_sampled.shape[2] > 0:
+            slope_row(texture, found, g_sampled, r, texels, shares, totals)
+        _row_of_slopes(planes, triangles, rast, r, attributes, g_rast, totals, epsilon, ids, corners, lines)
+        fy, start = (2 * r + 1) / rows - 1.0, 0
+        while start < cols:
+            t, end = ids[start], start + 1
+            while end < cols and ids[end] == t:
+                end += 1
+            if t > 0:
                 si = si1 = sj = sj1 = sk = sk1 = 0.0
-                before, i, j, k = t, triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                ix, iy, i0, jx, jy, j0, kx, ky, k0 = edge_planes(pos, i, j, k)[:9]
-                i1, j1, k1 = iy * fy + i0, jy * fy + j0, ky * fy + k0
-            u, v = np.float64(rast[r, c, 0]), np.float64(rast[r, c, 1])
-            along_u, along_v = 0.0, 0.0
-            if g_rast.shape[2] > 0:
-                along_u, along_v = np.float64(g_rast[r, c, 0]), np.float64(g_rast[r, c, 1])
-            for n in range(channels):
-                g, at_k = totals[c, n], np.float64(attributes[k, n])
-                along_u += g * (attributes[i, n] - at_k)
-                along_v += g * (attributes[j, n] - at_k)
+                for c in range(start, end):
+                    fx = (2 * c + 1) / cols - 1.0
+                    si, si1 = si + lines[0, c] * fx, si1 + lines[0, c]
+                    sj, sj1 = sj + lines[1, c] * fx, sj1 + lines[1, c]
+                    sk, sk1 = sk + lines[2, c] * fx, sk1 + lines[2, c]
+                i, j, k = triangles[t - 1, 0], triangles[t - 1, 1], triangles[t - 1, 2]
+                _flush(pos, i, j, k, fy, si, si1, sj, sj1, sk, sk1, base, gradient)
                 if wanted:
-                    weighted[0, n] += g * u
-                    weighted[1, n] += g * v
-                    weighted[2, n] += g * (1.0 - u - v)
-            fx = (2 * c + 1) / cols - 1.0
-            ai, aj, ak = ix * fx + i1, jx * fx + j1, kx * fx + k1
-            area = ai + aj + ak
-            area += epsilon if area >= 0.0 else -epsilon
-            if area != 0.0:
-                inverse = 1.0 / area
-                gi, gj = along_u * inverse, along_v * inverse
-                gk = -(gi * ai + gj * aj) * inverse
-                gi += gk
-                gj += gk
-                si, si1 = si + gi * fx, si1 + gi
-                sj, sj1 = sj + gj * fx, sj1 + gj
-                sk, sk1 = sk + gk * fx, sk1 + gk
-        if before >= 0:
-            _flush(pos, i, j, k, fy, si, si1, sj, sj1, sk, sk1, base, gradient, weighted)
+                    for n in range(channels):
+                        to_i = to_j = to_k = 0.0
+                        for c in range(start, end):
+                            g, u, v = totals[n, c], lines[3, c], lines[4, c]
+                            to_i, to_j, to_k = to_i + g * u, to_j + g * v, to_k + g * (1.0 - u - v)
+                        gradient[np.uint32(i - base), 3 + n] += to_i
+                        gradient[np.uint32(j - base), 3 + n] += to_j
+                        gradient[np.uint32(k - base), 3 + n] += to_k
+            start = end
 
 
 @contracted
-def _gather(r, found, texture, g_found, g_sampled, totals):
-    """Fill ``totals`` [cols, C] with the gradient to what was interpolated in row ``r``."""
-    for c in range(found.shape[1]):
-        for n in range(found.shape[2]):
-            totals[c, n] = g_found[r, c, n] if g_found.shape[2] > 0 else 0.0
-    if g_sampled.shape[2] > 0:
-        for c in range(found.shape[1]):
-            along = slope(texture, np.float64(found[r, c, 0]), np.float64(found[r, c, 1]), g_sampled, r, c)
-            totals[c, 0] += along[0]
-            totals[c, 1] += along[1]
+def _row_of_slopes(planes, triangles, rast, r, attributes, g_rast, totals, epsilon, ids, corners, lines):
+    """Fill ``lines`` [5, cols]: the gradients to the three edge functions at the pixels of row ``r``, then u and v.
+
+    ``totals`` [C, cols] are the gradients to what was interpolated; ``ids`` int32 [cols] and ``corners`` uint32
+    [3, cols] become the numbers of the triangles plus one, and of their vertices.
+    """
+    rows, cols = rast.shape[0], rast.shape[1]
+    fy = (2 * r + 1) / rows - 1.0
+    for c in range(cols):
+        ids[c], lines[3, c], lines[4, c] = np.int32(rast[r, c, 3]), rast[r, c, 0], rast[r, c, 1]
+    for c in range(cols):
+        lines[0, c] = g_rast[r, c, 0] if g_rast.shape[2] > 0 else 0.0
+        lines[1, c] = g_rast[r, c, 1] if g_rast.shape[2] > 0 else 0.0
+        if ids[c] > 0:
+            t = np.uint32(ids[c] - 1)
+            corners[0, c], corners[1, c], corners[2, c] = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    for n in range(totals.shape[0]):
+        for c in range(cols):
+            g, at_k = totals[n, c], np.float64(attributes[corners[2, c], n])
+            lines[0, c] += g * (attributes[corners[0, c], n] - at_k)
+            lines[1, c] += g * (attributes[corners[1, c], n] - at_k)
+    for c in range(cols):
+        t, fx = np.uint32(ids[c]), (2 * c + 1) / cols - 1.0
+        at_i = planes[t, 0] * fx + (planes[t, 1] * fy + planes[t, 2])
+        at_j = planes[t, 3] * fx + (planes[t, 4] * fy + planes[t, 5])
+        area = planes[t, 6] * fx + (planes[t, 7] * fy + planes[t, 8])
+        area += epsilon if area >= 0.0 else -epsilon
+        inverse = 1.0 / area if area != 0.0 else 0.0
+        to_i, to_j = lines[0, c] * inverse, lines[1, c] * inverse
+        to_k = -(to_i * at_i + to_j * at_j) * inverse
+        lines[0, c], lines[1, c], lines[2, c] = to_i + to_k, to_j + to_k, to_k
 
 
 @contracted

@@ -91,11 +91,26 @@ class PoissonTerm:
         return found[0], found[1]
 
     def axes(self, valid: Tensor) -> tuple[PoissonAxis, PoissonAxis]:
-        """Return weights and source gradients, along columns and along rows, for a validity mask [rows, cols]."""
+        """Return weights and source gradients, along columns and along rows, for a validity mask [rows, cols].
+
+        They are good until the next call: vertices that move change a few pixels of the mask in most steps, and on
+        the CPU only what lies near these is made anew.
+        """
         if self._valid is None or not torch.equal(valid, self._valid):
-            self._valid = valid.detach().clone()
-            self._axes = self._prepared(self._valid)
+            before, self._valid = self._valid, valid.detach().clone()
+            if runs_compiled(valid, self.source):
+                self._update(before, self._valid)
+            else:
+                self._axes = self._prepared(self._valid)
         return self._axes
+
+    def _update(self, before: Tensor | None, valid: Tensor) -> None:
+        from refbench_diffrender.kernels_poisson import update_axes
+
+        if before is None:
+            columns, rows = ([torch.ones(valid.shape) for _ in range(4)] for _ in range(2))
+            self._axes = PoissonAxis(*columns), PoissonAxis(*rows)
+        update_axes(self.source, before, valid, self.scale, self.blur, self._axes)
 
     def _prepared(self, valid: Tensor) -> tuple[PoissonAxis, PoissonAxis]:
         known = self.source != 0

@@ -18,7 +18,7 @@ from refbench_diffrender.alignment import (
     usable_points,
 )
 from refbench_diffrender.atrous import masked_atrous
-from refbench_diffrender.colour_loss import colour_loss
+from refbench_diffrender.colour_loss import blended_loss, colour_loss
 from refbench_diffrender.depth_image import DepthImage, from_absolute, from_relative, from_rendered, normalised
 from refbench_diffrender.depth_png import depth_codes, depths_of
 from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
@@ -211,6 +211,19 @@ def test_colour_kernel(random, compat, size):
     same(both_ways(loss, torch.rand(*size, 3, generator=random), torch.rand(*size, 1, generator=random)))
 
 
+@pytest.mark.parametrize("compat", [False, True])
+def test_blended_kernel(random, compat):
+    """The edge map is clamped: beyond [0, 1] it has no gradient."""
+    pytest.importorskip("numba")
+    size = (3, 14, 17)
+    wanted, blended = torch.rand(*size, 3, generator=random), 1.5 * torch.rand(*size, 4, generator=random) - 0.2
+    mask = (torch.rand(*size, 1, generator=random) > 0.3).float()
+    same(both_ways(lambda x: 3 * blended_loss(x, list(wanted.to(x)), mask.to(x), compat=compat), blended))
+    blended = blended.detach()
+    parts = blended[..., :3], wanted, mask, blended[..., 3:].clamp(0, 1)
+    assert float(blended_loss(blended, wanted, mask, compat=compat)) == float(colour_loss(*parts, compat=compat))
+
+
 @pytest.mark.parametrize("patch", ["ssim", "ncc"])
 @pytest.mark.parametrize("size", [(1, 3, 2), (3, 14, 17)])
 def test_patch_kernel(random, patch, size):
@@ -289,6 +302,25 @@ def test_poisson_follows_the_mask(random):
     with_hole = valid.clone()
     with_hole[4:7, 4:7] = 0
     assert float(term(target, valid)) > 100 * float(term(target, with_hole))
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_poisson_axes_do_not_depend_on_earlier_masks(random, blur):
+    """Where a mask changes little only its surroundings are made anew."""
+    source = torch.rand(*SHAPE, generator=random) + 0.1
+    source[2:4, 5:7] = 0
+    term, valid = PoissonTerm(source, blur=blur), torch.ones(SHAPE)
+    for place in ((-1, 3), (0, 0), (4, -1), (6, 6)):
+        term.axes(valid)
+        valid = valid.clone()
+        valid[place] = 0
+    for found, fresh, plain in zip(
+        term.axes(valid), PoissonTerm(source, blur=blur).axes(valid),
+        PoissonTerm(source.double(), blur=blur).axes(valid.double()), strict=True,
+    ):  # fmt: skip
+        for name in ("weight", "source", "counted", "inverse"):
+            assert torch.equal(getattr(found, name), getattr(fresh, name))
+            torch.testing.assert_close(getattr(found, name).double(), getattr(plain, name), rtol=1e-4, atol=1e-5)
 
 
 def test_poisson_weight_at_a_smaller_size():
