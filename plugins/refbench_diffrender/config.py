@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from refbench_diffrender.dsm_config import DsmConfig
+
 Mode = Literal["depth", "depth_uv", "transfer_func_depth", "transfer_func_depth_uv", "transfer_func_uv", "scale"]
 """``depth``: every vertex by a factor; ``transfer_func``: all by a function of place and depth; ``uv``: every vertex in
 the picture by a share of the stride; ``scale``: all by one offset along the ray and one factor.
@@ -116,6 +118,10 @@ class DiffrenderConfig:
     backend: Literal["auto", "nvdiffrast", "numba", "torch"] = "auto"
     compat: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
+    mode: Literal["auto", "depth", "dsm"] = "auto"
+    """Whether depth maps are refined or the DSM itself; auto: the DSM where the scene has one and a view by a satellite
+    (RPC or affine camera)."""
+    dsm: DsmConfig = field(default_factory=DsmConfig)
     official: str | None = None
     """An official configuration whose own view is refined."""
     min_views: int = 2

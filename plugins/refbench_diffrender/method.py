@@ -12,6 +12,7 @@ from refbench import Prediction
 from refbench_diffrender.confidence import DepthView
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.depth_image import from_rendered
+from refbench_diffrender.dsm_mode import refined_dsm, refines_dsm
 from refbench_diffrender.filters import median_filter
 from refbench_diffrender.fusion import Fused, fused, fused_dsm
 from refbench_diffrender.held_out import held_out_notes
@@ -23,7 +24,7 @@ from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.refinement import ViewRefinement
 from refbench_diffrender.result_files import write_confidences, write_meshes, write_points
 from refbench_diffrender.run_log import kept_log
-from refbench_diffrender.surface_mesh import SurfaceMesh, dsm_mesh, scene_from_view, view_mesh
+from refbench_diffrender.surface_mesh import SurfaceMesh, cell_colours, dsm_mesh, scene_from_view, view_mesh
 from refbench_diffrender.view_selection import chosen_neighbours
 from refbench_diffrender.views import SceneView, clip_planes, parted_views, scene_views, tensor
 
@@ -59,6 +60,8 @@ class Diffrender:
         """
         if self.config.official is not None:
             return self._official(context)
+        if refines_dsm(scene, self.config):
+            return refined_dsm(scene, self.config, context)
         chosen, views, held = parted_views(scene_views(scene, self.config, context), self.config)
         planes = clip_planes(views)
         draw = rasteriser(self.config.backend, context.device)
@@ -164,7 +167,7 @@ class Diffrender:
             files |= write_points(folder, result.points, crs)
         if "mesh" in self.config.outputs:
             if dsm is not None and len(result.points.xyz):
-                meshes = {"mesh": dsm_mesh(dsm, result.points)}
+                meshes = {"mesh": dsm_mesh(dsm, cell_colours(result.points, dsm.grid))}
             files |= write_meshes(folder, meshes, crs)
         originals = {view.name: view.original for view in chosen}
         maps = {name: _resized(values, originals[name]) for name, values in result.confidence.items()}

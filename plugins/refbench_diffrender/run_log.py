@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
     from refbench_diffrender.refinement import StepReport, ViewRefinement
@@ -63,16 +65,25 @@ class RunLog:
         Whether TensorBoard is wanted.
     resumed_step
         What was logged later than this step is dropped; 0 starts anew.
+    terms
+        Of the loss: the curve's columns.
     """
 
-    def __init__(self, folder: Path | None, name: str, config: DiffrenderConfig, resumed_step: int) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        name: str,
+        config: DiffrenderConfig,
+        resumed_step: int,
+        terms: Sequence[str] = TERMS,
+    ) -> None:
         self._curve: CurveFile | None = None
         self._board: Any = None
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._curve = CurveFile(folder / f"{name}.csv", resumed_step)
-        self._curve.columns = ["step", "stage", "total", "lr", *TERMS]
+        self._curve.columns = ["step", "stage", "total", "lr", *terms]
         if config.tensorboard and importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -109,6 +120,14 @@ class RunLog:
             return
         depth = run.depth(report.stage).cpu().numpy()
         nearest, relief = run.initial.offset, run.initial.scale
-        grey = np.where(depth > 0, np.clip(1 - (depth - nearest) / relief, 0, 1), 0)
-        picture = np.rint(255 * grey).astype(np.uint8)
-        self._board.add_image(f"stage_{report.stage}/depth", picture, report.step + 1, dataformats="HW")
+        self._add_picture("depth", np.where(depth > 0, 1 - (depth - nearest) / relief, 0), report)
+
+    def add_heights(self, report: StepReport, heights: NDArray[np.floating]) -> None:
+        """Show a height field [rows, cols] in TensorBoard: high is bright."""
+        if self._board is not None:
+            low, high = np.percentile(heights, (1, 99))
+            self._add_picture("heights", (heights - low) / max(high - low, 1e-6), report)
+
+    def _add_picture(self, name: str, grey: NDArray[np.floating], report: StepReport) -> None:
+        picture = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
+        self._board.add_image(f"stage_{report.stage}/{name}", picture, report.step + 1, dataformats="HW")

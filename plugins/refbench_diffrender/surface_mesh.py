@@ -20,7 +20,7 @@ from refbench_diffrender.official_cameras import FLIP
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench import DSM
+    from refbench import DSM, Grid
     from refbench.geometry.cameras import Pinhole
     from refbench_diffrender.fusion import SurfacePoints
     from refbench_diffrender.refinement import ViewRefinement
@@ -37,15 +37,20 @@ class SurfaceMesh:
     colour: NDArray[np.uint8]
 
 
-def dsm_mesh(dsm: DSM, points: SurfacePoints) -> SurfaceMesh:
-    """Return a DSM as a mesh whose vertices are cell centres with the mean colour of the cell's points.
+def cell_colours(points: SurfacePoints, grid: Grid) -> NDArray[np.float64]:
+    """Return the mean colour of the points of every cell, [rows, cols, 3] in 0 to 255; NaN without points."""
+    return np.stack([of_cells(points, points.colour[:, k], grid) for k in range(3)], axis=-1)
 
-    Cells without a height leave a hole.
+
+def dsm_mesh(dsm: DSM, colours: NDArray[np.floating]) -> SurfaceMesh:
+    """Return a DSM as a mesh whose vertices are cell centres with ``colours`` [rows, cols, 3] in 0 to 255.
+
+    Cells without a height leave a hole; unknown colours are black.
     """
     grid = dsm.grid
     x, y = grid.centres()
     vertices = np.stack([x, y, dsm.heights.astype(np.float64)], axis=-1).reshape(-1, 3)
-    colour = np.stack([of_cells(points, points.colour[:, k], grid) for k in range(3)], axis=-1).reshape(-1, 3)
+    colour = np.clip(np.nan_to_num(colours), 0, 255).reshape(-1, 3)
     valid = np.isfinite(vertices[:, 2])
     triangles = grid_triangles(grid.height, grid.width, valid=valid)
     triangles = triangles[(triangles >= 0).all(axis=1)]
@@ -53,7 +58,7 @@ def dsm_mesh(dsm: DSM, points: SurfacePoints) -> SurfaceMesh:
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     downwards = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0
     triangles[downwards] = triangles[downwards][:, ::-1]
-    return _used(vertices, triangles, np.rint(np.nan_to_num(colour)).astype(np.uint8))
+    return _used(vertices, triangles, np.rint(colour).astype(np.uint8))
 
 
 def view_mesh(run: ViewRefinement, to_scene: NDArray[np.float64]) -> SurfaceMesh:

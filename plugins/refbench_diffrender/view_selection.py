@@ -72,6 +72,12 @@ def chosen_neighbours(
     return found if number == 0 else found[:number]
 
 
+def worth(angle: Floats, best_angle_deg: float) -> Floats:
+    """Return in [0, 1] what triangulation angles (degrees) are worth: 1 for the best one, 0 for none at all."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.exp(-0.5 * (np.log(angle / best_angle_deg) / SPREAD) ** 2))
+
+
 def _sampled(own: SceneView) -> Floats:
     """Return points [N, 3] of a view's known initial surface, in scene coordinates."""
     rows, cols = own.depth.shape
@@ -95,6 +101,6 @@ def _neighbour(own: SceneView, other: SceneView, surface: Floats, best_angle_deg
     rays = [view.camera.centre - surface[seen] for view in (own, other)]
     cosine = np.einsum("ij,ij->i", *rays) / np.prod([np.linalg.norm(ray, axis=1) for ray in rays], axis=0)
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    with np.errstate(divide="ignore"):
-        worth = np.exp(-0.5 * (np.log(angle / best_angle_deg) / SPREAD) ** 2)
-    return Neighbour(other, float(seen.mean()), float(np.median(angle)), float(worth.sum() / len(surface)))
+    return Neighbour(
+        other, float(seen.mean()), float(np.median(angle)), float(worth(angle, best_angle_deg).sum() / len(surface))
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -191,9 +191,20 @@ def _scaled(camera: Pinhole, before: tuple[int, int], after: Sequence[int]) -> P
     return Pinhole(K, camera.R, camera.t, int(after[1]), int(after[0]))
 
 
+class Named(Protocol):
+    """Anything that has a view's name."""
+
+    @property
+    def name(self) -> str:
+        """The view's name."""
+
+
+AnyView = TypeVar("AnyView", bound=Named)
+
+
 def parted_views(
-    views: Sequence[SceneView], config: DiffrenderConfig
-) -> tuple[list[SceneView], list[SceneView], list[SceneView]]:
+    views: Sequence[AnyView], config: DiffrenderConfig
+) -> tuple[list[AnyView], list[AnyView], list[AnyView]]:
     """Return the views that are refined, all that may be compared with, and those that are held out.
 
     Raises

@@ -1,0 +1,213 @@
+"""A photograph of the ground by any camera, as the rasteriser sees it. Letters: V vertices.
+
+Clip coordinates of parallel cameras (affine, RPC) have w = 1, those of a pinhole its depth, so that a plane triangle
+is drawn exactly by both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from refbench.geometry.sample import bilinear
+from refbench.geometry.torch_cameras import TorchPinhole, twin
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from refbench.contracts.camera import Camera
+    from refbench.contracts.scene import View
+
+    Floats = NDArray[np.float64]
+
+DARK, BRIGHT = 0.5, 99.5
+"""Percentiles of a picture that become 0 and 1."""
+NEAREST = 0.25
+"""Share of a pinhole's smallest initial depth before which nothing is drawn."""
+LEAST_DEPTH = 1e-3
+"""Share of the largest depth from which on a pinhole places points: others lie beside or behind it."""
+ROOM_M = 100.0
+"""By how much heights may move, at most, for the depths of parallel cameras."""
+ROOM_CELLS = 8
+"""What is cut from a picture reaches so far beyond the surface, pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundView:
+    """``brightness`` float32 [rows, cols], about [0, 1]; ``known`` bool [rows, cols].
+
+    A pixel coordinate of ``camera`` becomes one of the picture by ``scale * (col + 0.5) - 0.5 - corner[0]``, rows
+    alike.
+    """
+
+    name: str
+    camera: Camera
+    brightness: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    scale: tuple[float, float] = (1.0, 1.0)
+    corner: tuple[int, int] = (0, 0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols) of the picture."""
+        return self.brightness.shape[0], self.brightness.shape[1]
+
+    @property
+    def is_perspective(self) -> bool:
+        """Whether depth, not height, orders what is seen, and rays meet."""
+        return bool(getattr(self.camera, "perspective", False))
+
+    def project(self, xyz: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return (col, row, depth) [...] in the picture of scene points [..., 3]."""
+        col, row, depth = self.camera.project(xyz)
+        return self._placed(col, 0), self._placed(row, 1), depth
+
+    def _placed(self, place: Floats, axis: int) -> Floats:
+        return np.asarray(self.scale[axis] * (place + 0.5) - 0.5 - self.corner[axis])
+
+    def sees(self, xyz: Floats) -> NDArray[np.bool_]:
+        """Return which scene points [..., 3] fall on the picture, hidden or not."""
+        col, row, depth = self.project(xyz)
+        rows, cols = self.shape
+        with np.errstate(invalid="ignore"):
+            inside = (col >= -0.5) & (row >= -0.5) & (col < cols - 0.5) & (row < rows - 0.5)
+        return np.asarray(inside & (depth > 0) if self.is_perspective else inside)
+
+    def brightness_at(self, xyz: Floats) -> Floats:
+        """Return the brightness [...] where scene points [..., 3] fall, hidden or not; NaN beyond the picture."""
+        col, row, _ = self.project(xyz)
+        found = bilinear(np.where(self.known, self.brightness, np.float32(np.nan)), col, row)
+        return np.where(self.sees(xyz), found, np.nan)
+
+    def direction(self, xyz: Floats) -> Floats:
+        """Return the unit vectors along which points [N, 3] are seen, away from the sensor, float64 [N, 3]."""
+        slopes = self.camera.jacobian(xyz)  # type: ignore[attr-defined]  # all of refbench's cameras have it
+        ray = np.cross(slopes[:, 0], slopes[:, 1])
+        ray *= -np.sign(ray[:, 2:])
+        return np.asarray(ray / np.linalg.norm(ray, axis=1, keepdims=True))
+
+    def reduced(self, gsd: float, xyz: Floats, pixels_per_cell: float) -> GroundView:
+        """Return the view with a picture that resolves ``gsd`` metres at a point [3] into so many pixels at most."""
+        slopes = np.asarray(self.camera.jacobian(xyz))  # type: ignore[attr-defined]  # as above
+        share = pixels_per_cell / (np.linalg.norm(slopes[:, :2], 2) * gsd)
+        if share >= 1:
+            return self
+        rows, cols = self.shape
+        size = max(1, round(cols * share)), max(1, round(rows * share))
+        weight = cv2.resize(self.known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        summed = cv2.resize(np.where(self.known, self.brightness, 0), size, interpolation=cv2.INTER_AREA)
+        known = weight > 0.5
+        brightness = np.where(known, summed / np.maximum(weight, 0.5), 0).astype(np.float32)
+        return GroundView(self.name, self.camera, brightness, known, (size[0] / cols, size[1] / rows))
+
+    def cut(self, xyz: Floats) -> GroundView | None:
+        """Return the view with the part of its picture that shows points [N, 3]; None where it shows none."""
+        seen = self.sees(xyz)
+        if not seen.any():
+            return None
+        col, row, _ = (values[seen] for values in self.project(xyz))
+        rows, cols = self.shape
+        left, top = (max(0, int(np.floor(place.min())) - ROOM_CELLS) for place in (col, row))
+        right, bottom = (
+            min(side, int(np.ceil(place.max())) + 1 + ROOM_CELLS) for place, side in ((col, cols), (row, rows))
+        )
+        part = np.s_[top:bottom, left:right]
+        corner = self.corner[0] + left, self.corner[1] + top
+        brightness, known = (np.ascontiguousarray(of[part]) for of in (self.brightness, self.known))
+        return GroundView(self.name, self.camera, brightness, known, self.scale, corner)
+
+
+def ground_view(view: View) -> GroundView:
+    """Return a scene's view with its brightness between its dark and its bright end."""
+    image = view.image.read()
+    known = np.ones(image.shape, bool) if image.valid is None else np.array(image.valid)
+    colour = image.pixels[:3].astype(np.float32)
+    known &= np.isfinite(colour).all(axis=0)
+    if view.mask is not None:
+        known &= ~view.mask.read().is_other
+    grey = np.where(known, colour.mean(axis=0), 0)
+    low, high = np.percentile(grey[known], (DARK, BRIGHT)) if known.any() else (0.0, 1.0)
+    brightness = (grey - low) / max(high - low, 1e-6)
+    return GroundView(view.name, view.camera, np.where(known, brightness, 0).astype(np.float32), known)
+
+
+@dataclass(eq=False)
+class DrawnView:
+    """A ``GroundView`` on a device: ``image`` [1, rows, cols, 1]; ``sees`` bool [V] of the vertices it can place."""
+
+    view: GroundView
+    vertices: Floats
+    device: str
+    image: Tensor = field(init=False)
+    known: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Bring picture and camera to the device; find the span of depths."""
+        at = self.view
+        self.image = torch.from_numpy(at.brightness).to(self.device)[None, ..., None]
+        self.known = torch.from_numpy(at.known).to(self.device)
+        self._camera = twin(at.camera).to(self.device)
+        col, row, depth = at.camera.project(self.vertices)
+        placed = np.isfinite(col) & np.isfinite(row) & np.isfinite(depth)
+        if at.is_perspective:
+            placed &= depth > LEAST_DEPTH * depth.max()
+        self.placed = placed
+        self._usable = None if placed.all() else torch.from_numpy(np.flatnonzero(placed)).to(self.device)
+        low, high = (float(depth[placed].min()), float(depth[placed].max())) if placed.any() else (0.0, 1.0)
+        self._span, self._middle = (low, high), (low + high) / 2
+        self._scale = torch.tensor(at.scale, dtype=torch.float64, device=self.device)
+        self._shift = torch.tensor(
+            [0.5 * (s - 1) - c for s, c in zip(at.scale, at.corner, strict=True)],
+            dtype=torch.float64,
+            device=self.device,
+        )
+
+    def project(self, points: Tensor) -> Tensor:
+        """Return (col * w, row * w, w, depth) float64 [V, 4] in the picture of points float64 [V, 3].
+
+        Vertices that the camera cannot place get zeros.
+        """
+        if self._usable is None:
+            return self._projected(points)
+        found = self._projected(points[self._usable])
+        return torch.zeros(len(points), 4, dtype=found.dtype, device=found.device).index_copy(0, self._usable, found)
+
+    def _projected(self, points: Tensor) -> Tensor:
+        if isinstance(self._camera, TorchPinhole):
+            local = points @ self._camera.R.T + self._camera.t
+            image = local @ self._camera.K.T
+            place, w = image[:, :2], image[:, 2:]
+            depth = w
+        else:
+            col, row, depth = self._camera.project(points)
+            place = torch.stack([col, row], dim=1)
+            depth = depth[:, None]
+            w = torch.ones_like(depth)
+        return torch.cat([self._scale * place + self._shift * w, w, depth], dim=1)
+
+    def clip(self, projected: Tensor) -> Tensor:
+        """Return clip positions float32 [1, V, 4] of what ``project`` found."""
+        rows, cols = self.view.shape
+        w = projected[:, 2:3]
+        size = torch.tensor([cols, rows], dtype=projected.dtype, device=projected.device)
+        xy = (2 * projected[:, :2] + w) / size - w
+        low, high = self._span
+        if self.view.is_perspective:
+            near, far = NEAREST * low, high + (high - low) + ROOM_M
+            z = ((far + near) * projected[:, 3:] - 2 * far * near) / (far - near)
+        else:
+            z = (projected[:, 3:] - self._middle) / ((high - low) / 2 + ROOM_M)
+        return torch.cat([xy, z, w], dim=1).float()[None]
+
+    def carried(self, projected: Tensor) -> Tensor:
+        """Return what vertices carry into another view, float32 [V, 4]: texture coordinates times w, w, and depth."""
+        rows, cols = self.view.shape
+        w = projected[:, 2:3]
+        size = torch.tensor([cols, rows], dtype=projected.dtype, device=projected.device)
+        depth = projected[:, 3:] - self._middle
+        return torch.cat([(projected[:, :2] + 0.5 * w) / size, w, depth], dim=1).float()
