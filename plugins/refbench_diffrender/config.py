@@ -34,7 +34,7 @@ class LossConfig:
     feature: float = 0.0
     median: float = 0.0
     smooth: float = 0.0
-    consistency: float = 10.0
+    consistency: float = 6.0
     """Of what depth maps differ by where views see the same, under ``joint``."""
     normal: float = 0.01
     """Of the surface normals, where an official configuration names some."""
@@ -58,6 +58,8 @@ class DiffrenderConfig:
     init_steps: int = 400
     lr: float = 1e-3
     init_lr: float = 3e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Whether learning rates fall to 0 over the steps of a stage, along half a cosine."""
     batch: int = 4
     stride: int = 4
     train_mode: Mode = "depth_uv"
@@ -93,7 +95,7 @@ class DiffrenderConfig:
     """Share of a view's surface that another one must see to be compared with."""
     best_angle_deg: float = 15.0
     """Triangulation angle that views are best compared under."""
-    hidden_share: float | None = 0.01
+    hidden_share: float | None = 0.03
     """A pixel does not count where the other view's depth map has something by so large a share of the depth before
     it; None: all count."""
     cut_deg: float | None = None

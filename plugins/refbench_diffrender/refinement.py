@@ -5,6 +5,7 @@ Stage 1 moves the mesh by a smooth function of place and depth, stage 2 every ve
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -197,7 +198,16 @@ class ViewRefinement:
         config, parameters = self.config, self._variables(stage)
         groups = [{"params": parameters}] + ([] if self.tonemapper is None else self.tonemapper.groups())
         self.optimizer = torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)  # type: ignore[arg-type]
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
         return self.optimizer
+
+    def _schedule(self, stage: Stage, left: int) -> None:
+        """Set the learning rates for a step of a stage; ``left`` counts it and those after it."""
+        if self.config.schedule == "cosine":
+            steps = max(1, self.config.init_steps if stage == 1 else self.config.steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = 0.5 * (1 - math.cos(math.pi * left / steps)) * group["initial_lr"]
 
     def _mode(self, stage: Stage) -> Mode:
         return self.config.init_train_mode if stage == 1 else self.config.train_mode
@@ -354,7 +364,8 @@ class ViewRefinement:
         ``resumed`` is the optimiser of a stage that has begun before; see ``refinement_state``.
         """
         optimizer = self.begin(stage) if resumed is None else resumed
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            self._schedule(stage, len(batches) - number)
             optimizer.zero_grad(set_to_none=True)
             terms = self.losses(stage, [number for number in batch if number >= 0])
             total = torch.stack(list(terms.values())).sum()

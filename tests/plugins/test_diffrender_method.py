@@ -94,6 +94,16 @@ def test_the_same_seed_gives_the_same_numbers():
     np.testing.assert_array_equal(first, second)
 
 
+def test_learning_rates_fall_along_half_a_cosine(tmp_path):
+    config = replace(CONFIG, steps=4, init_steps=2, schedule="cosine", views=("v1",), tensorboard=False, outputs=())
+    Diffrender(config).refine(scene(), Context(scratch=tmp_path))
+    rows = [line.split(",") for line in (tmp_path / "log" / "v1.csv").read_text().splitlines()]
+    rates = [float(row[rows[0].index("lr")]) for row in rows[1:]]
+    shares = [1, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]
+    expected = [share * (config.init_lr if n < 2 else config.lr) for n, share in enumerate(shares)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
 def test_stage_1_and_the_tonemapper_run():
     config = replace(CONFIG, steps=3, init_steps=3, tonemapper=True, views=("v1",))
     notes = Diffrender(config).refine(scene(), Context()).notes["views"]["v1"]

@@ -40,8 +40,9 @@ from refbench_diffrender.run_log import TERMS, RunLog  # noqa: E402
 from refbench_diffrender.surface_mesh import dsm_mesh  # noqa: E402
 
 SHORT = settings(
-    steps=6, init_steps=3, lr=1e-3, init_lr=3e-3, batch=2, stride=2, neighbours=2, loss__colour=300, loss__poisson=1.0
-)
+    steps=6, init_steps=3, lr=1e-3, init_lr=3e-3, batch=2, stride=2, neighbours=2, schedule="constant",
+    loss__colour=300, loss__poisson=1.0,
+)  # fmt: skip
 KINDS = {"double": "<f8", "float": "<f4", "uchar": "u1"}
 
 

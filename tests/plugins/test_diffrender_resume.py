@@ -74,6 +74,7 @@ def test_stopped_anywhere_the_numbers_stay(tmp_path, steps):
     [
         {"ratio": 0.5, "init_ratio": 0.7},
         {"patience": 2, "lr": 1e-12},
+        {"schedule": "cosine", "loss": replace(CONFIG.loss, photometric="charbonnier", patch=1.0)},
         {"train_mode": "transfer_func_depth", "init_train_mode": "scale"},
         {"compat": True, "activation": "sigmoid"},
     ],
@@ -162,7 +163,7 @@ def test_a_killed_run_goes_on(tmp_path):
     scene = written_scene(tmp_path / "scene")
     options = settings(
         steps=100, init_steps=10, stride=2, batch=2, views='["v0","v1"]', checkpoint_s=0.0, tensorboard="false",
-        loss__colour=300, loss__poisson=1.0,
+        joint="false", loss__colour=300, loss__poisson=1.0,
     )  # fmt: skip
     refine(scene, tmp_path / "whole", *options)
     kept = tmp_path / "kept"
@@ -189,7 +190,7 @@ def test_a_killed_run_goes_on(tmp_path):
 
 def test_mistakes_on_the_command_line(tmp_path):
     scene = written_scene(tmp_path / "scene")
-    short = settings(steps=2, init_steps=0, views='["v0"]', tensorboard="false")
+    short = settings(steps=2, init_steps=0, views='["v0"]', tensorboard="false", joint="false")
     (tmp_path / "file").write_text("")
     assert "file" in refine(scene, tmp_path / "out", "--checkpoints", tmp_path / "file", *short, code=2)
     (tmp_path / "kept").mkdir()
