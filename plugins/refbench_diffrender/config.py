@@ -121,8 +121,8 @@ class DiffrenderConfig:
     compat: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
     mode: Literal["auto", "depth", "dsm"] = "auto"
-    """Whether depth maps are refined or the DSM itself; auto: the DSM where the scene has one and a view by a satellite
-    (RPC or affine camera)."""
+    """What is refined: depth maps, fused to a DSM, or the DSM itself by cameras of all kinds; auto: depth maps where
+    the scene has two pinhole views, else the DSM."""
     dsm: DsmConfig = field(default_factory=DsmConfig)
     official: str | None = None
     """An official configuration whose own view is refined."""

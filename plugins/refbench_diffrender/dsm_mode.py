@@ -51,21 +51,19 @@ def refines_dsm(scene: Scene, config: DiffrenderConfig) -> bool:
         raise UnsupportedError(f"Scene {scene.id} has no initial DSM, which mode: dsm refines; take mode: depth.")
     if config.mode != "auto":
         return config.mode == "dsm"
-    return scene.dsm is not None and any(not isinstance(view.camera, Pinhole) for view in scene.views.values())
+    pinholes = sum(isinstance(view.camera, Pinhole) for view in scene.views.values())
+    return scene.dsm is not None and pinholes < PAIR <= len(scene.views)
 
 
 @dataclass(eq=False)
 class _Blended:
     """The weighted means of blocks, [rows, cols] each."""
 
-    weight: NDArray[np.float64]
-    heights: NDArray[np.float64]
-    confidence: NDArray[np.float64]
-    seen: NDArray[np.int64]
+    grid: Grid
 
-    @classmethod
-    def empty(cls, grid: Grid) -> _Blended:
-        return cls(*(np.zeros(grid.shape) for _ in range(3)), np.zeros(grid.shape, np.int64))
+    def __post_init__(self) -> None:
+        self.weight, self.heights, self.confidence = (np.zeros(self.grid.shape) for _ in range(3))
+        self.seen = np.zeros(self.grid.shape, np.int64)
 
     def add(
         self,
@@ -97,7 +95,7 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
     surface, grid = filled(initial), initial.grid
     views, held = _views(scene, surface, config)
     draw = rasteriser(config.backend, context.device)
-    blended, notes = _Blended.empty(grid), {}
+    blended, notes = _Blended(grid), {}
     blocks = list(_blocks(grid, config))
     for number, (window, weight) in enumerate(blocks):
         name = "dsm" if len(blocks) == 1 else f"dsm_block_{number}"
@@ -196,11 +194,10 @@ def _held_out(
     """Return by held-out view how alike the others, carried into it, are: with the initial and the refined DSM."""
     found = {}
     for view in held:
-        runs = []
-        for dsm in surfaces:
-            window = Window(0, 0, dsm.grid.width, dsm.grid.height)
-            runs.append(_block(dsm, dsm.valid, window, [view, *views], config, draw, device))
-        found[view.name] = held_out_likeness(runs[0], runs[1], 0)
+        before, after = (
+            DsmRefinement(dsm.heights, dsm.valid, dsm.grid, [view, *views], config, draw, device) for dsm in surfaces
+        )
+        found[view.name] = held_out_likeness(before, after, 0)
     return found
 
 

@@ -161,7 +161,7 @@ class DsmRefinement:
             chosen = [number for number, one in enumerate(kinds) if one == kind]
             if chosen:
                 pictures = (part[chosen].contiguous() for part in (seen, wanted, visible))
-                loss = patch_loss(*pictures, patch=kind, size=self.at.patch_size)  # type: ignore[arg-type]
+                loss = patch_loss(*pictures, patch=kind, size=self.at.patch_size)
                 total = total + loss * (len(chosen) / len(kinds))
         return total
 

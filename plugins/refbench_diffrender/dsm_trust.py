@@ -37,7 +37,9 @@ def cell_confidence(run: DsmRefinement) -> tuple[NDArray[np.float32], NDArray[np
         both = np.isfinite(looked[first]) & np.isfinite(looked[second])
         summed += np.where(both, correlation(looked[first], looked[second], both), 0)
         pairs += both
-    seen = np.sum([np.isfinite(one) for one in looked], axis=0, dtype=np.int64) if looked else np.zeros(shape, np.int64)
+    seen = np.zeros(shape, np.int64)
+    for one in looked:
+        seen += np.isfinite(one)
     return (summed / np.maximum(pairs, 1)).astype(np.float32), seen
 
 

@@ -1,6 +1,6 @@
 """A photograph of the ground by any camera, as the rasteriser sees it. Letters: V vertices.
 
-Clip coordinates of parallel cameras (affine, RPC) have w = 1, those of a pinhole its depth, so that a plane triangle
+Clip coordinates of parallel cameras (affine, RPC) have one w, those of a pinhole its depth, so that a plane triangle
 is drawn exactly by both.
 """
 
@@ -33,6 +33,8 @@ LEAST_DEPTH = 1e-3
 """Share of the largest depth from which on a pinhole places points: others lie beside or behind it."""
 ROOM_M = 100.0
 """By how much heights may move, at most, for the depths of parallel cameras."""
+PARALLEL_W = 100.0
+"""w of a parallel camera's clip coordinates: backward passes add 1e-6 to areas in them, which must not be felt."""
 ROOM_CELLS = 8
 """What is cut from a picture reaches so far beyond the surface, pixels."""
 
@@ -101,8 +103,8 @@ class GroundView:
         size = max(1, round(cols * share)), max(1, round(rows * share))
         weight = cv2.resize(self.known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         summed = cv2.resize(np.where(self.known, self.brightness, 0), size, interpolation=cv2.INTER_AREA)
-        known = weight > 0.5
-        brightness = np.where(known, summed / np.maximum(weight, 0.5), 0).astype(np.float32)
+        known = np.asarray(weight > 0.5, bool)
+        brightness = np.asarray(np.where(known, summed / np.maximum(weight, 0.5), 0), np.float32)
         return GroundView(self.name, self.camera, brightness, known, (size[0] / cols, size[1] / rows))
 
     def cut(self, xyz: Floats) -> GroundView | None:
@@ -202,6 +204,7 @@ class DrawnView:
             z = ((far + near) * projected[:, 3:] - 2 * far * near) / (far - near)
         else:
             z = (projected[:, 3:] - self._middle) / ((high - low) / 2 + ROOM_M)
+            xy, z, w = PARALLEL_W * xy, PARALLEL_W * z, PARALLEL_W * w
         return torch.cat([xy, z, w], dim=1).float()[None]
 
     def carried(self, projected: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ SIDE = 24
 def sampled(vertices: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return sample points [N, 3] of a height field's vertices [rows * cols, 3]."""
     rows, cols = (np.unique(np.linspace(0, side - 1, SIDE).round().astype(int)) for side in shape)
-    return vertices.reshape(*shape, 3)[np.ix_(rows, cols)].reshape(-1, 3)
+    return np.asarray(vertices.reshape(*shape, 3)[np.ix_(rows, cols)].reshape(-1, 3))
 
 
 def sources_of(

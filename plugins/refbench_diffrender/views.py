@@ -85,8 +85,8 @@ def scene_views(
     views = [view for _, view in sorted(scene.views.items()) if isinstance(view.camera, Pinhole)]
     if len(views) < 2:
         raise UnsupportedError(
-            f"Scene {scene.id} has {len(views)} views with a pinhole camera; differentiable rendering compares two or "
-            "more that overlap."
+            f"Scene {scene.id} has {len(views)} of {len(scene.views)} views with a pinhole camera; depth maps need two "
+            "or more that overlap; views by satellites (RPC, affine) refine an initial DSM: give one with dsm."
         )
     cameras = [view.camera for view in views if isinstance(view.camera, Pinhole)]
     origin = np.mean([camera.centre for camera in cameras], axis=0)

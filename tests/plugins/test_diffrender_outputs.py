@@ -37,7 +37,7 @@ from refbench_diffrender.loop import has_settled  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.ply import write_ply  # noqa: E402
 from refbench_diffrender.run_log import TERMS, RunLog  # noqa: E402
-from refbench_diffrender.surface_mesh import dsm_mesh  # noqa: E402
+from refbench_diffrender.surface_mesh import cell_colours, dsm_mesh  # noqa: E402
 
 SHORT = settings(
     steps=6, init_steps=3, lr=1e-3, init_lr=3e-3, batch=2, stride=2, neighbours=2, schedule="constant",
@@ -271,7 +271,7 @@ def test_fused_cells_take_the_mean_confidence_of_their_points():
     row = np.floor(bump_grid().transform.f - result.points.xyz[:, 1]).astype(int)
     inside = (row == 30) & (column == 31)
     assert confidence[30, 31] == pytest.approx(result.points.confidence[inside].mean(), abs=1e-5)
-    mesh = dsm_mesh(dsm, result.points)
+    mesh = dsm_mesh(dsm, cell_colours(result.points, dsm.grid))
     assert len(mesh.vertices) <= known.sum() and mesh.triangles.max() == len(mesh.vertices) - 1
     bare = fused(true_views(), [], min_views=2, absolute=0.5, with_confidence=False)
     assert bare.confidence == {} and fused_dsm(bare.points, bump_grid())[1] is None
