@@ -9,8 +9,8 @@ from refbench.engine.assess import Surfaces, assess_pair, with_assessors
 from refbench.scenes.raster import open_dsm, open_image
 
 if TYPE_CHECKING:
-    from refbench.contracts.raster import Image
-    from refbench.contracts.scene import Scene
+    from refbench.contracts.raster import DSM, Image
+    from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import RasterSource
     from refbench.engine.request import CellRequest
     from refbench.evaluation.coregistration import Shift
@@ -111,23 +111,41 @@ def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift
 
 
 def depth_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
-    """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map."""
+    """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map.
+
+    The initial one is the view's own or, where it has none, that of the initial DSM. As with DSMs, both are scored on
+    the pixels that both know; ``completeness_valid`` is that of each.
+    """
     references = scene.reference.depths if scene.reference is not None else {}
     written = {name: f"depth_{name}" for name in references if f"depth_{name}" in draft["outputs"]}
     if not written:
         return {}
     found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
+    dsm = scene.dsm.read() if scene.dsm is not None else None
     for name, key in written.items():
         truth = _band(references[name])
         refined = _band(open_image(request.folder / draft["outputs"][key], in_camera=True))
         if refined.shape != truth.shape:
             draft["warnings"].append(f"The depth map of {name} has not the size of its reference; it is not scored.")
             continue
-        found["depth"][name] = _scores(refined, truth)
-        initial = scene.views[name].depth if name in scene.views else None
+        initial = initial_depth(scene.views.get(name), dsm, truth.shape)
+        found["depth"][name] = _scores(refined, truth, refined if initial is None else initial)
         if initial is not None:
-            found["depth_input"][name] = _scores(_band(initial), truth)
+            found["depth_input"][name] = _scores(initial, truth, refined)
     return {key: values for key, values in found.items() if values}
+
+
+def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) -> Any:  # noqa: ANN401  # an array
+    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where there is neither."""
+    if view is None:
+        return None
+    if view.depth is not None:
+        return _band(view.depth)
+    if dsm is None:
+        return None
+    from refbench.geometry.depth import render_depth
+
+    return render_depth(dsm, view.camera, shape)
 
 
 def view_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +162,15 @@ def view_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> d
     return {"views": found}
 
 
-def _scores(depth: Any, truth: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
-    """Return the scores of a depth map as it is: nothing is scaled or shifted."""
+def _scores(depth: Any, truth: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
+    """Return the scores of a depth map where another one is known, too: nothing is scaled or shifted."""
+    import numpy as np
+
     from refbench.evaluation.depth_maps import depth_scores
 
-    return {key: value for key, value in depth_scores(depth, truth).items() if key != "alignment"}
+    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), truth)
+    scores["completeness_valid"] = depth_scores(depth, truth)["completeness_valid"]
+    return {key: value for key, value in scores.items() if key != "alignment"}
 
 
 def _band(source: RasterSource[Image]) -> Any:  # noqa: ANN401  # an array
