@@ -28,6 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             config=f"{_PACKAGE}.config:DiffrenderConfig",
             configs_in="diffrender",
             official=f"{_PACKAGE}.official",
+            checks=f"{_PACKAGE}.doctor:checks",
             tags={"seconds_per_view": "6"},
         )
     ]

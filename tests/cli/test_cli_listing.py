@@ -1,4 +1,5 @@
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -214,7 +215,35 @@ def test_doctor_reports_packages_and_folders(fresh, capsys, tmp_path):
     assert code == int(any(check["status"] == "missing" for check in checks.values()))
     assert checks["numpy"] == {"name": "numpy", "status": "ok", "detail": metadata.version("numpy")}
     assert checks["weights folder"]["detail"] == str(tmp_path)
-    assert {"torch", "open3d", "nvdiffrast", "torch-scatter", "working folder"} <= set(checks)
+    assert {"torch", "open3d", "torch-scatter", "working folder"} <= set(checks)
+
+
+def test_doctor_asks_methods_about_their_optional_parts(tmp_path):
+    pytest.importorskip("torch")
+    plugin = tmp_path / "asked_plugin.py"
+    plugin.write_text(
+        "from refbench import Gives, MethodRecord, Need, hookimpl\n"
+        "def checks():\n"
+        "    yield 'probe', True, 'is fine'\n"
+        "def broken():\n"
+        "    raise OSError('gone')\n"
+        "@hookimpl\n"
+        "def refbench_methods():\n"
+        "    return [MethodRecord(name, 'a:B', 'X.', (Need.DSM,), (Gives.DSM,), checks=f'asked_plugin:{function}')\n"
+        "            for name, function in (('asked', 'checks'), ('sick', 'broken'))]\n"
+    )
+    (tmp_path / "lib" / "nvdiffrast").mkdir(parents=True)
+    (tmp_path / "lib" / "nvdiffrast" / "__init__.py").write_text("")
+    done = run("doctor", "--json", REFBENCH_PLUGINS=str(plugin), PYTHONPATH=str(tmp_path / "lib"))
+    found = {check["name"]: (check["status"], check["detail"]) for check in json.loads(done.stdout)}
+    assert found["asked: probe"] == ("ok", "is fine")
+    assert found["sick: checks"][0] == "absent" and "gone" in found["sick: checks"][1]
+    status, detail = found["diffrender: nvdiffrast"]
+    if not importlib.import_module("torch").cuda.is_available():
+        assert status == "absent" and "sees no CUDA device" in detail
+        assert found["diffrender: rasteriser on cpu"][0] == "ok"
+    absent = {check["name"]: check["detail"] for check in json.loads(run("doctor", "--json").stdout)}
+    assert "licence" in absent["diffrender: nvdiffrast"] or importlib.util.find_spec("nvdiffrast")
 
 
 def test_import_weights_refuses_what_it_cannot_do(fresh, capsys, tmp_path):

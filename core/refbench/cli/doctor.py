@@ -18,6 +18,7 @@ import click
 from refbench.cli.columns import columns
 from refbench.cli.options import json_option
 from refbench.engine.weights import user_weights_folder
+from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import install_command, is_installed, missing_packages
 
@@ -41,7 +42,6 @@ _OPTIONAL = {
     "torch": ("torch", "learned methods", "pip install torch"),
     "open3d": ("open3d", "city, PLY files", "pip install 'refbench[city]'"),
     "torch_scatter": ("torch-scatter", "faster point encoding; torch's own is used without it", "refbench[scatter]"),
-    "nvdiffrast": ("nvdiffrast", "rasterising on CUDA; its licence keeps it out of refbench", "see github.com/NVlabs"),
 }
 _OPEN3D_LIBRARIES = {
     "libusb-1.0.so.0": "libusb-1.0-0",
@@ -66,7 +66,7 @@ class Check(NamedTuple):
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
     """Check packages, GPU, system libraries and folders. Exit code 1 where something that is needed is missing."""
-    checks = [*_system(), *_required(), *_optional(), *_torch(), *_libraries(), *_folders(), *_methods()]
+    checks = [*_system(), *_required(), *_optional(), *_torch(), *_libraries(), *_folders(), *_methods(), *_parts()]
     if as_json:
         click.echo(json.dumps([check._asdict() for check in checks], indent=2))
     else:
@@ -155,3 +155,19 @@ def _methods() -> list[Check]:
         else Check(f"method {record.name}", "ok", "all packages are there")
         for record in load_registry().methods
     ]
+
+
+def _parts() -> list[Check]:
+    """Ask every method that runs here about its optional parts; what such a question raises is a finding, too."""
+    checks = []
+    for record in load_registry().methods:
+        if record.checks is None or missing_packages(record):
+            continue
+        try:
+            found = [(str(name), bool(works), str(detail)) for name, works, detail in resolve(record.checks)()]
+        except Exception as error:  # a plugin's own code
+            found = [("checks", False, f"failed: {error!r}")]
+        checks += [
+            Check(f"{record.name}: {name}", "ok" if works else "absent", detail) for name, works, detail in found
+        ]
+    return checks

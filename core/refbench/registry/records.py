@@ -84,6 +84,9 @@ class MethodRecord:
     weights_in: str | None = None
     needs_weights: bool = False
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    checks: str | None = None
+    """``"module:function"`` of what ``refbench doctor`` asks about this method's optional parts, called as
+    ``f() -> Iterable[tuple[str, bool, str]]``: a part's name, whether it works here, and with what or why not."""
 
     def load(self) -> Any:  # noqa: ANN401  # the class of a plugin
         """Return the method's class; nothing heavy is imported before this line."""
