@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from refbench_diffrender.colour_loss import colour_loss
 from refbench_diffrender.robust_loss import patch_loss, penalty_loss
@@ -11,6 +11,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from refbench_diffrender.config import LossConfig
+
+
+COLOURS = 3
+
+
+class Seen(NamedTuple):
+    """The mesh in target views: ``visible`` [B, rows, cols, 1]; ``blended``, colours and last the edge map, not yet
+    clamped, [B, rows, cols, 4]; ``depth`` [B, rows, cols] where views are compared by it.
+    """
+
+    visible: Tensor
+    blended: Tensor
+    depth: Tensor | None
+
+    @property
+    def colour(self) -> Tensor:
+        """Colours [B, rows, cols, 3]."""
+        return self.blended[..., :COLOURS]
+
+    @property
+    def edges(self) -> Tensor:
+        """The edge map in [0, 1], [B, rows, cols, 1]."""
+        return self.blended[..., COLOURS:].clamp(0, 1)
 
 
 def photometric_terms(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from refbench_diffrender.colour_loss import blended_loss
 from refbench_diffrender.decimate import decimated
 from refbench_diffrender.depth_image import DepthImage, from_rendered
 from refbench_diffrender.edge_map import EdgeMapTerm, UvEdginess, edge_map
@@ -19,7 +20,7 @@ from refbench_diffrender.filters import normals_of
 from refbench_diffrender.grid_mesh import grid_triangles, inside
 from refbench_diffrender.losses import consistency_loss, feature_loss, median_loss, normal_loss, smooth_loss
 from refbench_diffrender.mesh_state import MeshState
-from refbench_diffrender.photometric import photometric_terms
+from refbench_diffrender.photometric import COLOURS, Seen, photometric_terms
 from refbench_diffrender.picture import resize_image
 from refbench_diffrender.point_loss import PointTerm, relative_huber
 from refbench_diffrender.poisson import PoissonTerm, weight_at
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from refbench_diffrender.rasteriser import Rasteriser
 
 Stage = Literal[1, 2]
-EDGE_CHANNELS, COLOURS = 1, 3
 RIM = 1e-5
 """Vertices so near to the border of the picture, in clip units, lie on it."""
 
@@ -50,18 +50,6 @@ class StepReport:
     stage: Stage
     total: float
     terms: dict[str, float]
-
-
-class Seen(NamedTuple):
-    """A mesh in B target views: ``visible`` [B, rows, cols, 1] is 1 where it is seen and the view's own depth map has
-    nothing well before it, else 0; ``colour`` [.., 3]; ``edges`` [.., 1], its edge map in [0, 1]; ``depth``
-    [B, rows, cols] in metres where depth maps are compared, else None.
-    """
-
-    visible: Tensor
-    colour: Tensor
-    edges: Tensor
-    depth: Tensor | None
 
 
 class ViewRefinement:
@@ -261,7 +249,7 @@ class ViewRefinement:
             visible = visible * unhidden(depth, held, self.config.hidden_share)
         blended = self.draw.antialias(looked, rast, clip, self.shown, self._topology, channels=COLOURS)
         depths = found[..., 2] if self._compares_depths else None
-        return Seen(visible, blended[..., :COLOURS], blended[..., COLOURS:].clamp(0, 1), depths)
+        return Seen(visible, blended, depths)
 
     @property
     def _compares_depths(self) -> bool:
@@ -317,18 +305,26 @@ class ViewRefinement:
         return normal_loss(self.own_normals(view), wanted.directions, wanted.certainty, edges)
 
     def _photometric(self, view: Tensor, numbers: Sequence[int], weights: tuple[float, float]) -> dict[str, Tensor]:
-        seen = self.seen(view, numbers)
-        colour = seen.colour
-        if self.tonemapper is not None:
-            toned = [self.tonemapper(image, self._number, n) for image, n in zip(colour, numbers, strict=True)]
-            colour = torch.stack(toned)
-        wanted = torch.stack([self.targets[n].image for n in numbers])
-        weighed = self.config.loss
-        terms = photometric_terms(colour, wanted, seen.visible, seen.edges, weights, weighed, compat=self.config.compat)
+        seen, weighed = self.seen(view, numbers), self.config.loss
+        images = [self.targets[n].image for n in numbers]
+        if self.tonemapper is None and weighed.photometric == "squared" and not weights[1]:
+            loss = blended_loss(seen.blended, images, seen.visible, compat=self.config.compat)
+            terms = {"colour": weights[0] * loss}
+        else:
+            colour, wanted = self._toned(seen.colour, numbers), torch.stack(images)
+            terms = photometric_terms(
+                colour, wanted, seen.visible, seen.edges, weights, weighed, compat=self.config.compat
+            )
         if seen.depth is not None:
             held = [self.held[n] if n in self.partners else None for n in numbers]
             terms["consistency"] = weighed.consistency * consistency_loss(seen.depth, held, seen.visible)
         return terms
+
+    def _toned(self, colour: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Return colours [B, rows, cols, 3] as the cameras of target views would show them."""
+        if self.tonemapper is None:
+            return colour
+        return torch.stack([self.tonemapper(image, self._number, n) for image, n in zip(colour, numbers, strict=True)])
 
     def _encoded(self, encoder: FeatureEncoder) -> list[Tensor]:
         """Return the features of every view, [1, rows, cols, C] at the encoder's size."""

@@ -48,3 +48,16 @@ def test_depth_refinement_beats_its_input(tmp_path):
     before, after = (result["metrics"][name]["all"] for name in ("input", "refined"))
     assert after["nmad"] < 0.9 * before["nmad"]
     assert after["mae"] < before["mae"]
+    depth, start = (result["metrics"][name] for name in ("depth", "depth_input"))
+    assert sum(depth[view]["rmse"] for view in depth) < sum(start[view]["rmse"] for view in depth)
+
+
+def test_two_satellite_views_refine_the_dsm_itself(tmp_path):
+    result = run(
+        tmp_path / "out", "diffrender", "--set", "mode=dsm", "--set", "views=[sat_a,sat_b]", "--set", "dsm.steps=25"
+    )
+    before, after = (result["metrics"][name]["all"] for name in ("input", "refined"))
+    assert after["nmad"] < 0.95 * before["nmad"] and after["mae"] < 0.97 * before["mae"]
+    assert after["completeness_valid"] == 1 and result["notes"]["views"] == ["sat_a", "sat_b"]
+    depth, start = (result["metrics"][name] for name in ("depth", "depth_input"))
+    assert sum(depth[view]["rmse"] for view in depth) < sum(start[view]["rmse"] for view in depth)
