@@ -71,8 +71,8 @@ def run(
     overwrite
         Replace a result that is in ``out``.
     files
-        Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` (a list), ``ndvi``, ``reference``, ``masks`` (a
-        mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``.
+        Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -186,7 +186,7 @@ def _absolute(files: Mapping[str, Any]) -> dict[str, Any]:
 
     out: dict[str, Any] = {}
     for key, value in files.items():
-        if key == "orthos":
+        if key in ("orthos", "views"):
             out[key] = [path(item) for item in value]
         elif key == "masks":
             out[key] = {name: path(item) for name, item in value.items()}

@@ -8,6 +8,7 @@ from scene_makers import cloud_of, grid_of, hills, write_tif
 from refbench import InputError, Need
 from refbench.scenes.cloud import write_points
 from refbench.scenes.plain import scene_from_files
+from refbench.scenes.scene_file import embedded_scene_path, load_scene
 
 GRID = grid_of()
 
@@ -97,3 +98,17 @@ def test_the_real_clouds_load(name, points, ortho, reference, valid, suffix):
     assert known.mean() == pytest.approx(valid, abs=0.001)  # the share that the data's own README states
     cloud = scene.points.read(scene.grid.bounds)
     assert len(cloud) > 100_000 and cloud.crs == scene.grid.crs
+
+
+def test_satellite_images_are_views(folder):
+    embedded = embedded_scene_path()
+    images = [embedded / "views" / f"sat_{name}.tif" for name in "ab"]
+    scene = scene_from_files(dsm=embedded / "dsm.tif", views=images)
+    assert list(scene.views) == ["sat_a", "sat_b"] and scene.has(Need.VIEWS)
+    same = load_scene(embedded).views["sat_a"].camera
+    point = np.array([*scene.grid.centres()[0][:1, 0], scene.grid.centres()[1][0, 0], 400.0])
+    np.testing.assert_allclose(scene.views["sat_a"].camera.project(point), same.project(point))
+    with pytest.raises(InputError, match="Two views are named sat_a"):
+        scene_from_files(dsm=embedded / "dsm.tif", views=[images[0], images[0]])
+    with pytest.raises(InputError, match="RPC"):
+        scene_from_files(dsm=embedded / "dsm.tif", views=[folder / "x.tif"])

@@ -57,6 +57,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--points", type=click.Path(path_type=Path), help="Point cloud: LAS, LAZ, PLY or NPZ.")
 @click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
 @click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
+@click.option(
+    "--view", "views", multiple=True, type=click.Path(path_type=Path), help="Satellite image with RPC; repeatable."
+)
 @click.option("--ndvi", type=click.Path(path_type=Path), help="NDVI in [-1, 1].")
 @click.option("--reference", type=click.Path(path_type=Path), help="The true DSM, for scoring only.")
 @mask_option
@@ -170,8 +173,9 @@ def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], o
 def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRequest:
     names = ("points", "dsm", "ndvi", "reference")
     files: dict[str, Any] = {name: str(path.absolute()) for name in names if (path := options[name]) is not None}
-    if options["orthos"]:
-        files["orthos"] = [str(path.absolute()) for path in options["orthos"]]
+    for name in ("orthos", "views"):
+        if options[name]:
+            files[name] = [str(path.absolute()) for path in options[name]]
     if options["masks"]:
         files["masks"] = {name: str(path.absolute()) for name, path in options["masks"].items()}
     if scene is not None and files:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
 from refbench.scenes.scan import scanned
-from refbench.scenes.scene_build import SceneFiles, build_scene
+from refbench.scenes.scene_build import SceneFiles, ViewFiles, build_scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ def scene_from_files(
     reference: str | Path | None = None,
     masks: Mapping[str, str | Path] | None = None,
     ndvi: str | Path | None = None,
+    views: Sequence[str | Path] = (),
     *,
     gsd: float | None = None,
     crs: str | None = None,
@@ -40,6 +41,8 @@ def scene_from_files(
         a pair.
     masks
         Name of the class to file.
+    views
+        Images in their own pixels whose RPC is inside or beside them; each is named by the stem of its file.
     gsd
         Pixel size in metres of the grid that is laid over the points where there is no raster to take it from.
     crs, vertical, height_unit
@@ -59,6 +62,9 @@ def scene_from_files(
         raise InputError(f"At most {len(ORTHO_NAMES)} orthos can be given as plain files; write a scene.yaml instead.")
     if dsm is None and reference is None and not orthos and gsd is None:
         raise InputError(f"{points} comes without a raster, so its grid is open; give the pixel size in metres as gsd.")
+    stems = [Path(path).stem for path in views]
+    if repeated := [stem for stem in stems if stems.count(stem) > 1]:
+        raise InputError(f"Two views are named {repeated[0]}; give files of different names, or write a scene.yaml.")
     files = SceneFiles(
         scene_id or given[0].stem,
         crs=crs,
@@ -69,6 +75,7 @@ def scene_from_files(
         points=_path(points),
         orthos={name: Path(path) for name, path in zip(ORTHO_NAMES, orthos, strict=False)},
         ndvi=_path(ndvi),
+        views={stem: ViewFiles(Path(path)) for stem, path in zip(stems, views, strict=True)},
         masks={name: Path(path) for name, path in (masks or {}).items()},
         reference_dsm=_path(reference),
     )
