@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from refbench_diffrender import kernels_cover, kernels_shade
+from refbench_diffrender import kernels_cover, kernels_dense, kernels_shade
 from refbench_diffrender.bands import array, bands, bands_of_view, cotangent, cuts, fresh, of_view
 from refbench_diffrender.compiled import in_threads
 from refbench_diffrender.functions_image import texture_gradient
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PLANES = 12
 """Coefficients that ``kernels_cover`` keeps of a triangle."""
+DENSE = 1.5
+"""Pixels for each triangle, up to which planes of triangles cost more than they save."""
 
 
 def cover(
@@ -30,16 +32,17 @@ def cover(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the numbers of the nearest triangles plus one, int32 [B, rows, cols], and their planes [B, T + 1, 12].
 
-    Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero. ``pos``
-    are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles, each into a depth buffer of
-    its own; merging these by depth and number makes the result independent of the parts.
+    Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero; dense
+    meshes have no rows. ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles,
+    each into a depth buffer of its own; merging these by depth and number makes the result independent of the parts.
     """
     threads, (views, vertices) = torch.get_num_threads(), pos.shape[:2]
     parts = max(1, -(-threads // views))
     xy = buffers.take((views, vertices, 2), np.int32)
     layers = (views, parts, *shape)
-    planes = buffers.take((views, len(triangles) + 1, PLANES), np.float64)
-    planes[:, 0] = 0.0
+    dense = DENSE * len(triangles) >= shape[0] * shape[1]
+    planes = buffers.take((views, 0 if dense else len(triangles) + 1, PLANES), np.float64)
+    planes[:, :1] = 0.0
     nearest, ids = buffers.take(layers, np.float32), buffers.take(layers, np.int32)
     vertex_parts = [(view, *cut) for view in range(views) for cut in cuts(vertices, parts)]
     calls = [(pos[view], *shape, first, last, xy[view]) for view, first, last in vertex_parts]
@@ -48,9 +51,10 @@ def cover(
         (view, part, *cut) for view in range(views) for part, cut in enumerate(cuts(len(triangles), parts))
     ]
     in_threads(
-        kernels_cover.cover,
+        kernels_dense.cover_dense if dense else kernels_cover.cover,
         [
-            (pos[view], xy[view], triangles, first, last, nearest[view, part], ids[view, part], planes[view])
+            (pos[view], xy[view], triangles, first, last, nearest[view, part], ids[view, part])
+            + (() if dense else (planes[view],))
             for view, part, first, last in triangle_parts
         ],
         threads,
@@ -107,7 +111,7 @@ class Shade(torch.autograd.Function):
         spans = np.empty((views, bands_of_view(views), 2), np.int32)
         out = rast.numpy(), found.numpy(), sampled.numpy()
         calls = [
-            (planes[v], t, ids[v], first, last, of_view(a, v), of_view(image, v), masked, *(o[v] for o in out),
+            (p[v], planes[v], t, ids[v], first, last, of_view(a, v), of_view(image, v), masked, *(o[v] for o in out),
              spans[v, band])
             for v, band, first, last in cut
         ]  # fmt: skip

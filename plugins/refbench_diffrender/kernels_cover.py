@@ -36,15 +36,12 @@ def snap(pos, rows, cols, first, last, xy):
 
 
 @inlined
-def edge_planes(pos, i, j, k):
+def planes_of(xi, yi, zi, wi, xj, yj, zj, wj, xk, yk, zk, wk):
     """The homogeneous edge functions of a triangle and z/w, all affine in the device coordinates (x, y) of a pixel.
 
     Returns the coefficients of x, y, 1 of the functions that face i, j and k, then those of z/w (not finite where the
     triangle is seen edge-on). The functions' ratio to their sum are the perspective-correct weights.
     """
-    xi, yi, zi, wi = np.float64(pos[i, 0]), np.float64(pos[i, 1]), np.float64(pos[i, 2]), np.float64(pos[i, 3])
-    xj, yj, zj, wj = np.float64(pos[j, 0]), np.float64(pos[j, 1]), np.float64(pos[j, 2]), np.float64(pos[j, 3])
-    xk, yk, zk, wk = np.float64(pos[k, 0]), np.float64(pos[k, 1]), np.float64(pos[k, 2]), np.float64(pos[k, 3])
     ix, iy, i1 = yj * wk - wj * yk, wj * xk - xj * wk, xj * yk - yj * xk
     jx, jy, j1 = yk * wi - wk * yi, wk * xi - xk * wi, xk * yi - yk * xi
     kx, ky, k1 = yi * wj - wi * yj, wi * xj - xi * wj, xi * yj - yi * xj
@@ -53,6 +50,14 @@ def edge_planes(pos, i, j, k):
     zy = (zi * iy + zj * jy + zk * ky) * inverse
     z1 = (zi * i1 + zj * j1 + zk * k1) * inverse
     return ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1
+
+
+@inlined
+def _edge_planes(pos, i, j, k):
+    xi, yi, zi, wi = np.float64(pos[i, 0]), np.float64(pos[i, 1]), np.float64(pos[i, 2]), np.float64(pos[i, 3])
+    xj, yj, zj, wj = np.float64(pos[j, 0]), np.float64(pos[j, 1]), np.float64(pos[j, 2]), np.float64(pos[j, 3])
+    xk, yk, zk, wk = np.float64(pos[k, 0]), np.float64(pos[k, 1]), np.float64(pos[k, 2]), np.float64(pos[k, 3])
+    return planes_of(xi, yi, zi, wi, xj, yj, zj, wj, xk, yk, zk, wk)
 
 
 @inlined
@@ -67,10 +72,9 @@ def _owned(ax, ay, bx, by):
 
 
 @inlined
-def _keep_planes(planes, t, pos, i, j, k):
-    """Fill row ``t + 1`` of ``planes``; return the coefficients of z/w."""
-    ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = edge_planes(pos, i, j, k)
-    row = t + 1
+def _keep_planes(planes, row, pos, i, j, k):
+    """Fill a row of ``planes``; return the coefficients of z/w."""
+    ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = _edge_planes(pos, i, j, k)
     planes[row, 0], planes[row, 1], planes[row, 2] = ix, iy, i1
     planes[row, 3], planes[row, 4], planes[row, 5] = jx, jy, j1
     planes[row, 6], planes[row, 7], planes[row, 8] = ix + jx + kx, iy + jy + ky, i1 + j1 + k1
@@ -79,7 +83,8 @@ def _keep_planes(planes, t, pos, i, j, k):
 
 
 @inlined
-def _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes):
+def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
+    """Draw triangle ``t`` of rounded vertices; where a sample may be seen, its planes go to ``row`` of ``planes``."""
     xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
     xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
     c0, c1 = max((min(xi, xj, xk) + 7) >> 4, 0), min((max(xi, xj, xk) - 8) >> 4, ids.shape[1] - 1)
@@ -99,7 +104,7 @@ def _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes):
     many = (c1 - c0 + 1) * (r1 - r0 + 1) > FEW
     ready, zx, zy, z1 = many, 0.0, 0.0, 0.0
     if many:
-        zx, zy, z1 = _keep_planes(planes, t, pos, i, j, k)
+        zx, zy, z1 = _keep_planes(planes, row, pos, i, j, k)
     for r in range(np.uint64(r0), np.uint64(r1 + 1)):
         ei, ej, ek, fy = start_i, start_j, start_k, (2 * r + 1) / ids.shape[0] - 1.0
         for c in range(np.uint64(c0), np.uint64(c1 + 1)):
@@ -111,7 +116,7 @@ def _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes):
                 ids[r, c] = t + 1 if wins else owner
             elif (ei | ej | ek) >= 0:
                 if not ready:
-                    zx, zy, z1 = _keep_planes(planes, t, pos, i, j, k)
+                    zx, zy, z1 = _keep_planes(planes, row, pos, i, j, k)
                     ready = True
                 z = np.float32(zx * places[c] + zy * fy + z1)
                 if z < nearest[r, c] and abs(z) <= np.float32(1.0):
@@ -126,15 +131,16 @@ def _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes):
 
 
 @compiled
-def _cover_clipped(t, i, j, k, pos, nearest, ids, planes):
+def cover_clipped(t, i, j, k, pos, nearest, ids, planes, row):
+    """Draw triangle ``t``, of which a vertex is not rounded; its planes go to ``row`` of ``planes``."""
     rows, cols = ids.shape
     if not (pos[i, 3] > 0.0 or pos[j, 3] > 0.0 or pos[k, 3] > 0.0):
         return
-    ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = edge_planes(pos, i, j, k)
+    ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = _edge_planes(pos, i, j, k)
     volume = pos[i, 0] * ix + pos[i, 1] * iy + pos[i, 3] * i1
     if volume == 0.0 or not np.isfinite(volume):
         return
-    _keep_planes(planes, t, pos, i, j, k)
+    _keep_planes(planes, row, pos, i, j, k)
     sign = 1.0 if volume > 0.0 else -1.0
     slopes = (sign * ix, sign * jx, sign * kx)
     for r in range(rows):
@@ -161,6 +167,15 @@ def _cover_clipped(t, i, j, k, pos, nearest, ids, planes):
 
 
 @compiled
+def centres(count):
+    """Device coordinates of the pixel centres of a row or a column, float64."""
+    places = np.empty(count)
+    for c in range(count):
+        places[c] = (2 * c + 1) / count - 1.0
+    return places
+
+
+@compiled
 def cover(pos, xy, triangles, first, last, nearest, ids, planes):
     """Draw triangles ``first`` to ``last`` into a cleared depth buffer.
 
@@ -171,18 +186,15 @@ def cover(pos, xy, triangles, first, last, nearest, ids, planes):
     """
     nearest[:] = EMPTY
     ids[:] = 0
-    count, cols = np.uint32(pos.shape[0]), ids.shape[1]
-    places = np.empty(cols)
-    for c in range(cols):
-        places[c] = (2 * c + 1) / cols - 1.0
+    count, places = np.uint32(pos.shape[0]), centres(ids.shape[1])
     for t in range(first, last):
         i, j, k = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
         if i >= count or j >= count or k >= count:  # numbers below 0 are large ones here
             continue
         if xy[i, 0] == UNSNAPPED or xy[j, 0] == UNSNAPPED or xy[k, 0] == UNSNAPPED:
-            _cover_clipped(t, i, j, k, pos, nearest, ids, planes)
+            cover_clipped(t, i, j, k, pos, nearest, ids, planes, t + 1)
         else:
-            _cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes)
+            cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, t + 1)
 
 
 @compiled
