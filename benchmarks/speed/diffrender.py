@@ -24,8 +24,9 @@ def work(size, threads, backend):
     from refbench_diffrender.config import DiffrenderConfig
     from refbench_diffrender.depth_image import from_absolute
     from refbench_diffrender.official_cameras import Intrinsics
+    from refbench_diffrender.photograph import Photograph, SparsePoints
     from refbench_diffrender.rasteriser import rasteriser
-    from refbench_diffrender.refinement import Photograph, SparsePoints, ViewRefinement
+    from refbench_diffrender.refinement import ViewRefinement
 
     torch.set_num_threads(threads)
     rows, cols = (int(side) for side in size.split("x"))

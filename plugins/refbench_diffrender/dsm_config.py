@@ -41,6 +41,8 @@ class DsmConfig:
     """How far a step at one cell spreads (cells), by diffusion."""
     hidden: float = 2.0
     """A view does not see what lies so far behind the nearest surface on its ray."""
+    pointing: bool = True
+    """Whether satellites are first laid on each other: their cameras point some pixels beside the place."""
     pixels_per_cell: float = 1.5
     """Pictures that resolve a cell's side into more pixels are reduced."""
     block: int = 640

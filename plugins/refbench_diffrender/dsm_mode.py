@@ -19,6 +19,7 @@ from refbench_diffrender.dsm_refinement import DsmRefinement
 from refbench_diffrender.dsm_trust import cell_confidence, held_out_likeness
 from refbench_diffrender.ground_view import GroundView, ground_view
 from refbench_diffrender.initial_depth import filled
+from refbench_diffrender.pointing import pointed
 from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.result_files import write_meshes
 from refbench_diffrender.run_log import kept_log
@@ -95,6 +96,10 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
     surface, grid = filled(initial), initial.grid
     views, held = _views(scene, surface, config)
     draw = rasteriser(config.backend, context.device)
+    offsets: dict[str, tuple[float, float]] = {}
+    if config.dsm.pointing:
+        everything, offsets = pointed([*views, *held], surface, initial.valid, config, draw, context.device)
+        views, held = everything[: len(views)], everything[len(views) :]
     blended, notes = _Blended(grid), {}
     blocks = list(_blocks(grid, config))
     for number, (window, weight) in enumerate(blocks):
@@ -113,6 +118,8 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
     heights = (blended.heights / blended.weight).astype(np.float32)
     refined, confidence = DSM(heights, grid), (blended.confidence / blended.weight).astype(np.float32)
     facts: dict[str, Any] = {"mode": "dsm", "backend": draw.name, "views": [view.name for view in views]}
+    if offsets:
+        facts["pointing_px"] = {name: [round(shift, 3) for shift in offset] for name, offset in offsets.items()}
     if held:
         facts["held_out"] = _held_out((surface, refined), views, held, config, draw, context.device)
     return Prediction(

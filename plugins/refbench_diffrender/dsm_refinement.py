@@ -85,6 +85,12 @@ class DsmRefinement:
         kept = torch.from_numpy(placed).to(triangles.device)[triangles.long()].all(dim=1)
         return triangles[kept].contiguous()
 
+    def show_known_only(self) -> None:
+        """Leave what spans holes of the initial DSM out of all pictures."""
+        kept = self.known.reshape(-1)
+        self.triangles = [each[kept[each.long()].all(dim=1)].contiguous() for each in self.triangles]
+        self.topologies = [self.draw.topology(each) for each in self.triangles]
+
     @property
     def has_pairs(self) -> bool:
         """Whether any view can be compared with another."""

@@ -6,7 +6,7 @@ is drawn exactly by both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -44,7 +44,7 @@ class GroundView:
     """``brightness`` float32 [rows, cols], about [0, 1]; ``known`` bool [rows, cols].
 
     A pixel coordinate of ``camera`` becomes one of the picture by ``scale * (col + 0.5) - 0.5 - corner[0]``, rows
-    alike.
+    alike. ``corner`` holds what was cut off and what the camera points beside, see ``pointing``.
     """
 
     name: str
@@ -52,7 +52,7 @@ class GroundView:
     brightness: NDArray[np.float32]
     known: NDArray[np.bool_]
     scale: tuple[float, float] = (1.0, 1.0)
-    corner: tuple[int, int] = (0, 0)
+    corner: tuple[float, float] = (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -106,6 +106,10 @@ class GroundView:
         known = np.asarray(weight > 0.5, bool)
         brightness = np.asarray(np.where(known, summed / np.maximum(weight, 0.5), 0), np.float32)
         return GroundView(self.name, self.camera, brightness, known, (size[0] / cols, size[1] / rows))
+
+    def moved(self, across: float, down: float) -> GroundView:
+        """Return the view whose camera shows everything so many pixels of the picture farther right and down."""
+        return replace(self, corner=(self.corner[0] - across, self.corner[1] - down))
 
     def cut(self, xyz: Floats) -> GroundView | None:
         """Return the view with the part of its picture that shows points [N, 3]; None where it shows none."""

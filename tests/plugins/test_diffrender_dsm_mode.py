@@ -23,11 +23,14 @@ from refbench_diffrender.dsm_trust import cell_confidence  # noqa: E402
 from refbench_diffrender.ground_view import DrawnView, ground_view  # noqa: E402
 from refbench_diffrender.height_field import HeightField  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
+from refbench_diffrender.pointing import pointed  # noqa: E402
 from refbench_diffrender.rasteriser import rasteriser  # noqa: E402
 from refbench_diffrender.view_pairs import sampled, sources_of  # noqa: E402
 
-CONFIG = DiffrenderConfig(mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=60))
-FEW = replace(CONFIG, dsm=DsmConfig(steps=6))
+CONFIG = DiffrenderConfig(
+    mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, pointing=False)
+)
+FEW = replace(CONFIG, dsm=DsmConfig(steps=6, pointing=False))
 
 
 def refined(scene, config=CONFIG, **context):
@@ -135,6 +138,49 @@ def test_sources_are_those_under_a_good_angle():
     assert len(sources_of(views, sampled(vertices(), (SIDE, SIDE)), 9, 0.2, 15.0)[0]) == 3  # same has no angle
 
 
+# --- pointing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["affine", "rpc"])
+def test_satellites_are_laid_on_each_other(kind):
+    views = [ground_view(view) for view in hill_scene(two(kind)).views.values()]
+    beside = [views[0], views[1].moved(4.3, -2.6)]
+    known = np.ones((SIDE, SIDE), bool)
+    found, offsets = pointed(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
+    assert found[0] is beside[0] and list(offsets) == ["right"]
+    np.testing.assert_allclose(offsets["right"], (-4.3, 2.6), atol=0.1)
+    np.testing.assert_allclose(found[1].corner, (0, 0), atol=0.1)
+
+
+def test_photographs_of_aerial_cameras_stay():
+    cameras = {"a": CAMERAS["pinhole"](-0.3), "b": CAMERAS["pinhole"](0.3), "sat": affine_camera(0.05)}
+    views = [ground_view(view) for view in hill_scene(cameras).views.values()]
+    views[2] = views[2].moved(1.5, 0.5)
+    found, offsets = pointed(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    assert found[:2] == views[:2] and list(offsets) == ["sat"]
+    np.testing.assert_allclose(offsets["sat"], (-1.5, -0.5), atol=0.15)
+
+
+def test_what_does_not_show_the_same_is_not_moved():
+    views = [ground_view(view) for view in hill_scene(two("affine")).views.values()]
+    noise = np.random.default_rng(0).random(views[1].shape).astype(np.float32)
+    other = replace(views[1], brightness=noise)
+    found, offsets = pointed([views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
+
+
+def test_a_run_mends_the_pointing_and_says_it():
+    scene = hill_scene(two("affine"), start=hill().heights)
+    camera = scene.views["right"].camera
+    views = {**scene.views, "right": replace(scene.views["right"], camera=replace(camera, offset=camera.offset + 2.0))}
+    kept, moved = (
+        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, pointing=p))) for p in (True, False)
+    )
+    np.testing.assert_allclose(kept.notes["pointing_px"]["right"], (-2, -2), atol=0.1)
+    assert error(kept.dsm) < 0.1 and "pointing_px" not in moved.notes
+    assert error(moved.dsm) > 2 * error(kept.dsm)
+
+
 # --- the loss -------------------------------------------------------------------------------------------------------
 
 
@@ -237,21 +283,21 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, steps):
 
 
 def test_blocks_cover_the_grid_and_agree_with_the_whole():
-    config = replace(CONFIG, dsm=DsmConfig(steps=60, block=40, halo=8))
+    config = replace(CONFIG, dsm=replace(CONFIG.dsm, block=48, halo=8))
     weights = np.zeros((SIDE, SIDE))
     for window, weight in _blocks(GRID, config):
         weights[window.row_off : window.row_stop, window.col_off : window.col_stop] += weight
     assert (weights > 0).all()
     np.testing.assert_allclose(weights[8:-8, 8:-8], 1)
     prediction = refined(hill_scene(two("affine")), config)
-    assert len(prediction.notes["blocks"]) == 16
+    assert len(prediction.notes["blocks"]) == 9
     whole = refined(hill_scene(two("affine"))).dsm.heights
     assert np.abs(prediction.dsm.heights - whole).mean() < 0.1
     assert error(prediction.dsm) < 0.1
 
 
 def test_a_loss_that_has_settled_ends_the_run():
-    config = replace(CONFIG, patience=3, dsm=DsmConfig(steps=60, lr=1e-9))
+    config = replace(CONFIG, patience=3, dsm=DsmConfig(steps=60, lr=1e-9, pointing=False))
     assert refined(hill_scene(two("affine")), config).notes["blocks"]["dsm"]["loss"]["steps"] == 6
 
 
