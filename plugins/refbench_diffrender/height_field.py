@@ -45,7 +45,7 @@ class HeightField:
         self._xy = torch.from_numpy(self.vertices[:, :2].copy()).to(device)
         self.triangles = torch.from_numpy(grid_triangles(rows, cols)).to(device)
         self.field = torch.zeros(rows, cols, device=device, requires_grad=True)
-        self._waves = [_cosines(side).to(device) for side in (rows, cols)]
+        self._waves = [_cosines(side, device) for side in (rows, cols)]
         roots = [2 - 2 * torch.cos(torch.pi * torch.arange(side, device=device) / side) for side in (rows, cols)]
         self._kept = 1 / (1 + reach**2 * (roots[0][:, None] + roots[1][None]))
 
@@ -64,9 +64,9 @@ class HeightField:
         return torch.cat([self._xy, heights.reshape(-1, 1)], dim=1)
 
 
-def _cosines(side: int) -> Tensor:
+def _cosines(side: int, device: str) -> Tensor:
     """Return the orthonormal matrix [side, side] of the cosine transform (DCT-II)."""
-    number = torch.arange(side, dtype=torch.float64)
+    number = torch.arange(side, dtype=torch.float64, device=device)
     waves = torch.cos(torch.pi / side * (number[None] + 0.5) * number[:, None]) * (2 / side) ** 0.5
     waves[0] /= 2**0.5
     return waves.float()

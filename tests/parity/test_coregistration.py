@@ -9,6 +9,8 @@ from refbench.evaluation.coregistration import coregister, shifted
 from refbench.evaluation.evaluate import evaluate
 from refbench.scenes.raster import open_dsm
 
+GOLDENS = "published tools and closed forms"
+
 COREG = FOLDER / "coreg"
 EXPECTED = load_json(COREG / "expected.json") if COREG.is_dir() else {}
 TOLERANCE_PX, TOLERANCE_M = 0.02, 0.02

@@ -15,6 +15,8 @@ from refbench_diffrender import kernels_antialias, kernels_cover, kernels_shade
 from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.texture import values_at
 
+GOLDENS = "an independent reference, no official code"
+
 GOLDEN = golden_folder()
 VALUE, GRADIENT = 1e-4, 1e-3
 EQUAL_IDS = {"clip": 0.98}

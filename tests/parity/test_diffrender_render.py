@@ -10,6 +10,8 @@ from refbench_diffrender.mesh_state import MeshState
 from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.view_folder import read_view_folder
 
+GOLDENS = "the official code on an independent rasteriser"
+
 FOLDER = golden_folder()
 SHARE = 0.995
 

@@ -14,6 +14,8 @@ from refbench_diffrender.official_source import read_source
 from refbench_diffrender.official_view import config_of, prepared
 from refbench_diffrender.view_folder import read_view_folder
 
+GOLDENS = "the official code on an independent rasteriser"
+
 FOLDER = golden_folder()
 LONG = 60
 """Steps after which two correct programs have drifted apart: then the result is compared with the truth."""

@@ -23,6 +23,8 @@ from refbench.evaluation.strata import land_strata
 from refbench.evaluation.tool_statistics import demcompare_statistics, xdem_statistics
 from refbench.evaluation.validity import valid_values
 
+GOLDENS = "published tools and closed forms"
+
 URBAN = FOLDER / "urban"
 
 

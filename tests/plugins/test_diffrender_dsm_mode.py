@@ -228,6 +228,17 @@ def test_a_wall_hides_what_lies_behind_it(kind):
     assert (middle[34 + shadow + 4 : SIDE - 6] == 2).all() and (middle[6 : 30 - shadow - 4] == 2).all()
 
 
+@pytest.mark.parametrize("kind", CAMERAS)
+def test_every_tensor_is_made_on_the_device_of_the_run(kind):
+    run = block(hill_scene(two(kind)))
+    with torch.device("meta"):  # what is made without a device lands there and cannot meet the others
+        total = torch.stack(list(run.losses([(0, [1])]).values())).sum()
+        total.backward()
+        run.optimizer.step()
+        cell_confidence(run)
+    assert total.device.type == "cpu" and float(total.detach()) > 0
+
+
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 
