@@ -13,6 +13,7 @@ from refbench.scenes.bridge_points import grid_points
 from refbench.scenes.bridges import all_bridges, apply_bridges, plan_bridges
 from refbench.scenes.cloud import HeldPoints
 from refbench.scenes.raster import ArraySource
+from refbench.scenes.scene_file import embedded_scene_path, load_scene
 
 GRID = grid_of(rows=80, cols=100)
 SIZE = (120, 160)
@@ -205,3 +206,10 @@ def test_bridges_that_find_nothing_say_so(tmp_path):
 def test_names_are_unique():
     names = [bridge.name for bridge in all_bridges()]
     assert len(set(names)) == len(names) == 7
+
+
+def test_one_view_is_said_to_be_too_few():
+    scene = load_scene(embedded_scene_path())
+    lonely = replace(scene, views={"sat_a": scene.views["sat_a"]})
+    with pytest.raises(UnsupportedError, match="one view, sat_a, and two or more are needed"):
+        plan_bridges(lonely, {Need.VIEWS})

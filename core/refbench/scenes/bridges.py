@@ -73,6 +73,8 @@ def _reason(scene: Scene, missing: list[Need], reached: frozenset[Need], bridges
     makers = [bridge for bridge in bridges if bridge.makes(scene) & frozenset(missing)]
     tried = [f"the bridge {bridge.name} needs {bridge.obstacle(scene, reached)}" for bridge in makers]
     why = "; ".join(tried) if tried else "no bridge makes that"
+    if missing == [Need.VIEWS] and scene.views:
+        return f"Scene {scene.id} has one view, {next(iter(scene.views))}, and two or more are needed."
     return f"Scene {scene.id} has no {', '.join(names)}: {why}."
 
 
