@@ -23,6 +23,8 @@ SHOWN = tuple(
     for key in ("mae", "rmse", "medae", "nmad", "le90", "bias", "completeness_valid")
 )
 """Key, label and better direction of the metrics that a person sees first."""
+COMPARED_KEYS = ("mae", "rmse", "completeness_valid")
+"""Scores of depth maps that are shown beside those of the initial ones: more do not fit a terminal."""
 VIEW_KEYS = ("mae", "rmse", "abs_rel", "delta_1", "psnr_db", "ssim", "completeness_valid", "coverage")
 
 
@@ -95,7 +97,8 @@ def view_tables(metrics: dict[str, Any]) -> list[Table]:
         if not of:
             continue
         before = metrics.get(f"{kind}_input") or {}
-        keys = [key for key in VIEW_KEYS if any(scores.get(key) is not None for scores in of.values())]
+        shown = COMPARED_KEYS if before else VIEW_KEYS
+        keys = [key for key in shown if any(scores.get(key) is not None for scores in of.values())]
         table = Table(title=title, title_justify="left")
         table.add_column("view")
         for key in keys:
