@@ -101,14 +101,17 @@ def view_tables(metrics: dict[str, Any]) -> list[Table]:
         keys = [key for key in shown if any(scores.get(key) is not None for scores in of.values())]
         table = Table(title=title, title_justify="left")
         table.add_column("view")
+        paired = [key for key in keys if before and key != "completeness_valid"]
         for key in keys:
-            if before:
-                table.add_column(f"{METRICS[key].heading}, input", justify="right")
-            table.add_column(METRICS[key].heading, justify="right")
+            if key in paired:
+                table.add_column(f"{METRICS[key].heading}\ninput", justify="right")
+            table.add_column(
+                f"{METRICS[key].heading}\nrefined" if key in paired else METRICS[key].heading, justify="right"
+            )
         for name in (*of, *(["mean"] if len(of) > 1 else [])):
             row = []
             for key in keys:
-                row += [number(_of_view(before, name, key), key)] if before else []
+                row += [number(_of_view(before, name, key), key)] if key in paired else []
                 row.append(number(_of_view(of, name, key), key))
             table.add_row(name, *row)
         tables.append(table)
