@@ -129,10 +129,14 @@ def _places(metrics: Mapping[str, Any], kind: str) -> Table:
     keys = list(dict.fromkeys(key for scores in of.values() for key in scores))
     columns = (text_column("view", "view"), *(_any_column(key) for key in keys))
     rows = tuple(
-        (Cell(view), *(Cell("–") if scores.get(k) is None else Cell(f"{scores[k]:.4g}", scores[k]) for k in keys))
+        (Cell(view), *(Cell("–") if scores.get(k) is None else Cell(_digits(scores[k]), scores[k]) for k in keys))
         for view, scores in of.items()
     )
     return Table(kind, PLACES[kind], columns, rows)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _any_column(key: str) -> Column:
