@@ -29,7 +29,7 @@ from refbench_diffrender.view_selection import chosen_neighbours
 from refbench_diffrender.views import SceneView, clip_planes, parted_views, scene_views, tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -103,14 +103,15 @@ class Diffrender:
         def seed(name: str) -> None:
             torch.manual_seed(int(context.rng("torch", name).integers(2**31)))
 
+        shared = {view.name: self._photograph(view, planes, context.device) for view in views}
         if self.config.joint:
-            runs = [self._refinement(view, views, planes, draw, context.device) for view in chosen]
+            runs = [self._refinement(view, views, planes, draw, context.device, shared) for view in chosen]
             notes = refined_jointly(runs, self.config, context, seed)
             yield from ((view, run, notes[view.name]) for view, run in zip(chosen, runs, strict=True))
             return
         for number, view in enumerate(chosen):
             seed(view.name)
-            run = self._refinement(view, views, planes, draw, context.device)
+            run = self._refinement(view, views, planes, draw, context.device, shared)
             span = number / len(chosen), 1 / len(chosen)
             yield view, run, follow(run, self.config, context, span, view.name)
 
@@ -121,10 +122,12 @@ class Diffrender:
         planes: tuple[float, float],
         draw: Any,  # noqa: ANN401
         device: str,
+        shared: Mapping[str, Photograph] | None = None,
     ) -> ViewRefinement:
+        """Return the refinement of a view; ``shared`` are all views' photographs on the device, for memory's sake."""
         at = self.config
         near_by = chosen_neighbours(own, views, at.neighbours, at.min_overlap, at.best_angle_deg)
-        photographs = [self._photograph(view, planes, device) for view in (own, *near_by)]
+        photographs = [(shared or {}).get(v.name) or self._photograph(v, planes, device) for v in (own, *near_by)]
         nearest, farthest = float(own.depth.min()), float(own.depth.max())
         initial = from_rendered(tensor(own.depth, device), nearest, max(farthest - nearest, LEAST_RELIEF * farthest))
         source = median_filter(initial.relative, MEDIAN)
