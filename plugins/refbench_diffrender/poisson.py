@@ -108,7 +108,7 @@ class PoissonTerm:
         from refbench_diffrender.kernels_poisson import update_axes
 
         if before is None:
-            columns, rows = ([torch.ones(valid.shape) for _ in range(4)] for _ in range(2))
+            columns, rows = ([torch.ones_like(valid) for _ in range(4)] for _ in range(2))
             self._axes = PoissonAxis(*columns), PoissonAxis(*rows)
         update_axes(self.source, before, valid, self.scale, self.blur, self._axes)
 

@@ -201,8 +201,12 @@ def test_the_embedded_scene_holds_what_every_method_needs():
 def test_the_embedded_scene_is_what_the_generator_makes(tmp_path):
     embed.write_embedded(tmp_path / "scene")
     made, kept = load_scene(tmp_path / "scene"), load_scene(embedded_scene_path())
-    np.testing.assert_array_equal(made.dsm.read().heights, kept.dsm.read().heights)
     np.testing.assert_array_equal(made.reference.dsm.read().heights, kept.reference.dsm.read().heights)
+    # Processors round differently, and a matcher may then take the next of its steps in a pixel of several thousand.
+    found, wanted = made.dsm.read().heights, kept.dsm.read().heights
+    assert (np.isfinite(found) != np.isfinite(wanted)).mean() < 1e-3
+    difference = np.abs(found - wanted)[np.isfinite(found) & np.isfinite(wanted)]
+    assert (difference > 0).mean() < 1e-3 and difference.max() < 0.5
 
 
 @needs_open3d
