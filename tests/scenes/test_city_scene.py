@@ -201,8 +201,8 @@ def test_the_embedded_scene_holds_what_every_method_needs():
 def test_the_embedded_scene_is_what_the_generator_makes(tmp_path):
     embed.write_embedded(tmp_path / "scene")
     made, kept = load_scene(tmp_path / "scene"), load_scene(embedded_scene_path())
-    np.testing.assert_array_equal(made.reference.dsm.read().heights, kept.reference.dsm.read().heights)
     # Processors round differently, and a matcher may then take the next of its steps in a pixel of several thousand.
+    np.testing.assert_allclose(made.reference.dsm.read().heights, kept.reference.dsm.read().heights, rtol=0, atol=1e-3)
     found, wanted = made.dsm.read().heights, kept.dsm.read().heights
     assert (np.isfinite(found) != np.isfinite(wanted)).mean() < 1e-3
     difference = np.abs(found - wanted)[np.isfinite(found) & np.isfinite(wanted)]
