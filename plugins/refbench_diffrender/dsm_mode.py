@@ -14,11 +14,13 @@ from refbench import DSM, Prediction, TilePlan, Window
 from refbench.contracts.errors import UnsupportedError
 from refbench.geometry.cameras import Pinhole
 from refbench.geometry.depth import render_depth
+from refbench.scenes.gaps import inside
 from refbench_diffrender.dsm_loop import follow_block
 from refbench_diffrender.dsm_refinement import DsmRefinement
 from refbench_diffrender.dsm_trust import cell_confidence, held_out_likeness
+from refbench_diffrender.grid_mesh import cell_points
 from refbench_diffrender.ground_view import GroundView, ground_view
-from refbench_diffrender.initial_depth import filled
+from refbench_diffrender.initial_depth import whole_surface
 from refbench_diffrender.pointing import pointed
 from refbench_diffrender.rasteriser import rasteriser
 from refbench_diffrender.result_files import write_meshes
@@ -74,7 +76,7 @@ class _Blended:
         confidence: NDArray[np.float32],
         seen: NDArray[np.int64],
     ) -> None:
-        at = np.s_[window.row_off : window.row_stop, window.col_off : window.col_stop]
+        at = window.slices
         self.weight[at] += weight
         self.heights[at] += weight * heights
         self.confidence[at] += weight * confidence
@@ -93,7 +95,7 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
     """
     assert scene.dsm is not None  # ``refines_dsm`` looked
     initial = scene.dsm.read()
-    surface, grid = filled(initial), initial.grid
+    surface, grid = whole_surface(initial), initial.grid
     views, held = _views(scene, surface, config)
     draw = rasteriser(config.backend, context.device)
     offsets: dict[str, tuple[float, float]] = {}
@@ -134,14 +136,13 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
 
 def _views(scene: Scene, surface: DSM, config: DiffrenderConfig) -> tuple[list[GroundView], list[GroundView]]:
     """Return the views that are compared and those that are held out, of those that see the surface."""
-    vertices = _vertices(surface)
-    gsd = np.sqrt(abs(surface.grid.transform.determinant))
+    vertices = cell_points(surface.heights, surface.grid)
     middle = vertices[len(vertices) // 2]
     found = []
     for _, view in sorted(scene.views.items()):
         whole = ground_view(view)
         if whole.known.any() and whole.sees(vertices).any():
-            found.append(whole.reduced(gsd, middle, config.dsm.pixels_per_cell))
+            found.append(whole.reduced(surface.grid.gsd, middle, config.dsm.pixels_per_cell))
     if len(found) < PAIR:
         raise UnsupportedError(
             f"Scene {scene.id}: {len(found)} of {len(scene.views)} views see the DSM; DSM mode compares two or more: "
@@ -151,27 +152,15 @@ def _views(scene: Scene, surface: DSM, config: DiffrenderConfig) -> tuple[list[G
     return chosen, held
 
 
-def _vertices(surface: DSM) -> NDArray[np.float64]:
-    x, y = surface.grid.centres()
-    return np.stack([x, y, surface.heights.astype(np.float64)], axis=-1).reshape(-1, 3)
-
-
 def _blocks(grid: Grid, config: DiffrenderConfig) -> Iterator[tuple[Window, NDArray[np.float64]]]:
     """Yield the windows of the blocks, cropped to the grid, and their weights [rows, cols]."""
     size, halo = config.dsm.block, config.dsm.halo
     plan = TilePlan.whole(grid) if max(grid.shape) <= size else TilePlan.regular(grid, size, halo)
     for number in range(len(plan)):
         window = plan.window(number)
-        inside = Window(
-            max(0, window.col_off),
-            max(0, window.row_off),
-            min(grid.width, window.col_stop) - max(0, window.col_off),
-            min(grid.height, window.row_stop) - max(0, window.row_off),
-        )
-        weight = np.outer(*plan.weights_of(number))
-        rows = slice(inside.row_off - window.row_off, inside.row_stop - window.row_off)
-        cols = slice(inside.col_off - window.col_off, inside.col_stop - window.col_off)
-        yield inside, weight[rows, cols]
+        part = window.intersection(grid.full_window)
+        assert part is not None  # plans lay no tile beside the grid
+        yield part, np.outer(*plan.weights_of(number))[inside(window, grid)]
 
 
 def _block(
@@ -183,9 +172,9 @@ def _block(
     draw: Rasteriser,
     device: str,
 ) -> DsmRefinement:
-    at = np.s_[window.row_off : window.row_stop, window.col_off : window.col_stop]
+    at = window.slices
     part = DSM(np.ascontiguousarray(surface.heights[at]), surface.grid.window(window))
-    vertices = _vertices(part)
+    vertices = cell_points(part.heights, part.grid)
     cut = [view for each in views if (view := each.cut(vertices)) is not None]
     return DsmRefinement(part.heights, known[at], part.grid, cut, config, draw, device)
 
@@ -221,7 +210,7 @@ def _files(refined: DSM, views: Sequence[GroundView], config: DiffrenderConfig, 
     """Write the surface as a mesh with the brightness of the view that sees most of it."""
     if context.scratch is None or "mesh" not in config.outputs:
         return {}
-    vertices = _vertices(refined)
+    vertices = cell_points(refined.heights, refined.grid)
     best = max(views, key=lambda view: int(view.sees(vertices).sum()))
     grey = 255 * best.brightness_at(vertices).reshape(*refined.heights.shape, 1)
     mesh = dsm_mesh(refined, np.repeat(grey, 3, axis=2))

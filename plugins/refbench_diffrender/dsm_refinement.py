@@ -63,7 +63,7 @@ class DsmRefinement:
         device: str = "cpu",
     ) -> None:
         self.config, self.draw, self.at = config, draw, config.dsm
-        self.gsd = math.sqrt(abs(grid.transform.determinant))
+        self.gsd = grid.gsd
         self.surface = HeightField(heights, grid, self.at.reach, device)
         self.known = torch.from_numpy(known).to(device)
         self.views = [DrawnView(view, self.surface.vertices, device) for view in views]
@@ -139,10 +139,10 @@ class DsmRefinement:
         points = self.surface.points(heights)
         used = sorted({number for target, sources in batch for number in (target, *sources)})
         projected = {number: self.views[number].project(points) for number in used}
-        fronts = {number: self.front(number, projected[number]) for _, sources in batch for number in sources}
+        z_buffers = {number: self.z_buffer(number, projected[number]) for _, sources in batch for number in sources}
         found: dict[str, list[Tensor]] = {}
         for target, sources in batch:
-            seen, wanted, visible = self.compared(target, sources, projected, fronts)
+            seen, wanted, visible = self.compared(target, sources, projected, z_buffers)
             if at.patch:
                 unlike = self._unlike(target, sources, seen, wanted, visible)
                 found.setdefault("patch", []).append(at.patch * unlike)
@@ -179,7 +179,7 @@ class DsmRefinement:
         return "ssim" if one == other else "ncc"
 
     def compared(
-        self, target: int, sources: Sequence[int], projected: dict[int, Tensor], fronts: dict[int, Tensor]
+        self, target: int, sources: Sequence[int], projected: dict[int, Tensor], z_buffers: dict[int, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return carried pictures, the target's photograph and what both see, [sources, rows, cols, 1] each."""
         view = self.views[target]
@@ -193,19 +193,22 @@ class DsmRefinement:
             w = torch.where(drawn[None], carried[..., 2:3], torch.ones_like(carried[..., 2:3]))
             uv = carried[..., :2] / w
             pictures.append(self.draw.texture(self.views[source].image, uv.contiguous()))
-            visible.append(self.visible(uv.detach(), carried[0, ..., 3].detach(), fronts[source]) & drawn[..., 0])
+            visible.append(self.visible(uv.detach(), carried[0, ..., 3].detach(), z_buffers[source]) & drawn[..., 0])
         blended = self.draw.antialias(torch.cat(pictures, dim=3), rast, clip, triangles, self.topologies[target])
         seen = blended[0].permute(2, 0, 1)[..., None].contiguous()
         return seen, view.image.expand_as(seen).contiguous(), torch.stack(visible)[..., None].to(seen)
 
-    def visible(self, uv: Tensor, depth: Tensor, front: Tensor) -> Tensor:
-        """Return which pixels [rows, cols] a source sees at ``uv`` [1, rows, cols, 2], ``depth`` in front units."""
+    def visible(self, uv: Tensor, depth: Tensor, z_buffer: Tensor) -> Tensor:
+        """Return which pixels [rows, cols] a source sees at ``uv`` [1, rows, cols, 2], and ``depth`` [rows, cols].
+
+        ``z_buffer`` is what the method of that name returns for the source; depths count as its do.
+        """
         inside = ((uv > 0) & (uv < 1)).all(dim=3)[0]
-        nearest = functional.grid_sample(front[None, None], 2 * uv - 1, mode="nearest", align_corners=False)[0, 0]
+        nearest = functional.grid_sample(z_buffer[None, None], 2 * uv - 1, mode="nearest", align_corners=False)[0, 0]
         return inside & (depth <= nearest + self.at.hidden * self.gsd)
 
     @torch.no_grad()
-    def front(self, number: int, projected: Tensor) -> Tensor:
+    def z_buffer(self, number: int, projected: Tensor) -> Tensor:
         """Return the depths [rows, cols] of what a view sees of the surface; minus infinity where it knows nothing."""
         view = self.views[number]
         depth = view.carried(projected)[None, :, 3:].contiguous()

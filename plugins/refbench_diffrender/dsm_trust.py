@@ -48,10 +48,10 @@ def _looked(run: DsmRefinement, number: int, points: Tensor, shape: tuple[int, i
     view = run.views[number]
     projected = view.project(points)
     carried = view.carried(projected)
-    front = run.front(number, projected)
+    z_buffer = run.z_buffer(number, projected)
     w = torch.where(carried[:, 2:3] > 0, carried[:, 2:3], torch.ones_like(carried[:, 2:3]))
     uv = (carried[:, :2] / w).reshape(1, *shape, 2)
-    visible = run.visible(uv, carried[:, 3].reshape(shape), front).cpu().numpy() & view.placed.reshape(shape)
+    visible = run.visible(uv, carried[:, 3].reshape(shape), z_buffer).cpu().numpy() & view.placed.reshape(shape)
     rows, cols = view.view.shape
     col, row = (uv[0, ..., axis].double().cpu().numpy() * side - 0.5 for axis, side in enumerate((cols, rows)))
     known = np.where(view.view.known, view.view.brightness, np.float32(np.nan))
@@ -92,5 +92,5 @@ def held_out_likeness(before: DsmRefinement, after: DsmRefinement, target: int) 
 def _compared(run: DsmRefinement, target: int, sources: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     points = run.surface.points(run.surface.heights())
     projected = {number: run.views[number].project(points) for number in (target, *sources)}
-    fronts = {number: run.front(number, projected[number]) for number in sources}
-    return run.compared(target, sources, projected, fronts)
+    z_buffers = {number: run.z_buffer(number, projected[number]) for number in sources}
+    return run.compared(target, sources, projected, z_buffers)

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from refbench import Grid
+
 DROPPED = -1
 """Stands for all corners of a triangle that is not there."""
 ROOM = 1e-4
@@ -33,6 +35,12 @@ def grid_points(
     x = (cols[None] + 0.5 - cx) * d / fx
     y = -(rows[:, None] + 0.5 - cy) * d / fy
     return np.stack([x, y, -d], axis=-1).reshape(-1, 3)
+
+
+def cell_points(heights: NDArray[np.floating], grid: Grid) -> NDArray[np.float64]:
+    """Return the centres of a grid's cells at their ``heights`` [rows, cols], float64 [V, 3] in scene coordinates."""
+    x, y = grid.centres()
+    return np.stack([x, y, heights.astype(np.float64)], axis=-1).reshape(-1, 3)
 
 
 def grid_triangles(

@@ -35,7 +35,7 @@ ROOM_M = 100.0
 """By how much heights may move, at most, for the depths of parallel cameras."""
 PARALLEL_W = 100.0
 """w of a parallel camera's clip coordinates: backward passes add 1e-6 to areas in them, which must not be felt."""
-ROOM_CELLS = 8
+ROOM_PX = 8
 """What is cut from a picture reaches so far beyond the surface, pixels."""
 
 
@@ -94,7 +94,10 @@ class GroundView:
         return np.asarray(ray / np.linalg.norm(ray, axis=1, keepdims=True))
 
     def reduced(self, gsd: float, xyz: Floats, pixels_per_cell: float) -> GroundView:
-        """Return the view with a picture that resolves ``gsd`` metres at a point [3] into so many pixels at most."""
+        """Return the view with a picture that resolves ``gsd`` metres at a point [3] into so many pixels at most.
+
+        For whole pictures: reduce before cutting or moving.
+        """
         slopes = np.asarray(self.camera.jacobian(xyz))  # type: ignore[attr-defined]  # as above
         share = pixels_per_cell / (np.linalg.norm(slopes[:, :2], 2) * gsd)
         if share >= 1:
@@ -118,9 +121,9 @@ class GroundView:
             return None
         col, row, _ = (values[seen] for values in self.project(xyz))
         rows, cols = self.shape
-        left, top = (max(0, int(np.floor(place.min())) - ROOM_CELLS) for place in (col, row))
+        left, top = (max(0, int(np.floor(place.min())) - ROOM_PX) for place in (col, row))
         right, bottom = (
-            min(side, int(np.ceil(place.max())) + 1 + ROOM_CELLS) for place, side in ((col, cols), (row, rows))
+            min(side, int(np.ceil(place.max())) + 1 + ROOM_PX) for place, side in ((col, cols), (row, rows))
         )
         part = np.s_[top:bottom, left:right]
         corner = self.corner[0] + left, self.corner[1] + top
@@ -144,7 +147,7 @@ def ground_view(view: View) -> GroundView:
 
 @dataclass(eq=False)
 class DrawnView:
-    """A ``GroundView`` on a device: ``image`` [1, rows, cols, 1]; ``sees`` bool [V] of the vertices it can place."""
+    """A ``GroundView`` on a device: ``image`` [1, rows, cols, 1]; ``placed`` bool [V]: vertices that it can project."""
 
     view: GroundView
     vertices: Floats

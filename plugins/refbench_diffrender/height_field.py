@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from refbench_diffrender.grid_mesh import grid_triangles
+from refbench_diffrender.grid_mesh import cell_points, grid_triangles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +38,8 @@ class HeightField:
 
     def __init__(self, heights: NDArray[np.floating], grid: Grid, reach: float, device: str) -> None:
         rows, cols = heights.shape
-        self.grid = grid
         self.initial = torch.from_numpy(np.array(heights, np.float64)).to(device)
-        x, y = grid.centres()
-        self.vertices = np.stack([x, y, np.asarray(heights, np.float64)], axis=-1).reshape(-1, 3)
+        self.vertices = cell_points(heights, grid)
         self._xy = torch.from_numpy(self.vertices[:, :2].copy()).to(device)
         self.triangles = torch.from_numpy(grid_triangles(rows, cols)).to(device)
         self.field = torch.zeros(rows, cols, device=device, requires_grad=True)

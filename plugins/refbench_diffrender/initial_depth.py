@@ -17,6 +17,7 @@ from scipy import interpolate, ndimage
 from refbench import DSM
 from refbench.contracts.errors import ConfigError, InputError, UnsupportedError
 from refbench.geometry.depth import render_depth
+from refbench.scenes.gaps import filled
 from refbench_diffrender.alignment import aligned
 from refbench_diffrender.depth_file import read_depth
 from refbench_diffrender.visible_points import ViewPoints, before_surface, not_behind_others
@@ -107,12 +108,6 @@ def initial_depth(sources: DepthSources) -> Floats:
     return np.where(known, depth, np.nan)
 
 
-def without_holes(depth: Floats) -> Floats:
-    """Return a depth map whose unknown pixels hold the nearest known depth."""
-    nearest = ndimage.distance_transform_edt(np.isnan(depth), return_distances=False, return_indices=True)
-    return np.asarray(depth[tuple(nearest)])
-
-
 def beyond_known(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the unknown pixels [rows, cols] that are no small hole: the nearest known depth does not stand for them.
 
@@ -128,11 +123,11 @@ def beyond_known(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(large[regions])
 
 
-def filled(dsm: DSM) -> DSM:
+def whole_surface(dsm: DSM) -> DSM:
     """Return a DSM whose holes hold the nearest height; raises ``UnsupportedError`` where there is none at all."""
     if not dsm.valid.any():
         raise UnsupportedError("The initial DSM has no height at all.")
-    return DSM(np.ascontiguousarray(without_holes(dsm.heights)), dsm.grid)  # type: ignore[arg-type]
+    return DSM(filled(dsm.heights), dsm.grid)
 
 
 def _nothing(sources: DepthSources, what: str) -> UnsupportedError:

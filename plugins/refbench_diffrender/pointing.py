@@ -54,7 +54,7 @@ def pointed(
         The DSM without holes, and where it was given, bool [rows, cols].
     """
     window = _middle(surface, MOST_CELLS)
-    at = np.s_[window.row_off : window.row_stop, window.col_off : window.col_stop]
+    at = window.slices
     grid, heights, mask = surface.grid.window(window), surface.heights[at], np.ascontiguousarray(known[at])
     settings = replace(config, dsm=replace(config.dsm, neighbours=len(views)))
     satellites = [number for number, view in enumerate(views) if not view.is_perspective]
@@ -88,9 +88,9 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
         return None
     points = run.surface.points(run.surface.heights())
     projected = {number: run.views[number].project(points) for number in (target, *sources)}
-    fronts = {number: run.front(number, projected[number]) for number in sources}
+    z_buffers = {number: run.z_buffer(number, projected[number]) for number in sources}
     shifts, weights = [], []
-    for seen, wanted, visible in zip(*run.compared(target, sources, projected, fronts), strict=True):
+    for seen, wanted, visible in zip(*run.compared(target, sources, projected, z_buffers), strict=True):
         mask = visible[..., 0].cpu().numpy() > 0
         if mask.sum() < LEAST_PIXELS:
             continue

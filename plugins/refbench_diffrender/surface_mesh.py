@@ -13,7 +13,7 @@ import torch
 
 from refbench.geometry.sample import bilinear
 from refbench_diffrender.fusion import of_cells
-from refbench_diffrender.grid_mesh import grid_triangles
+from refbench_diffrender.grid_mesh import cell_points, grid_triangles
 from refbench_diffrender.held_out import STEEPEST_DEG
 from refbench_diffrender.official_cameras import FLIP
 
@@ -48,8 +48,7 @@ def dsm_mesh(dsm: DSM, colours: NDArray[np.floating]) -> SurfaceMesh:
     Cells without a height leave a hole; unknown colours are black.
     """
     grid = dsm.grid
-    x, y = grid.centres()
-    vertices = np.stack([x, y, dsm.heights.astype(np.float64)], axis=-1).reshape(-1, 3)
+    vertices = cell_points(dsm.heights, grid)
     colour = np.clip(np.nan_to_num(colours), 0, 255).reshape(-1, 3)
     valid = np.isfinite(vertices[:, 2])
     triangles = grid_triangles(grid.height, grid.width, valid=valid)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refbench_diffrender.view_selection import LEAST_SCORE, worth
+from refbench_diffrender.view_selection import LEAST_SCORE, angle_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def sources_of(
                 continue
             cosine = np.einsum("ij,ij->i", rays[target][both], rays[source][both])
             angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-            score = float(worth(angle, best_angle_deg).sum() / len(points))
+            score = float(angle_weight(angle, best_angle_deg).sum() / len(points))
             if score >= LEAST_SCORE:
                 scores.append((-score, source))
         found.append([source for _, source in sorted(scores)[:number]])

@@ -72,7 +72,7 @@ def chosen_neighbours(
     return found if number == 0 else found[:number]
 
 
-def worth(angle: Floats, best_angle_deg: float) -> Floats:
+def angle_weight(angle: Floats, best_angle_deg: float) -> Floats:
     """Return in [0, 1] what triangulation angles (degrees) are worth: 1 for the best one, 0 for none at all."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.exp(-0.5 * (np.log(angle / best_angle_deg) / SPREAD) ** 2))
@@ -102,5 +102,8 @@ def _neighbour(own: SceneView, other: SceneView, surface: Floats, best_angle_deg
     cosine = np.einsum("ij,ij->i", *rays) / np.prod([np.linalg.norm(ray, axis=1) for ray in rays], axis=0)
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     return Neighbour(
-        other, float(seen.mean()), float(np.median(angle)), float(worth(angle, best_angle_deg).sum() / len(surface))
+        other,
+        float(seen.mean()),
+        float(np.median(angle)),
+        float(angle_weight(angle, best_angle_deg).sum() / len(surface)),
     )

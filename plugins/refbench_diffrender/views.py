@@ -12,15 +12,9 @@ import torch
 from refbench import Context
 from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.geometry.cameras import Pinhole
+from refbench.scenes.gaps import filled
 from refbench_diffrender.config import DiffrenderConfig
-from refbench_diffrender.initial_depth import (
-    PLANE_ROOM,
-    DepthSources,
-    beyond_known,
-    filled,
-    initial_depth,
-    without_holes,
-)
+from refbench_diffrender.initial_depth import PLANE_ROOM, DepthSources, beyond_known, initial_depth, whole_surface
 from refbench_diffrender.official_cameras import FLIP, Intrinsics
 from refbench_diffrender.visible_points import points_in_view, tracked_points
 
@@ -90,7 +84,7 @@ def scene_views(
         )
     cameras = [view.camera for view in views if isinstance(view.camera, Pinhole)]
     origin = np.mean([camera.centre for camera in cameras], axis=0)
-    surface = None if scene.dsm is None else filled(scene.dsm.read())
+    surface = None if scene.dsm is None else whole_surface(scene.dsm.read())
     parts = _parted(scene, config.hold_out_points, context)
     return tuple(_view(view, origin, surface, parts, config, context) for view in views)
 
@@ -121,7 +115,7 @@ def _view(
     rng = context.rng("alignment", view.name)
     sources = DepthSources(view, picture, camera, surface, points, tracked, config, rng)
     depth = initial_depth(sources)
-    known, whole = np.isfinite(depth), without_holes(depth)
+    known, whole = np.isfinite(depth), filled(depth)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = camera.R, camera.t + camera.R @ origin
     return SceneView(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from refbench.contracts.grid import Grid, Window
 
+Floating = TypeVar("Floating", bound=np.floating[Any])
+
 
 def inside(window: Window, grid: Grid) -> tuple[slice, slice]:
     """Return the rows and columns of a tile that lie on the raster."""
@@ -20,13 +22,13 @@ def inside(window: Window, grid: Grid) -> tuple[slice, slice]:
     return rows, cols
 
 
-def filled(heights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return heights [rows, cols] with every NaN replaced by the nearest known height; all NaN stays."""
+def filled(heights: NDArray[Floating]) -> NDArray[Floating]:
+    """Return heights or depths [rows, cols] with every NaN replaced by the nearest known one; all NaN stays."""
     unknown = np.isnan(heights)
     if not unknown.any() or unknown.all():
         return heights
     nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
-    return np.asarray(heights[tuple(nearest)], np.float32)
+    return np.asarray(heights[tuple(nearest)])
 
 
 def continued(layers: NDArray[Any], part: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[Any]:
