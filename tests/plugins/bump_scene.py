@@ -1,12 +1,14 @@
 """A bump on a plain in UTM, photographed four times from above: the smallest scene with a surface to find."""
 
 import os
+import signal
 import subprocess
-import sys
+import time
 
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
+from run_refbench import ONE_THREAD, command, refbench
 
 from refbench import DSM, Grid, Image, Scene, View
 from refbench.geometry.cameras import Pinhole
@@ -66,25 +68,25 @@ def written_scene(folder, **how):
     return folder
 
 
-def command(scene, out, *options):
-    """Return the words of a run of the method on one thread."""
-    words = [sys.executable, "-m", "refbench.cli.main", "run", scene, "--method", "diffrender", "--out", out]
-    return [*map(str, words), "--no-report", "--threads", "1", *map(str, options)]
-
-
 def settings(**values):
     return [word for key, value in values.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
 
 
+def arguments(scene, out, *options):
+    """Return the words of a run of the method on one thread."""
+    return ["run", scene, "--method", "diffrender", "--out", out, "--no-report", "--threads", "1", *options]
+
+
 def refine(scene, out, *options, code=0):
-    run = subprocess.run(
-        command(scene, out, *options),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    assert "Traceback" not in run.stdout + run.stderr
-    return run.stdout + run.stderr
+    return refbench(None, *arguments(scene, out, *options), code=code)
+
+
+def refine_until_killed(scene, out, curve, rows, *options):
+    """Run the method and kill it with all its processes once a curve has more than so many rows."""
+    run = subprocess.Popen(command(*arguments(scene, out, *options)), env=ONE_THREAD, start_new_session=True)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (curve.exists() and len(curve.read_text().splitlines()) > rows + 1):
+        assert run.poll() is None
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()

@@ -3,10 +3,6 @@
 import csv
 import itertools
 import json
-import os
-import signal
-import subprocess
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from bump_scene import COLS, ROWS, bump, bump_scene, command, refine, settings, written_scene  # noqa: E402
+from bump_scene import COLS, ROWS, bump, bump_scene, refine, refine_until_killed, settings, written_scene  # noqa: E402
 
 from refbench import Context, InputError  # noqa: E402
 from refbench.contracts.errors import CancelledError  # noqa: E402
@@ -158,15 +154,7 @@ def test_a_killed_run_goes_on(tmp_path):
     refine(scene, tmp_path / "whole", *options)
     kept = tmp_path / "kept"
     options += ["--checkpoints", str(kept)]
-    run = subprocess.Popen(
-        command(scene, tmp_path / "out", *options), env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True
-    )
-    curve, until = kept / "log" / "v1.csv", time.monotonic() + 60
-    while time.monotonic() < until and not (curve.exists() and len(curve.read_text().splitlines()) > 31):
-        assert run.poll() is None
-        time.sleep(0.02)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    refine_until_killed(scene, tmp_path / "out", kept / "log" / "v1.csv", 30, *options)
     refine(scene, tmp_path / "out", *options)
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "out")]
     notes = [result["notes"]["views"]["v1"] for result in results]

@@ -1,9 +1,6 @@
 """Differentiable rendering as a method: a known surface is found again, official configurations run."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from affine import Affine  # noqa: E402
+from run_refbench import refbench  # noqa: E402
 
 from refbench import DSM, Context, Grid, Image, InputError, Scene, View  # noqa: E402
 from refbench.contracts.errors import ConfigError, UnsupportedError  # noqa: E402
@@ -168,21 +166,6 @@ def folder(tmp_path):
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(content))
     return tmp_path
-
-
-def refbench(where, *arguments, code=0):
-    run = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)],
-        cwd=where,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    assert "Traceback" not in run.stdout + run.stderr
-    return run.stdout + run.stderr
 
 
 def test_an_official_configuration_runs_from_the_command_line(folder):
