@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from refbench.contracts.errors import CancelledError
 from refbench_diffrender.checkpoint import ANEW, StateFile
-from refbench_diffrender.loop import PICTURES, REPORT_S, has_settled
+from refbench_diffrender.loop import PICTURES, has_settled
+from refbench_diffrender.pace import Pace, keep_in_time
 from refbench_diffrender.run_log import RunLog, log_folder
 
 if TYPE_CHECKING:
     from refbench import Context
     from refbench_diffrender.dsm_refinement import DsmRefinement
-    from refbench_diffrender.refinement import StepReport
 
 TERMS = ("patch", "colour", "smooth", "prior")
 
@@ -64,7 +62,13 @@ def _take(
     progress: BlockProgress,
     log: RunLog,
 ) -> None:
-    total, told, began, first = run.at.steps, 0.0, time.monotonic(), len(progress.losses)
+    total = run.at.steps
+    pace = Pace(context, name, total, len(progress.losses))
+
+    def keep() -> None:
+        if file is not None:
+            _keep(run, file, progress)
+
     for report in run.run(left):
         progress.losses.append(report.total)
         done = len(progress.losses)
@@ -73,25 +77,10 @@ def _take(
         log.add(report, [group["lr"] for group in run.optimizer.param_groups])
         if done % max(1, total // PICTURES) == 0:
             log.add_heights(report, run.heights())
-        if file is not None and file.is_due():
-            _keep(run, file, progress)
-        try:
-            context.check_cancelled()
-        except CancelledError:
-            if file is not None:
-                _keep(run, file, progress)
-            raise
-        if time.monotonic() - told >= REPORT_S:
-            told = time.monotonic()
-            seconds = (total - done) * (told - began) / (done - first)
-            context.report(span[0] + span[1] * done / total, _line(name, report, done, total, seconds))
+        keep_in_time(context, file is not None and file.is_due(), keep)
+        pace.tell(report, done, span[0] + span[1] * done / total)
         if progress.settled:
             break
-
-
-def _line(name: str, report: StepReport, done: int, total: int, seconds: float) -> str:
-    terms = ", ".join(f"{key} {value:.2g}" for key, value in report.terms.items())
-    return f"{name}: step {done}/{total}, loss {report.total:.4g} ({terms}), {seconds:.0f} s left"
 
 
 def _keep(run: DsmRefinement, file: StateFile, progress: BlockProgress) -> None:

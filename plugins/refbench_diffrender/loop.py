@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from refbench.contracts.errors import CancelledError
 from refbench_diffrender.checkpoint import Checkpoint
+from refbench_diffrender.pace import Pace, keep_in_time
 from refbench_diffrender.run_log import RunLog, log_folder, safe_name
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from refbench_diffrender.config import DiffrenderConfig
     from refbench_diffrender.refinement import Stage, StepReport, ViewRefinement
 
-REPORT_S = 1.0
 PICTURES = 8
 """How many pictures of the depth map a stage leaves in the log."""
 STAGES: tuple[Stage, ...] = (1, 2)
@@ -101,11 +99,10 @@ class Follower:
         overall: Callable[[], float],
         watch: Callable[[StepReport], None] | None = None,
     ) -> None:
-        self.run, self.config, self.context, self.name = run, config, context, name
+        self.run, self.config, self.context = run, config, context
         self.checkpoint, self.log, self.progress = checkpoint, log, progress
         self.overall, self.watch = overall, watch
-        self.total = config.init_steps + config.steps
-        self.begun_at, self.started, self.told = progress.done, time.monotonic(), 0.0
+        self.pace = Pace(context, name, config.init_steps + config.steps, progress.done)
 
     def steps(self, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
         """Take all steps that are left, one a turn; ``optimizer`` is that of the stage that was gone on from."""
@@ -118,8 +115,7 @@ class Follower:
             yield from self._stage(stage, steps, optimizer)
         if self.config.steps == 0 and self.progress.stage == 2 and optimizer is None:
             self.run.begin(2)
-        if self.checkpoint is not None:
-            self.checkpoint.write(self.run, self.progress)
+        self._keep()
 
     def _stage(self, stage: Stage, steps: int, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
         progress = self.progress
@@ -145,24 +141,12 @@ class Follower:
             self.watch(report)
         if taken % max(1, steps // PICTURES) == 0:
             self.log.add_depth(report, self.run)
-        if self.checkpoint is not None and self.checkpoint.is_due():
-            self.checkpoint.write(self.run, self.progress)
-        try:
-            self.context.check_cancelled()
-        except CancelledError:
-            if self.checkpoint is not None:
-                self.checkpoint.write(self.run, self.progress)
-            raise
-        if time.monotonic() - self.told >= REPORT_S:
-            self.told = time.monotonic()
-            self.context.report(self.overall(), self._line(report))
+        keep_in_time(self.context, self.checkpoint is not None and self.checkpoint.is_due(), self._keep)
+        self.pace.tell(report, self.progress.done, self.overall())
 
-    def _line(self, report: StepReport) -> str:
-        done = self.progress.done
-        rate = (done - self.begun_at) / max(time.monotonic() - self.started, 1e-9)
-        terms = ", ".join(f"{key} {value:.2g}" for key, value in report.terms.items())
-        left = (self.total - done) / rate
-        return f"{self.name}: step {done}/{self.total}, loss {report.total:.4g} ({terms}), {left:.0f} s left"
+    def _keep(self) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.write(self.run, self.progress)
 
 
 def batches(run: ViewRefinement, steps: int, size: int, context: Context, stage: int) -> Iterator[list[int]]:

@@ -137,7 +137,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
 
 
 def test_progress_never_falls(monkeypatch):
-    monkeypatch.setattr("refbench_diffrender.loop.REPORT_S", 0.0)
+    monkeypatch.setattr("refbench_diffrender.pace.REPORT_S", 0.0)
     told = []
     refined(replace(SHORT, tonemapper=False), report=lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
