@@ -7,10 +7,10 @@ from rasterio.crs import CRS
 from scipy import ndimage
 
 from refbench import DSM, Context, Grid, InputError, Scene, TileBatch, TileMethod, TilePlan
-from refbench.engine.config import load_config
-from refbench.engine.stream import ArrayWriter, run_tiles
+from refbench.engine.inputs.config import load_config
+from refbench.engine.tiles.stream import ArrayWriter, run_tiles
+from refbench.formats.raster import ArraySource
 from refbench.registry.registry import load_registry
-from refbench.scenes.raster import ArraySource
 from refbench_baselines.config import FillConfig
 from refbench_baselines.fill import filled
 from refbench_baselines.filters import bilateral, guided, median, tv_l1
