@@ -16,19 +16,12 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Grid, Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
-from refbench.formats.crs import (
-    VERTICAL_TAG,
-    metric_vertical,
-    parse_crs,
-    reconcile_crs,
-    reconcile_vertical,
-    require_metric,
-    split_crs,
-    vertical_unit,
-)
-from refbench.formats.raster_file import RasterFile, RasterHeader, equals_code, padded
+from refbench.formats.crs import VERTICAL_TAG, metric_vertical, reconcile_vertical, require_metric, vertical_unit
+from refbench.formats.georeference import georeference
+from refbench.formats.raster_file import RasterFile, padded
 from refbench.formats.raster_write import DSMWriter, write_dsm
 from refbench.formats.units import METRES_PER_UNIT, conversion_warning, resolve_height_unit
+from refbench.formats.validity import FAR_METRES, HEIGHT_CODES, NEGATIVE_CODES, Validity, undeclared_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +40,6 @@ __all__ = [
     "write_dsm",
 ]
 
-LARGEST_HEIGHT = 1e30
-
 T = TypeVar("T", DSM, Image, Mask)
 
 
@@ -58,6 +49,10 @@ class DSMScan:
 
     valid: int
     undeclared: int
+    codes: tuple[tuple[float, int], ...] = ()
+    """Codes that the file does not declare but that count as NoData, each with its number of pixels."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of these."""
 
 
 class ArraySource(Generic[T]):
@@ -158,62 +153,73 @@ class DSMFile(_FileSource):
 
     grid: Grid
 
-    def __init__(self, file: RasterFile, grid: Grid, unit: str) -> None:
-        """Take a checked file; ``unit`` is that of its heights."""
-        notes = () if unit == "metre" else (conversion_warning(str(file.path), unit),)
+    def __init__(
+        self, file: RasterFile, grid: Grid, unit: str, notes: tuple[str, ...] = (), nodata: float | None = None
+    ) -> None:
+        """Take a checked file; ``unit`` is that of its heights, ``nodata`` a code that the user declared."""
+        if unit != "metre":
+            notes = (*notes, conversion_warning(str(file.path), unit))
         super().__init__(file, grid, notes)
-        self._factor = METRES_PER_UNIT[unit] * file.header.scales[0]
-        self._offset = METRES_PER_UNIT[unit] * file.header.offsets[0]
+        band = file.header.data_bands[0]
+        declared = () if nodata is None else (nodata,)
+        self._factor, self._band = METRES_PER_UNIT[unit], band
+        floor = FAR_METRES / self._factor
+        self._validity = Validity(file, [band], HEIGHT_CODES, floor=floor, declared=declared)
 
     def read(self, window: Window | None = None) -> DSM:
         """Return the whole DSM or a window of it, NaN past the edge."""
         window, part = self._parts(window)
         if part is None:
             return DSM(np.full((window.height, window.width), np.nan, np.float32), self.grid.window(window))
-        heights, _ = self._heights(part)
-        return DSM(padded(heights, window, part, np.nan), self.grid.window(window))
+        return DSM(padded(self._heights(part), window, part, np.nan), self.grid.window(window))
 
-    def _heights(self, part: Window) -> tuple[NDArray[np.float32], int]:
-        """Return clean heights of a window inside the raster and the number of undeclared infinities and giants."""
-        raw = self._file.read([1], part)[0]
-        unknown = equals_code(raw, self._file.header.nodata[0])
-        if self._file.header.has_mask:
-            masked = ~self._file.read_mask(part)
-            unknown = masked if unknown is None else unknown | masked
-        undeclared = 0
-        if raw.dtype.kind == "f":
-            wild = np.abs(raw) > LARGEST_HEIGHT  # NaN compares false
-            if unknown is not None:
-                wild &= ~unknown
-            undeclared = int(np.count_nonzero(wild))
-            unknown = wild if unknown is None else unknown | wild
-        if self._factor != 1.0 or self._offset != 0.0:
-            with np.errstate(over="ignore", invalid="ignore"):
-                raw = raw.astype(np.float64) * self._factor + self._offset
-        with np.errstate(over="ignore"):
-            heights = np.array(raw, np.float32)
-        if unknown is not None:
-            heights[unknown] = np.nan
-        return heights, undeclared
+    def _heights(self, part: Window) -> NDArray[np.float32]:
+        """Return clean heights [rows, cols] of a window inside the raster."""
+        raw = self._file.read([self._band], part)
+        valid = self._validity.valid(raw, part)[0]
+        values = self._validity.scaled(raw)[0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._factor != 1.0:
+                values = values.astype(np.float64) * self._factor
+            heights = np.array(values, np.float32)
+        heights[~valid | ~np.isfinite(heights)] = np.nan
+        return heights
 
     @cached_property
     def scan(self) -> DSMScan:
         """Counts over the whole raster, by blocks and only once."""
-        valid = undeclared = 0
-        for strip in self._file.strips():
-            heights, wild = self._heights(strip)
-            valid += int(np.count_nonzero(np.isfinite(heights)))
-            undeclared += wild
-        return DSMScan(valid, undeclared)
+        found = self._validity.findings
+        notes = undeclared_notes(self._file.path, found)
+        return DSMScan(found.valid, found.undeclared, found.codes[0], tuple(notes))
+
+    @property
+    def nodata(self) -> float | None:
+        """The NoData code of the file: declared in it, by the user, or found in its pixels; None where there is none."""
+        declared = (self._file.header.nodata[self._band - 1], *self._validity.declared)
+        found = () if None not in declared[:1] else (code for code, _ in self.scan.codes)
+        return next((code for code in (*declared, *found) if code is not None), None)
 
 
 class ImageFile(_FileSource):
-    """An image in a raster file; a transparency band becomes ``valid``."""
+    """An image in a raster file; what holds no data by alpha, mask or code is not ``valid``."""
+
+    def __init__(self, file: RasterFile, grid: Grid | None, notes: tuple[str, ...] = ()) -> None:
+        """Take a checked file."""
+        super().__init__(file, grid, notes)
+        # 65535 and 32767 are saturated pixels as often as codes.
+        self._validity = Validity(file, file.header.data_bands, NEGATIVE_CODES)
 
     @property
     def bands(self) -> int:
         """Number of bands of data, known without reading pixels."""
         return len(self._file.header.data_bands)
+
+    @property
+    def _may_be_invalid(self) -> bool:
+        """Whether the header or the type of the pixels lets any pixel hold no data."""
+        header = self._file.header
+        codes = any(header.nodata[band - 1] is not None or header.masked[band - 1] for band in header.data_bands)
+        return codes or bool(header.alphas) or any(np.dtype(name).kind not in "ub" for name in header.dtypes)
 
     def read(self, window: Window | None = None) -> Image:
         """Return the whole image or a window of it; pixels past the edge are 0 and not valid."""
@@ -225,50 +231,84 @@ class ImageFile(_FileSource):
         names = names if any(names) else ()
         if part is None:
             shape = (len(bands), window.height, window.width)
-            pixels = np.zeros(shape, np.result_type(*(header.dtypes[band - 1] for band in bands)))
-            return Image(pixels, grid, names, np.zeros(shape[1:], np.bool_))
-        pixels = self._file.read(bands, part)
-        valid = self._valid(pixels, part)
-        if valid is None and part != window:
+            raw = np.zeros(shape, np.result_type(*(header.dtypes[band - 1] for band in bands)))
+            return Image(self._scaled(raw), grid, names, np.zeros(shape[1:], np.bool_))
+        raw = self._file.read(bands, part)
+        valid: NDArray[np.bool_] | None = None
+        if self._may_be_invalid:
+            valid = self._validity.valid(raw, part).all(axis=0)
+        elif part != window:
             valid = np.ones((part.height, part.width), np.bool_)
         if valid is not None:
             valid = padded(valid, window, part, False)
-        return Image(padded(pixels, window, part, 0), grid, names, valid)
+        return Image(padded(self._scaled(raw), window, part, 0), grid, names, valid)
 
-    def _valid(self, pixels: NDArray[Any], part: Window) -> NDArray[np.bool_] | None:
-        header = self._file.header
-        invalid: NDArray[np.bool_] | None = None
-        for values, band in zip(pixels, header.data_bands, strict=True):
-            here = equals_code(values.astype(header.dtypes[band - 1], copy=False), header.nodata[band - 1])
-            if values.dtype.kind == "f":
-                wild = ~(np.abs(values) <= LARGEST_HEIGHT)
-                here = wild if here is None else here | wild
-            if here is not None:
-                invalid = here if invalid is None else invalid | here
-        if header.has_mask or header.alpha is not None:
-            masked = self._file.read([header.alpha], part)[0] == 0 if header.alpha else ~self._file.read_mask(part)
-            invalid = masked if invalid is None else invalid | masked
-        return None if invalid is None else ~invalid
+    def _scaled(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Apply scale and offset; float32 holds what bytes and shorts give."""
+        scaled = self._validity.scaled(raw)
+        return scaled if scaled is raw or raw.dtype.itemsize > 4 else scaled.astype(np.float32)
+
+    def check(self) -> tuple[str, ...]:
+        """Return what the pixels say of undeclared codes; reads them once where their type can hold such codes."""
+        if all(np.dtype(self._file.header.dtypes[band - 1]).kind in "ub" for band in self._file.header.data_bands):
+            return ()
+        return tuple(note for note in undeclared_notes(self._file.path, self._validity.findings) if "data. If" not in note)
 
 
 class MaskFile(_FileSource):
-    """A class mask in a raster file: 1 = class, 0 = not, any other value = unknown, whatever its NoData code."""
+    """A class mask in a raster file: 0 = not, NoData = unknown, anything else = class.
 
-    def __init__(self, file: RasterFile, grid: Grid | None, name: str) -> None:
+    A NoData code of 0 makes nothing unknown: masks mark what lies inside. 255 beside 1 is unknown, declared or not:
+    the code of byte masks.
+    """
+
+    def __init__(self, file: RasterFile, grid: Grid | None, name: str, notes: tuple[str, ...] = ()) -> None:
         """Take a checked file."""
-        super().__init__(file, grid)
+        super().__init__(file, grid, notes)
         self.name = name
+        self._validity = Validity(file, file.header.data_bands[:1], NEGATIVE_CODES)
 
     def read(self, window: Window | None = None) -> Mask:
         """Return the whole mask or a window of it, ``MASK_UNKNOWN`` past the edge."""
         window, part = self._parts(window)
         values = np.full((window.height, window.width), MASK_UNKNOWN, np.uint8)
         if part is not None:
-            raw = self._file.read([1], part)[0]
-            inside = np.where(raw == 1, np.uint8(1), np.where(raw == 0, np.uint8(0), np.uint8(MASK_UNKNOWN)))
             rows, cols = part.shifted(-window.col_off, -window.row_off).slices
-            values[rows, cols] = inside
+            values[rows, cols] = self._classes(part, self._bytes_hold_a_code)
         return Mask(values, None if self.grid is None else self.grid.window(window), self.name)
+
+    def _classes(self, part: Window, unknown_255: bool) -> NDArray[np.uint8]:
+        """Return 0, 1 and ``MASK_UNKNOWN`` [rows, cols] for a window inside the raster."""
+        raw = self._file.read(self._validity.bands, part)
+        valid = self._validity.valid(raw, part)[0]
+        if not (self._file.header.alphas or self._file.header.masked[self._validity.bands[0] - 1]):
+            valid |= raw[0] == 0
+        if unknown_255:
+            valid &= raw[0] != MASK_UNKNOWN
+        inside = self._validity.scaled(raw)[0] != 0
+        return np.where(valid, inside.astype(np.uint8), np.uint8(MASK_UNKNOWN))
+
+    @cached_property
+    def _bytes_hold_a_code(self) -> bool:
+        """Whether the raster holds 1 beside 255; reads it until both are found."""
+        if self._file.header.dtypes[self._validity.bands[0] - 1] != "uint8":
+            return False
+        one = code = False
+        for strip in self._file.strips():
+            raw = self._file.read(self._validity.bands, strip)
+            one, code = one or bool((raw == 1).any()), code or bool((raw == MASK_UNKNOWN).any())
+            if one and code:
+                return True
+        return False
+
+    def check(self) -> tuple[str, ...]:
+        """Return a warning where no pixel is inside; reads the mask until one is."""
+        if any((self._classes(strip, self._bytes_hold_a_code) == 1).any() for strip in self._file.strips()):
+            return ()
+        return (
+            f"{self._file.path}: the mask {self.name} has no pixel inside (0 is outside, NoData unknown, anything else "
+            "inside).",
+        )
 
 
 def _one_band(file: RasterFile, what: str) -> None:
@@ -276,56 +316,66 @@ def _one_band(file: RasterFile, what: str) -> None:
         raise InputError(f"{file.path} has {count} bands; {what} has exactly 1.")
 
 
-def _is_georeferenced(header: RasterHeader) -> bool:
-    return not header.transform.is_identity
-
-
-def _declared(crs: str | CRS | None) -> CRS | None:
-    return None if crs is None else parse_crs(crs)
+def _real(file: RasterFile, what: str) -> None:
+    for band in file.header.data_bands:
+        if np.dtype(file.header.dtypes[band - 1]).kind not in "iufb":
+            raise InputError(f"{file.path} has pixels of type {file.header.dtypes[band - 1]}; {what} are real numbers.")
 
 
 def open_dsm(
-    path: str | Path, *, height_unit: str | None = None, crs: str | CRS | None = None, vertical: str | None = None
+    path: str | Path,
+    *,
+    height_unit: str | None = None,
+    crs: str | CRS | None = None,
+    vertical: str | None = None,
+    nodata: float | None = None,
 ) -> DSMFile:
     """Open a DSM; only its header is read.
 
     Parameters
     ----------
     path
-        Any single-band raster that GDAL reads; integers become float32.
+        Any raster of one band, beside which there may be alpha; integers become float32.
     height_unit
         ``metre``, ``foot`` or ``us_survey_foot`` where the file does not say it. Heights become metres.
     crs
         For files that carry none.
     vertical
         ``ellipsoid``, ``unknown`` or an EPSG code, for files that carry none.
+    nodata
+        A NoData code that the file does not declare, as its pixels hold it (before scale and offset).
 
     Raises
     ------
     InputError
-        A missing or unreadable file, another number of bands than 1, no CRS, one that is not in metres, or a
-        declaration that contradicts the file.
+        A missing or unreadable file, another number of bands than 1, no CRS, one that is not in metres (a local one
+        in feet is converted), or a declaration that contradicts the file.
     """
     file = RasterFile(Path(path))
     header = file.header
     where = str(file.path)
     _one_band(file, "a DSM")
-    if np.dtype(header.dtypes[0]).kind not in "iuf":
-        raise InputError(f"{where} has pixels of type {header.dtypes[0]}; heights are real numbers.")
-    split = split_crs(header.crs)
-    metric = require_metric(where, reconcile_crs(where, split.horizontal, _declared(crs)))
-    if not _is_georeferenced(header):
-        raise InputError(f"{where} has no geotransform, so its pixels lie nowhere; georeference it first.")
-    datum = reconcile_vertical(where, split.vertical or header.tags.get(VERTICAL_TAG), vertical)
+    _real(file, "heights")
+    band = header.data_bands[0] - 1
+    place = georeference(where, header, crs)
+    metric = require_metric(where, place.crs)
+    if place.transform is None:
+        raise InputError(f"{where} has no geotransform; georeference it first, for example with gdal_translate -a_ullr.")
+    datum = reconcile_vertical(where, place.vertical or header.tags.get(VERTICAL_TAG), vertical)
     found = [
-        ("the band's unit tag", header.units[0]),
-        ("its vertical CRS", split.height_unit),
+        ("the band's unit tag", header.units[band]),
+        ("its vertical CRS", place.height_unit),
         (f"the vertical datum {datum}", vertical_unit(datum)),
     ]
+    if place.local_unit is not None and height_unit is None and not any((text or "").strip() for _, text in found):
+        found.append(("its local CRS", place.local_unit))
     unit = resolve_height_unit(where, height_unit, found)
     if unit != "metre":
         datum = metric_vertical(datum)
-    return DSMFile(file, Grid(header.width, header.height, header.transform, metric, datum), unit)
+    notes = place.notes
+    if np.dtype(header.dtypes[band]).itemsize == 1:
+        notes = (*notes, f"{where}: integer heights of 256 levels; is it an image rather than a DSM?")
+    return DSMFile(file, place.grid(where, header, metric, datum), unit, notes, nodata)
 
 
 def open_image(path: str | Path, *, crs: str | CRS | None = None, in_camera: bool = False) -> ImageFile:
@@ -336,17 +386,13 @@ def open_image(path: str | Path, *, crs: str | CRS | None = None, in_camera: boo
     Raises
     ------
     InputError
-        A missing or unreadable file, or a CRS that contradicts the file's.
+        A missing or unreadable file, complex pixels, or a CRS that contradicts the file's.
     """
     file = RasterFile(Path(path))
-    header = file.header
-    if not header.data_bands:
+    if not file.header.data_bands:
         raise InputError(f"{file.path} has only a transparency band; an image needs at least 1 band of data.")
-    if in_camera or not _is_georeferenced(header):
-        return ImageFile(file, None)
-    found = split_crs(header.crs).horizontal
-    resolved = reconcile_crs(str(file.path), found, _declared(crs))
-    return ImageFile(file, Grid(header.width, header.height, header.transform, resolved))
+    _real(file, "images")
+    return ImageFile(file, *_place(file, crs, in_camera))
 
 
 def open_mask(
@@ -360,10 +406,16 @@ def open_mask(
         A missing or unreadable file, another number of bands than 1, or a CRS that contradicts the file's.
     """
     file = RasterFile(Path(path))
-    header = file.header
     _one_band(file, "a mask")
-    grid = None
-    if not in_camera and _is_georeferenced(header):
-        resolved = reconcile_crs(str(file.path), split_crs(header.crs).horizontal, _declared(crs))
-        grid = Grid(header.width, header.height, header.transform, resolved)
-    return MaskFile(file, grid, name or file.path.stem)
+    _real(file, "masks")
+    grid, notes = _place(file, crs, in_camera)
+    return MaskFile(file, grid, name or file.path.stem, notes)
+
+
+def _place(file: RasterFile, crs: str | CRS | None, in_camera: bool) -> tuple[Grid | None, tuple[str, ...]]:
+    """Return the grid of an image or mask, None in camera pixels, and what the user should know of it."""
+    if in_camera or file.header.transform.is_identity:
+        return None, ()
+    where = str(file.path)
+    place = georeference(where, file.header, crs)
+    return place.grid(where, file.header, place.crs, "unknown"), place.notes

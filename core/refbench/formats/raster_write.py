@@ -21,7 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 from refbench.contracts.errors import GridMismatchError, InputError
 from refbench.contracts.grid import Window
 from refbench.formats.crs import VERTICAL_TAG, compound_crs, vertical_unit
-from refbench.formats.raster_file import limited_cache
+from refbench.formats.raster_access import raster_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +119,7 @@ class CogWriter:
         inside = part.shifted(-window.col_off, -window.row_off).slices
         box = RasterioWindow(part.col_off, part.row_off, part.width, part.height)
         try:
-            with limited_cache():
+            with raster_env():
                 self._dataset.write(values[(slice(None), *inside)], window=box)
         except _FAILURES as error:
             raise self._refusal(error) from error
@@ -130,7 +130,7 @@ class CogWriter:
         """Finish the file, or leave nothing behind where the block failed."""
         try:
             if kind is None:
-                with limited_cache():
+                with raster_env():
                     self._finish()
         except _FAILURES as failure:
             raise self._refusal(failure) from failure
