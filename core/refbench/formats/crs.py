@@ -237,27 +237,36 @@ def metric_vertical(vertical: str) -> str:
 
 
 def compound_crs(crs: CRS | None, vertical: str) -> CRS | None:
-    """Return the CRS for a file: with its vertical part where the datum is an EPSG code or the ellipsoid."""
+    """Return the CRS for a file: compound where the vertical datum is an EPSG code, else the horizontal one."""
     code = None if crs is None else crs.to_epsg()
-    if crs is None or code is None:
-        return crs
-    if vertical == "ellipsoid":
-        return _with_ellipsoidal_heights(crs)
-    if not vertical.startswith("EPSG:"):
+    if code is None or not vertical.startswith("EPSG:"):
         return crs
     return parse_crs(f"EPSG:{code}+{vertical.removeprefix('EPSG:')}", "vertical")
 
 
-def _with_ellipsoidal_heights(crs: CRS) -> CRS:
-    """Return a projected CRS with a third axis, above its ellipsoid; on WGS 84 a GeoTIFF says EPSG:4979 for it."""
-    tree = json.loads(json.dumps(_tree(crs)))
-    if tree.get("type") != "ProjectedCRS":
-        return crs
+def ellipsoidal_wkt(crs: CRS | None) -> str | None:
+    """Return WKT 1 of a projected CRS with heights above its ellipsoid, as GeoTIFF keeps it; None where it cannot.
+
+    GeoTIFF 1.1 says it by the code of the geographic CRS of three axes (EPSG:4979 for WGS 84) as vertical key. GDAL
+    writes that key only for a vertical CRS which bears the code.
+    """
+    tree = {} if crs is None else _tree(crs)
+    if crs is None or tree.get("type") != "ProjectedCRS" or crs.to_epsg() is None:
+        return None
+    base = json.loads(json.dumps(tree["base_crs"]))
+    base.pop("id", None)
+    base["type"] = "GeographicCRS"
     up = {"name": "Ellipsoidal height", "abbreviation": "h", "direction": "up", "unit": "metre"}
-    for part in (tree, tree["base_crs"]):
-        part.pop("id", None)
-        part["coordinate_system"]["axis"] = [*part["coordinate_system"]["axis"][:2], up]
+    base["coordinate_system"]["axis"] = [*base["coordinate_system"]["axis"][:2], up]
     try:
-        return CRS.from_user_input(json.dumps(tree))
+        code = CRS.from_user_input(json.dumps(base)).to_epsg(confidence_threshold=70)
     except CRSError:
-        return crs
+        return None
+    if code is None:
+        return None
+    flat = CRS.from_epsg(crs.to_epsg()).to_wkt(version="WKT1_GDAL")
+    return (
+        f'COMPD_CS["{tree["name"]} + ellipsoidal height",{flat},VERT_CS["{base["name"]} ellipsoidal height",'
+        f'VERT_DATUM["{base["name"]} ellipsoid",2005],UNIT["metre",1,AUTHORITY["EPSG","9001"]],'
+        f'AXIS["Ellipsoidal height",UP],AUTHORITY["EPSG","{code}"]]]'
+    )

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -20,7 +21,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from refbench.contracts.errors import GridMismatchError, InputError
 from refbench.contracts.grid import Window
-from refbench.formats.crs import VERTICAL_TAG, compound_crs, vertical_unit
+from refbench.formats.crs import VERTICAL_TAG, compound_crs, ellipsoidal_wkt, vertical_unit
 from refbench.formats.raster_access import raster_env
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class CogWriter:
         self._dataset = None
         predictor = "FLOATING_POINT" if self.dtype.kind == "f" else "STANDARD"
         rasterio.shutil.copy(
-            tiles, cog, driver="COG", BLOCKSIZE=BLOCK, COMPRESS="DEFLATE", PREDICTOR=predictor, BIGTIFF="IF_SAFER",
+            self._with_ellipsoid(tiles), cog, driver="COG", BLOCKSIZE=BLOCK, COMPRESS="DEFLATE", PREDICTOR=predictor, BIGTIFF="IF_SAFER",
             OVERVIEW_RESAMPLING="AVERAGE" if self._average else "NEAREST",
         )  # fmt: skip
         # GDAL does not report every failed write, so the file is read back before it replaces anything.
@@ -153,6 +154,22 @@ class CogWriter:
         with cog.open("rb") as file:
             os.fsync(file.fileno())
         cog.replace(self.path)
+
+    def _with_ellipsoid(self, tiles: Path) -> Path:
+        """Return the tiles, through a VRT that gives them heights above the ellipsoid where the grid has such."""
+        wkt = ellipsoidal_wkt(self.grid.crs) if self.grid is not None and self.grid.vertical == "ellipsoid" else None
+        if wkt is None:
+            return tiles
+        # The driver of COGs takes the CRS from its source, and would move what GDAL reads back into a side file.
+        vrt = tiles.with_suffix(".vrt")
+        rasterio.shutil.copy(tiles, vrt, driver="VRT")
+        tree = ElementTree.parse(vrt)  # noqa: S314  # GDAL has just written it
+        if (node := tree.getroot().find("SRS")) is None:
+            return tiles
+        node.attrib.clear()
+        node.text = wkt
+        tree.write(vrt)
+        return vrt
 
     def _discard(self) -> None:
         if self._dataset is not None:
