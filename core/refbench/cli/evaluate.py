@@ -10,7 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
+from refbench.cli.options import (
+    assessor_option,
+    assessor_values_option,
+    json_option,
+    mask_option,
+    max_pixels_option,
+    nodata_in_option,
+)
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metric_table import METRICS
@@ -36,6 +43,8 @@ SHAPE = (
 @click.argument("reference", type=click.Path(path_type=Path))
 @mask_option
 @click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@nodata_in_option
+@max_pixels_option
 @click.option("--no-bootstrap", is_flag=True, help="No confidence intervals.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
 @assessor_option
@@ -46,6 +55,7 @@ def command(
     reference: Path,
     masks: dict[str, Path],
     gt_mask: Path | None,
+    nodata_in: float | None,
     no_bootstrap: bool,
     seed: int,
     assessors: tuple[str, ...],
@@ -54,7 +64,10 @@ def command(
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
-    sources = {"evaluated": open_dsm(evaluated), "reference": open_dsm(reference)}
+    sources = {
+        "evaluated": open_dsm(evaluated, nodata=nodata_in),
+        "reference": open_dsm(reference, nodata=nodata_in),
+    }
     mask_sources = {name: open_mask(path, name=name) for name, path in masks.items()}
     truth_mask = None if gt_mask is None else open_mask(gt_mask, name="gt")
     surfaces = {name: source.read() for name, source in sources.items()}
@@ -67,7 +80,8 @@ def command(
         bootstrap=not no_bootstrap,
         seed=seed,
     )
-    warnings = [text for source in sources.values() for text in (*source.warnings, *_undeclared(source))]
+    warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
+    warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
@@ -96,13 +110,6 @@ def _show(found: dict[str, Any]) -> None:
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
     if "empty" in found["notes"]:
         console.print(found["notes"]["empty"])
-
-
-def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
-    count = source.scan.undeclared
-    if not count:
-        return []
-    return [f"{source.files[0]}: {count:,} infinite or impossible heights count as NoData; the file declares none."]
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:

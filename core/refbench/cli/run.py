@@ -16,7 +16,9 @@ from refbench.cli.options import (
     config_option,
     json_option,
     mask_option,
+    max_pixels_option,
     method_option,
+    nodata_in_option,
     set_option,
     weights_option,
 )
@@ -67,6 +69,8 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@nodata_in_option
+@max_pixels_option
 @config_option
 @set_option
 @weights_option
@@ -83,7 +87,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--memory", callback=parse_bytes, default="2GB", show_default=True, help="Budget of the tiles in flight.")
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
-@click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
+@click.option(
+    "--nodata", type=float, help="NoData code of dsm.tif, nan is fine; default: that of the input DSM, else -9999."
+)
 @click.option(
     "--coregister",
     type=click.Choice(["none", "initial-once"]),
@@ -180,9 +186,12 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
         files["masks"] = {name: str(path.absolute()) for name, path in options["masks"].items()}
     if scene is not None and files:
         raise InputError(f"Give either the scene {scene} or plain files such as --{next(iter(files))}, not both.")
-    facts = {name: options[name] for name in ("crs", "vertical", "height_unit", "gsd") if options[name] is not None}
+    stated = ("crs", "vertical", "height_unit", "nodata_in", "gsd")
+    facts = {name: options[name] for name in stated if options[name] is not None}
     if facts and not files:
         raise InputError(f"--{next(iter(facts)).replace('_', '-')} is for plain files; a scene says it in scene.yaml.")
+    if "nodata_in" in facts:
+        facts["nodata"] = facts.pop("nodata_in")
     config = options["config"]
     if config is not None and Path(config).exists():
         config = str(Path(config).absolute())

@@ -167,7 +167,9 @@ def require_metric(where: str, crs: CRS | None) -> CRS:
     else:
         raise InputError(f"{where} has a CRS without easting and northing ({_title(crs)}); declare a projected one.")
     if not math.isclose(factor, 1.0):
-        raise InputError(f"{where}: its CRS ({_title(crs)}) counts in {unit}, and metres are needed; reproject it first.")
+        raise InputError(
+            f"{where}: its CRS ({_title(crs)}) counts in {unit}, and metres are needed; reproject it first."
+        )
     return crs
 
 

@@ -194,7 +194,7 @@ class DSMFile(_FileSource):
 
     @property
     def nodata(self) -> float | None:
-        """The NoData code of the file: declared in it, by the user, or found in its pixels; None where there is none."""
+        """The NoData code: declared in the file or by the user, else found in the pixels; None where there is none."""
         declared = (self._file.header.nodata[self._band - 1], *self._validity.declared)
         found = () if None not in declared[:1] else (code for code, _ in self.scan.codes)
         return next((code for code in (*declared, *found) if code is not None), None)
@@ -236,7 +236,7 @@ class ImageFile(_FileSource):
         raw = self._file.read(bands, part)
         valid: NDArray[np.bool_] | None = None
         if self._may_be_invalid:
-            valid = self._validity.valid(raw, part).all(axis=0)
+            valid = np.asarray(self._validity.valid(raw, part).all(axis=0))
         elif part != window:
             valid = np.ones((part.height, part.width), np.bool_)
         if valid is not None:
@@ -252,7 +252,9 @@ class ImageFile(_FileSource):
         """Return what the pixels say of undeclared codes; reads them once where their type can hold such codes."""
         if all(np.dtype(self._file.header.dtypes[band - 1]).kind in "ub" for band in self._file.header.data_bands):
             return ()
-        return tuple(note for note in undeclared_notes(self._file.path, self._validity.findings) if "data. If" not in note)
+        return tuple(
+            note for note in undeclared_notes(self._file.path, self._validity.findings) if "data. If" not in note
+        )
 
 
 class MaskFile(_FileSource):
@@ -360,7 +362,9 @@ def open_dsm(
     place = georeference(where, header, crs)
     metric = require_metric(where, place.crs)
     if place.transform is None:
-        raise InputError(f"{where} has no geotransform; georeference it first, for example with gdal_translate -a_ullr.")
+        raise InputError(
+            f"{where} has no geotransform; georeference it first, for example with gdal_translate -a_ullr."
+        )
     datum = reconcile_vertical(where, place.vertical or header.tags.get(VERTICAL_TAG), vertical)
     found = [
         ("the band's unit tag", header.units[band]),

@@ -71,7 +71,7 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
         with raster_env(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             # An absolute path is never taken for one of GDAL's "PREFIX:..." names.
-            dataset = rasterio.open(os.path.abspath(path), driver=driver)
+            dataset = rasterio.open(path.absolute(), driver=driver)
             subdatasets, count = list(dataset.subdatasets), dataset.count
             _check_overview_file(path, dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", ""))
     except InputError:
@@ -112,12 +112,19 @@ def driver_of(path: Path) -> str:
     raise InputError(f"{path} cannot be read as a raster: its content is none of {known}.")
 
 
+def is_raster(path: Path) -> bool:
+    """Return whether a file is a raster that is read here, by its first bytes."""
+    try:
+        return bool(driver_of(path))
+    except InputError:
+        return False
+
+
 def _head(path: Path) -> bytes:
     if "\0" in str(path):
         raise InputError(f"The path {str(path)!r} holds a NUL character; no file can have that name.")
-    if str(path).startswith("/vsi") or re.match(r"[A-Za-z0-9+]{2,}:/", str(path)):
-        if not path.exists():
-            raise MissingFileError(f"{path} is no file on this disk; GDAL's /vsi paths and URLs are not read.")
+    if re.match(r"/vsi|[A-Za-z0-9+]{2,}:/", str(path)) and not path.parent.is_dir():
+        raise MissingFileError(f"{path} is no file on this disk; GDAL's /vsi paths and URLs are not read.")
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name the raster file in it.")
@@ -192,7 +199,7 @@ def _vrt_tree(path: Path) -> ElementTree.Element:
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise InputError(f"{path} is a VRT with a document type or entities, which is refused.")
     try:
-        return ElementTree.fromstring(content)  # noqa: S314  # no entities, as checked above
+        return ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"{path} is a damaged VRT: {error}.") from error
 

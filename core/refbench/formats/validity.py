@@ -206,14 +206,14 @@ class Validity:
         return Findings(pixels, undeclared, codes, tuple(search.suspected() for search in searches))
 
     def scaled(self, raw: NDArray[Any]) -> NDArray[Any]:
-        """Return raw values [bands, rows, cols] times scale plus offset: float64, or as they are where both are plain."""
+        """Return raw values [bands, rows, cols] times scale plus offset in float64, or unchanged without them."""
         header = self.file.header
         scales = np.array([header.scales[band - 1] for band in self.bands])[:, None, None]
         offsets = np.array([header.offsets[band - 1] for band in self.bands])[:, None, None]
         if (scales == 1).all() and (offsets == 0).all():
             return raw
         with np.errstate(over="ignore", invalid="ignore"):
-            return raw.astype(np.float64) * scales + offsets
+            return np.asarray(raw.astype(np.float64) * scales + offsets)
 
 
 def _candidates(dtype: np.dtype[Any], codes: tuple[float, ...]) -> tuple[float, ...]:

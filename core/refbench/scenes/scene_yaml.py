@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refbench.contracts.errors import ConfigError, MissingFileError
+from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.files.yaml_file import check_keys, mapping, read_mapping, text
+from refbench.formats.raster_access import is_raster
 from refbench.scenes.build import SceneFiles, ViewFiles, build_scene
 from refbench.scenes.write import write_scene
 
@@ -18,8 +19,8 @@ __all__ = ["SCENE_FILE", "embedded_scene_path", "load_scene", "write_scene"]
 SCENE_FILE = "scene.yaml"
 VERSION = 1
 _KEYS = (
-    "refbench_scene", "id", "crs", "vertical", "height_unit", "gsd", "dsm", "points", "orthos", "pairs", "ndvi",
-    "views", "masks", "reference",
+    "refbench_scene", "id", "crs", "vertical", "height_unit", "nodata", "gsd", "dsm", "points", "orthos", "pairs",
+    "ndvi", "views", "masks", "reference",
 )  # fmt: skip
 
 
@@ -35,7 +36,8 @@ def load_scene(path: str | Path) -> Scene:
     ----------
     path
         The folder or the file. Keys of version 1: ``refbench_scene: 1``, ``id``, ``crs``, ``vertical``,
-        ``height_unit``, ``gsd`` (metres; grid over points where there is no raster), ``dsm``, ``points``, ``orthos``
+        ``height_unit``, ``nodata`` (code of heights that the files do not declare), ``gsd``
+        (metres; grid over points where there is no raster), ``dsm``, ``points``, ``orthos``
         (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask), ``masks``
         (name: file), ``reference`` (dsm, mask, depths).
 
@@ -53,7 +55,20 @@ def load_scene(path: str | Path) -> Scene:
         path = path / SCENE_FILE
         if not path.is_file():
             raise MissingFileError(f"{path.parent} is no scene: it holds no {SCENE_FILE}.")
+    refuse_data_file(path)
     return build_scene(_Parser(path).files())
+
+
+def refuse_data_file(path: Path) -> None:
+    """Raise ``InputError`` where ``path`` is a raster or a point cloud rather than a scene file."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith((b"LASF", b"ply\n", b"ply\r")):
+        raise InputError(f"{path} is a point cloud, not a scene; give it as --points {path}.")
+    if path.suffix.lower() not in (".yaml", ".yml") and is_raster(path):
+        raise InputError(f"{path} is a raster, not a scene; give it as --dsm {path}.")
 
 
 class _Parser:
@@ -76,10 +91,11 @@ class _Parser:
         depths = self._paths("reference.depths", reference.get("depths"))
         return SceneFiles(
             self._text("id") or self.folder.name, self.folder, self._text("crs"), self._text("vertical"),
-            self._text("height_unit"), self._gsd(), self._file("dsm"), self._file("points"),
+            self._text("height_unit"), self._number("gsd", "a number of metres"),
+            self._file("dsm"), self._file("points"),
             self._paths("orthos", self.content.get("orthos")), self._pairs(), self._file("ndvi"), self._views(),
             self._paths("masks", self.content.get("masks")), self._path("reference.dsm", reference.get("dsm")),
-            self._path("reference.mask", reference.get("mask")), depths,
+            self._path("reference.mask", reference.get("mask")), depths, self._number("nodata", "a number"),
         )  # fmt: skip
 
     def _where(self, key: str) -> str:
@@ -91,13 +107,16 @@ class _Parser:
             value = str(value)
         return None if value is None else text(self._where(key), value)
 
-    def _gsd(self) -> float | None:
-        value = self.content.get("gsd")
+    def _number(self, key: str, what: str) -> float | None:
+        value = self.content.get(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{self._where('gsd')} must be a number of metres, got {value!r}.")
-        return float(value)
+            raise ConfigError(f"{self._where(key)} must be {what}, got {value!r}.")
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{self._where(key)} must be {what}, got one of {len(str(value))} digits.") from None
 
     def _path(self, key: str, value: object) -> Path | None:
         return None if value is None else self.folder / text(self._where(key), value)

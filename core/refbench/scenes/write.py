@@ -11,6 +11,7 @@ from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
 from refbench.formats.camera_files import write_camera
 from refbench.formats.cloud_write import write_points
+from refbench.formats.output_nodata import output_nodata
 from refbench.formats.raster_write import write_dsm, write_image, write_mask
 from refbench.geometry.rpc import RPC
 
@@ -81,7 +82,7 @@ class _Writer:
         return path
 
     def dsm(self, name: str, source: RasterSource[DSM]) -> str:
-        write_dsm(self._target(name), source.read())
+        write_dsm(self._target(name), source.read(), nodata=output_nodata(None, source))
         return name
 
     def image(self, name: str, source: RasterSource[Image], rpcs: Mapping[str, str] | None = None) -> str:

@@ -50,7 +50,8 @@ class CellRequest:
     memory_cap_bytes: int | None = None
     deadline_s: float | None = None
     gsd: float | None = None
-    nodata: float = -9999.0
+    nodata: float | None = None
+    """NoData code of the output rasters; None takes that of the input DSM."""
     bootstrap: bool = True
     coregister: str = "none"
     """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from refbench.engine.scoring.score import score
 from refbench.engine.tiles.stream import CONFIDENCE, DSM, run_tiles
 from refbench.files.hashing import hash_file, hash_inputs, hash_tree, hash_values
 from refbench.files.image_file import write_picture
+from refbench.formats.output_nodata import OutputCode, output_nodata
 from refbench.formats.raster_write import DSMWriter, write_band, write_dsm
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
@@ -132,7 +134,7 @@ def refine(
     tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": draft["hashes"]["config"]}
     if not isinstance(method, TileMethod):
         prediction: Prediction = method.refine(scene, context)
-        write_prediction(prediction, scene, folder, request.nodata, tags, outputs)
+        write_prediction(prediction, scene, folder, output_nodata(request.nodata, scene.dsm), tags, outputs)
         draft["notes"] = dict(prediction.notes)
         return
     draft["notes"] = dict(method.prepare(scene, context))
@@ -140,13 +142,14 @@ def refine(
     names = {layer: CONFIDENCE if layer == CONFIDENCE else f"dsm_{layer}" for layer in method.layers()}
     files = {DSM: DSM_FILE, **{layer: f"{name}.tif" for layer, name in names.items()}}
     grid = scene.require_grid()
+    nodata = output_nodata(request.nodata, scene.dsm)
     with contextlib.ExitStack() as stack:
         writers = {
             layer: stack.enter_context(
                 DSMWriter(
                     folder / file,
                     grid,
-                    nodata=request.nodata,
+                    nodata=nodata,
                     tags=tags,
                     description=CONFIDENCE if layer == CONFIDENCE else "height",
                 )
@@ -158,7 +161,12 @@ def refine(
 
 
 def write_prediction(
-    prediction: Prediction, scene: Scene, folder: Path, nodata: float, tags: dict[str, str], outputs: dict[str, str]
+    prediction: Prediction,
+    scene: Scene,
+    folder: Path,
+    nodata: OutputCode,
+    tags: dict[str, str],
+    outputs: dict[str, str],
 ) -> None:
     """Write the DSM, its confidence and provenance, depth maps and pictures; keep what the method left in its scratch.
 
@@ -175,10 +183,11 @@ def write_prediction(
         if prediction.provenance is not None:
             outputs["provenance"] = "dsm_provenance.tif"
         if prediction.confidence is not None:
-            write_band(folder / "confidence.tif", prediction.confidence, prediction.dsm.grid, "confidence")
+            confidence = folder / "confidence.tif"
+            write_band(confidence, prediction.confidence, prediction.dsm.grid, "confidence", nodata=math.nan)
             outputs["confidence"] = "confidence.tif"
     for name, depth in prediction.depths.items():
-        write_band(folder / f"depth_{name}.tif", depth, None, "depth")
+        write_band(folder / f"depth_{name}.tif", depth, None, "depth", nodata=math.nan)
         outputs[f"depth_{name}"] = f"depth_{name}.tif"
     for name, picture in prediction.views.items():
         write_picture(folder / f"view_{name}.png", picture)

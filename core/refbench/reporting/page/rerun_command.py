@@ -47,6 +47,8 @@ def command_line(request: CellRequest) -> str:
 
 
 def _file_options(name: str, value: Any) -> list[str]:  # noqa: ANN401  # any JSON value
+    if name == "nodata":
+        return ["--nodata-in", f"{value:.17g}"]
     if name == "orthos":
         return [word for path in value for word in ("--ortho", path)]
     if name == "masks":
