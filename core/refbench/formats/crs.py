@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
@@ -31,7 +32,8 @@ class SplitCRS:
 def parse_crs(text: str | CRS, where: str = "crs") -> CRS:
     """Return the CRS of a user's text such as ``EPSG:32632``, or raise ``InputError``."""
     try:
-        return _normalised(CRS.from_user_input(text))
+        with rasterio.Env():  # PROJ's errors go to the log, not to the terminal
+            return _normalised(CRS.from_user_input(text))
     except (CRSError, ValueError, TypeError) as error:
         raise InputError(f"{where}: {text!r} is not a CRS; write it as in EPSG:32632.") from error
 
@@ -198,14 +200,15 @@ def check_vertical(text: str) -> str:
     if authority != "EPSG" or not (code.isascii() and code.isdigit()):
         raise InputError(f"{wanted}, got {text!r}.")
     try:
-        tree = _tree(CRS.from_epsg(int(code)))
+        with rasterio.Env():
+            tree = _tree(CRS.from_epsg(int(code)))
     except (CRSError, OverflowError, ValueError):
         raise InputError(f"{wanted}; EPSG knows no CRS {text[:40]}.") from None
     kind = str(tree.get("type", ""))
     if len(tree.get("coordinate_system", {}).get("axis", ())) == 3 and not _is_geocentric(tree):
         return "ellipsoid"  # EPSG:4979 and its like: heights above their ellipsoid
     if kind == "CompoundCRS":
-        raise InputError(f"{wanted}; {text} is a compound CRS, its vertical part is {_code(tree['components'][1])}.")
+        raise InputError(f"{wanted}; {text} is a compound CRS, give its part {tree['components'][1]['name']!r}.")
     if kind != "VerticalCRS":
         raise InputError(f"{wanted}; {text} is {tree.get('name')}, which has no heights.")
     return f"EPSG:{int(code)}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -67,6 +69,9 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
     """
     path = Path(path)
     driver = driver_of(path)
+    _quieten_rasterio()
+    if driver == "PNG" and not _png_is_whole(path):
+        raise InputError(f"{path} cannot be read as a raster: the PNG is cut off or damaged.")
     try:
         with raster_env(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -85,7 +90,7 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
     return dataset
 
 
-def driver_of(path: Path) -> str:
+def driver_of(path: str | Path) -> str:
     """Return the GDAL driver for the content of a file.
 
     Raises
@@ -95,6 +100,7 @@ def driver_of(path: Path) -> str:
     InputError
         Its content is of no format that is read here, or it points to pixels elsewhere.
     """
+    path = Path(path)
     head = _head(path)
     for table in (_PIXEL_FORMATS, _ARRAYS):
         for magic, driver in table.items():
@@ -112,7 +118,7 @@ def driver_of(path: Path) -> str:
     raise InputError(f"{path} cannot be read as a raster: its content is none of {known}.")
 
 
-def is_raster(path: Path) -> bool:
+def is_raster(path: str | Path) -> bool:
     """Return whether a file is a raster that is read here, by its first bytes."""
     try:
         return bool(driver_of(path))
@@ -135,7 +141,38 @@ def _head(path: Path) -> bytes:
     except OSError as error:
         if isinstance(error, MissingFileError):
             raise
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+        name = str(path) if len(str(path)) < 300 else f"{str(path)[:100]}..."
+        raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+
+
+def _png_is_whole(path: Path) -> bool:
+    """Whether the chunks of a PNG are all there and bear their checksums; GDAL fills what is missing with zeros."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(start := file.read(8)) == 8:
+            length, kind = int.from_bytes(start[:4], "big"), start[4:]
+            left, checksum = length, zlib.crc32(kind)
+            while left and (part := file.read(min(left, 1 << 20))):
+                left, checksum = left - len(part), zlib.crc32(part, checksum)
+            if left or file.read(4) != checksum.to_bytes(4, "big"):
+                return False
+            if kind == b"IEND":
+                return True
+    return False
+
+
+def _quieten_rasterio() -> None:
+    """Keep rasterio's log callback from printing a traceback where GDAL quotes bytes of a damaged file."""
+    previous = sys.unraisablehook
+    if getattr(previous, "refbench", False):
+        return
+
+    def hook(event: Any, /) -> None:  # noqa: ANN401  # sys.UnraisableHookArgs
+        if not (event.exc_type is UnicodeDecodeError and "rasterio._env" in str(event.object)):
+            previous(event)
+
+    hook.refbench = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook
 
 
 def _bare_grid(path: Path, head: bytes) -> str | None:
