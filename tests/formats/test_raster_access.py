@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,16 +159,16 @@ def test_containers_name_their_subdatasets(tmp_path):
     assert "empty.h5" in str(caught.value) and "\n" not in str(caught.value)
     folder = os.environ.get("REFBENCH_FIELD", "../shared/field")
     for name, words in (("no_band.h5", "dset1"), ("two-subs.h5", "data2")):
-        if os.path.exists(f"{folder}/{name}"):
-            refused(f"{folder}/{name}", "HDF5", words, "gdal_translate")
+        if (path := Path(folder) / name).exists():
+            refused(path, "HDF5", words, "gdal_translate")
 
 
 def test_other_formats_are_told_by_content(tmp_path):
     grid, heights = grid_of(6, 8), hills(grid_of(6, 8))
     write_tif(tmp_path / "dsm.tif", heights, grid)
     for driver, name, options in (
-        ("AAIGrid", "a.tif", {"FORCE_CELLSIZE": "YES"}), ("HFA", "h.dat", {}), ("ENVI", "e.bin", {}), ("EHdr", "b.bil", {}),
-        ("COG", "c", {}),
+        ("AAIGrid", "a.tif", {"FORCE_CELLSIZE": "YES"}), ("HFA", "h.dat", {}), ("ENVI", "e.bin", {}),
+        ("EHdr", "b.bil", {}), ("COG", "c", {}),
     ):  # fmt: skip
         rasterio.shutil.copy(tmp_path / "dsm.tif", tmp_path / name, driver=driver, **options)
         got = open_dsm(tmp_path / name, crs="EPSG:32632").read().heights

@@ -18,6 +18,7 @@ from refbench.cli.options import (
     max_pixels_option,
     nodata_in_option,
 )
+from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metric_table import METRICS
@@ -80,6 +81,11 @@ def command(
         bootstrap=not no_bootstrap,
         seed=seed,
     )
+    if "empty" in found["notes"]:
+        raise InputError(
+            f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
+            "check that they overlap and what the masks leave."
+        )
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])
@@ -108,8 +114,6 @@ def _show(found: dict[str, Any]) -> None:
     for table in assessor_tables({"evaluated": found}).values():
         console.print(table)
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
-    if "empty" in found["notes"]:
-        console.print(found["notes"]["empty"])
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:
