@@ -136,11 +136,12 @@ def depth_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> 
 
 
 def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) -> Any:  # noqa: ANN401  # an array
-    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where there is neither."""
+    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where neither has ``shape``."""
     if view is None:
         return None
     if view.depth is not None:
-        return _band(view.depth)
+        depth = _band(view.depth)
+        return depth if depth.shape == shape else None
     if dsm is None:
         return None
     from refbench.geometry.depth import render_depth
