@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingExtraError
-from refbench.engine.job.launch import check_out, run_cell
-from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import CELLS_FOLDER
@@ -87,7 +87,7 @@ def run(
         raise InputError("Give either a scene or files, not both.")
     folder = Path(tempfile.mkdtemp(prefix="refbench-")) / "out" if out is None else Path(out)
     check_out(folder.absolute(), overwrite)
-    request = CellRequest(
+    request = JobRequest(
         method=method,
         scene=SceneRequest(None if scene is None else str(Path(scene).absolute()), _absolute(files or {})),
         out=str(folder.absolute()),
@@ -99,7 +99,7 @@ def run(
         threads=threads,
         deadline_s=deadline_s,
     )
-    result = run_cell(request, overwrite=overwrite)
+    result = run_job(request, overwrite=overwrite)
     return result.model_copy(update={"notes": {**result.notes, "folder": str(folder.absolute())}})
 
 

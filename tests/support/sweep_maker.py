@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 
 from refbench.contracts.grid import Grid
 from refbench.contracts.raster import DSM
-from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Cost, Hashes, Phase, Result, Status, json_ready, write_result
 from refbench.evaluation.evaluate import evaluate_pair
 from refbench.files.hashing import hash_file
@@ -86,7 +86,7 @@ class SweepMaker:
     def write(self, folder, files, method, result):
         """Write what a sweep keeps of a cell."""
         scene = SceneRequest(files={key: str(path) for key, path in files.items()})
-        request = replace(CellRequest(method, scene, str(folder)), seed=result.seed)
+        request = replace(JobRequest(method, scene, str(folder)), seed=result.seed)
         (folder / "request.json").write_text(request.to_json())
         write_result(folder, result)
 

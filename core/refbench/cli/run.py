@@ -24,8 +24,8 @@ from refbench.contracts.errors import InputError
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.weights import find_weights
-from refbench.engine.job.launch import check_out, run_cell
-from refbench.engine.job.request import CellRequest, SceneRequest, official_scene_names, open_scene
+from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.request import JobRequest, SceneRequest, official_scene_names, open_scene
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
 from refbench.files.sizes import parse_size
@@ -120,7 +120,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
 
 
-def _per_data_set(request: CellRequest) -> list[CellRequest]:
+def _per_data_set(request: JobRequest) -> list[JobRequest]:
     """Return one request for each data set that an official configuration lists, in a folder of its own."""
     names = official_scene_names(request)
     if len(names) < 2:
@@ -128,13 +128,13 @@ def _per_data_set(request: CellRequest) -> list[CellRequest]:
     return [_of_data_set(request, name) for name in names]
 
 
-def _of_data_set(request: CellRequest, name: str) -> CellRequest:
+def _of_data_set(request: JobRequest, name: str) -> JobRequest:
     kept = None if request.checkpoints is None else str(Path(request.checkpoints) / name)
     scene = replace(request.scene, name=name)
     return replace(request, out=str(request.folder / name), scene=scene, checkpoints=kept)
 
 
-def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
+def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
     """Run one cell with a progress bar, print what came out, and return its exit code."""
 
     def finish(folder: Path, result: Result) -> None:
@@ -162,7 +162,7 @@ def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], o
         def show(phase: str, share: float, message: str) -> None:
             bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
 
-        result = run_cell(request, overwrite=options["overwrite"], progress=show, finish=finish)
+        result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:
         click.echo((request.folder / "result.json").read_text())
     else:
@@ -170,7 +170,7 @@ def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], o
     return result.status.exit_code
 
 
-def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRequest:
+def _request(scene: Path | None, method: str, options: dict[str, Any]) -> JobRequest:
     names = ("points", "dsm", "ndvi", "reference")
     files: dict[str, Any] = {name: str(path.absolute()) for name in names if (path := options[name]) is not None}
     for name in ("orthos", "views"):
@@ -189,7 +189,7 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
     weights = options["weights"]
     if weights is not None and ("/" in weights or Path(weights).suffix) and Path(weights).exists():
         weights = str(Path(weights).absolute())
-    return CellRequest(
+    return JobRequest(
         method=method,
         scene=SceneRequest(None if scene is None else str(scene.absolute()), {**files, **facts} if files else {}),
         out=str(options["out"].absolute()) if options["out"] is not None else "",
@@ -212,7 +212,7 @@ def _request(scene: Path | None, method: str, options: dict[str, Any]) -> CellRe
     )
 
 
-def _check(request: CellRequest) -> Scene:
+def _check(request: JobRequest) -> Scene:
     """Find bad input before anything is written: scene, configuration, weights; return the scene."""
     record = load_registry().methods.get(request.method)
     config = load_config(record, request.config, request.overrides)
@@ -220,7 +220,7 @@ def _check(request: CellRequest) -> Scene:
     return open_scene(request)
 
 
-def _dry_run(request: CellRequest) -> int:
+def _dry_run(request: JobRequest) -> int:
     record = load_registry().methods.get(request.method)
     config = load_config(record, request.config, request.overrides)
     scene = open_scene(request)

@@ -8,7 +8,7 @@ import rasterio
 from affine import Affine
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
-from refbench.engine.job.request import CellRequest, SceneRequest, open_scene
+from refbench.engine.job.request import JobRequest, SceneRequest, open_scene
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps import cache_key
 from refbench.engine.sweeps import jobs as cells
@@ -254,7 +254,7 @@ def test_scenes_are_found_by_the_names_of_their_files(tmp_path):
     (tmp_path / "foreign").mkdir()
     found = {scene.name: scene for scene in found_scenes(tmp_path, lambda path: path.name == "foreign")}
     assert set(found) == {"pair", "folder", "foreign"}
-    scene = open_scene(CellRequest("", SceneRequest(files=found["pair"].files), ""))
+    scene = open_scene(JobRequest("", SceneRequest(files=found["pair"].files), ""))
     assert scene.id == "pair" and len(scene.orthos) == 2 and set(scene.masks) == {"building"}
     assert scene.reference.dsm is not None and scene.points is None
     with pytest.raises(MissingFileError):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from resource import struct_rusage
 
-    from refbench.engine.job.request import CellRequest
+    from refbench.engine.job.request import JobRequest
 
 LOG_FILE = "log.txt"
 LOG_TAIL_LINES = 20
@@ -55,8 +55,8 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out} holds other files; give an empty or a new folder.")
 
 
-def run_cell(
-    request: CellRequest,
+def run_job(
+    request: JobRequest,
     *,
     overwrite: bool = False,
     progress: Callable[[str, float, str], None] | None = None,
@@ -121,7 +121,7 @@ def _put_in_place(partial: Path, out: Path) -> None:
 
 def _run_in(
     folder: Path,
-    request: CellRequest,
+    request: JobRequest,
     progress: Callable[[str, float, str], None] | None,
     is_cancelled: Callable[[], bool],
 ) -> Result:
@@ -147,7 +147,7 @@ def _run_in(
     return _result(folder, request, draft, _ending(code, timed_out, draft, request, ran_out), usage, wall)
 
 
-def _start(folder: Path, request: CellRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _start(folder: Path, request: JobRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start the cell's process in a session of its own; return it and the pipe that its progress comes from."""
     reader, writer = os.pipe()
     # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
@@ -239,7 +239,7 @@ def _says_out_of_memory(folder: Path) -> bool:
 
 
 def _ending(
-    wait_status: int, timed_out: bool, draft: dict[str, Any], request: CellRequest, ran_out: bool
+    wait_status: int, timed_out: bool, draft: dict[str, Any], request: JobRequest, ran_out: bool
 ) -> tuple[Status, str | None]:
     """Return status and reason from how the process ended and what it wrote before."""
     if timed_out:
@@ -261,7 +261,7 @@ def _ending(
 
 def _result(
     folder: Path,
-    request: CellRequest,
+    request: JobRequest,
     draft: dict[str, Any],
     ending: tuple[Status, str | None],
     usage: struct_rusage,

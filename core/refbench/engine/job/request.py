@@ -34,7 +34,7 @@ class SceneRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class CellRequest:
+class JobRequest:
     """One cell. Paths are absolute strings; sizes bytes; ``deadline_s`` None means none."""
 
     method: str
@@ -68,7 +68,7 @@ class CellRequest:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> CellRequest:
+    def from_json(cls, text: str) -> JobRequest:
         """Return the request that ``to_json`` wrote."""
         values = json.loads(text)
         made = {"scene": SceneRequest(**values["scene"]), "assessors": tuple(values["assessors"])}
@@ -80,7 +80,7 @@ class CellRequest:
         return Path(self.out)
 
 
-def open_scene(request: CellRequest) -> Scene:
+def open_scene(request: JobRequest) -> Scene:
     """Open the scene of a request.
 
     Plain files win; a folder is a refbench scene, or of a layout that an importer recognises; without either the
@@ -106,7 +106,7 @@ def open_scene(request: CellRequest) -> Scene:
     return scanned(official if official is not None else load_scene(embedded_scene_path()))
 
 
-def official_function(record: MethodRecord, request: CellRequest, name: str) -> Callable[..., Any] | None:
+def official_function(record: MethodRecord, request: JobRequest, name: str) -> Callable[..., Any] | None:
     """Return a function of the method's official module where the request runs an official file's own data sets."""
     if request.config is None or record.official is None or not Path(request.config).is_file():
         return None
@@ -119,13 +119,13 @@ def official_function(record: MethodRecord, request: CellRequest, name: str) -> 
     return found
 
 
-def official_scene_names(request: CellRequest) -> tuple[str, ...]:
+def official_scene_names(request: JobRequest) -> tuple[str, ...]:
     """Return the names of the data sets that an official configuration lists; empty where it lists none or one."""
     listing = official_function(load_registry().methods.get(request.method), request, "scene_names")
     return () if listing is None else tuple(listing(Path(str(request.config))))
 
 
-def _official_scene(request: CellRequest) -> Scene | None:
+def _official_scene(request: JobRequest) -> Scene | None:
     """Return the scene that an official configuration file names itself, None where there is no such thing."""
     reader = official_function(load_registry().methods.get(request.method), request, "scene_from_config")
     if reader is None:

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
     from refbench.engine.inputs.config import ResolvedConfig
     from refbench.engine.job.recorder import Recorder
-    from refbench.engine.job.request import CellRequest
+    from refbench.engine.job.request import JobRequest
     from refbench.registry.records import MethodRecord
 
 DSM_FILE = "dsm.tif"
 
 
-def execute(request: CellRequest, context: Context, recorder: Recorder) -> None:
+def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     """Run the cell of ``request``; facts go to ``recorder``, files to its folder.
 
     Raises
@@ -70,7 +70,7 @@ def execute(request: CellRequest, context: Context, recorder: Recorder) -> None:
     draft["hashes"]["outputs"] = {name: hash_file(request.folder / name) for name in written}
 
 
-def load_method(record: MethodRecord, config: ResolvedConfig, request: CellRequest, draft: dict[str, Any]) -> Any:  # noqa: ANN401  # the plugin's class
+def load_method(record: MethodRecord, config: ResolvedConfig, request: JobRequest, draft: dict[str, Any]) -> Any:  # noqa: ANN401  # the plugin's class
     """Return the method's instance with its weights.
 
     Raises
@@ -124,7 +124,7 @@ def refine(
     method: Any,  # noqa: ANN401  # the plugin's class
     scene: Scene,
     context: Context,
-    request: CellRequest,
+    request: JobRequest,
     draft: dict[str, Any],
 ) -> None:
     """Run the method and write what it gives."""

@@ -14,7 +14,7 @@ from refbench.contracts.errors import InputError, SkippedError, UnsupportedError
 from refbench.contracts.method import Context
 from refbench.engine.job.lifeline import die_with_parent
 from refbench.engine.job.recorder import Recorder
-from refbench.engine.job.request import CellRequest
+from refbench.engine.job.request import JobRequest
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(w in text for w in words)
 
 
-def run(request: CellRequest) -> None:
+def run(request: JobRequest) -> None:
     """Run the cell and write the draft; every error becomes a status with its reason."""
     from refbench.engine.job.steps import execute
 
@@ -68,7 +68,7 @@ def _make_room(error: BaseException) -> None:
 def main() -> None:
     """Read the request, set limits, run."""
     die_with_parent()
-    request = CellRequest.from_json(Path(sys.argv[1]).read_text())
+    request = JobRequest.from_json(Path(sys.argv[1]).read_text())
     if request.memory_cap_bytes is not None:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         cap = request.memory_cap_bytes if hard == resource.RLIM_INFINITY else min(request.memory_cap_bytes, hard)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from refbench.contracts.raster import DSM, Image
     from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import RasterSource
-    from refbench.engine.job.request import CellRequest
+    from refbench.engine.job.request import JobRequest
     from refbench.evaluation.coregistration import Shift
 
 COREGISTRATION = "coregistration"
@@ -20,7 +20,7 @@ COREGISTRATION = "coregistration"
 EMPTY: dict[str, Any] = {"input": None, "refined": None, "own_domain": {"input": None, "refined": None}, "gain": None}
 
 
-def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
+def score(scene: Scene, request: JobRequest, draft: dict[str, Any]) -> None:
     """Put ``metrics`` of all that was written into the draft, or ``metrics_reason``: why there are none."""
     draft["metrics"] = None
     if "dsm" in draft["outputs"]:
@@ -32,7 +32,7 @@ def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
         draft["metrics"] = {**(draft["metrics"] or EMPTY), **further}
 
 
-def score_dsm(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
+def score_dsm(scene: Scene, request: JobRequest, draft: dict[str, Any]) -> None:
     """Score input and refined on the same pixels, or say why there is nothing to score."""
     source = scene.reference.dsm if scene.reference is not None else None
     if source is None:
@@ -85,7 +85,7 @@ def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
     return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
 
 
-def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift | None = None) -> dict[str, Any]:
+def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference."""
     from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
 
@@ -110,7 +110,7 @@ def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift
     return found
 
 
-def depth_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+def depth_metrics(scene: Scene, request: JobRequest, draft: dict[str, Any]) -> dict[str, Any]:
     """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map.
 
     The initial one is the view's own or, where it has none, that of the initial DSM. As with DSMs, both are scored on
@@ -149,7 +149,7 @@ def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) ->
     return render_depth(dsm, view.camera, shape)
 
 
-def view_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+def view_metrics(scene: Scene, request: JobRequest, draft: dict[str, Any]) -> dict[str, Any]:
     """Return ``views``: view -> scores of a rendered picture against the photograph of the same camera."""
     written = {name: f"view_{name}" for name in scene.views if f"view_{name}" in draft["outputs"]}
     if not written:

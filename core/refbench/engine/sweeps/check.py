@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
-from refbench.engine.job.request import CellRequest
+from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.common_domain import COMPARISON
 from refbench.engine.sweeps.jobs import CELLS_FOLDER
@@ -60,7 +60,7 @@ def _side_faults(folder: Path) -> Iterator[str]:
         try:
             text = path.read_text(encoding="utf-8")
             if name == REQUEST_FILE:
-                CellRequest.from_json(text)
+                JobRequest.from_json(text)
             else:
                 json.loads(text)
         except (OSError, ValueError, TypeError, KeyError) as error:

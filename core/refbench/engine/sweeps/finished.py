@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError, MissingFileError
-from refbench.engine.job.request import CellRequest
+from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import RESULT_FILE, Result, Status, read_result
 from refbench.engine.sweeps.jobs import CELLS_FOLDER
 from refbench.engine.sweeps.store import REQUEST_FILE
@@ -46,7 +46,7 @@ class SweepCell:
         path = None if name is None else self.folder / name
         return path if self.is_ok and path is not None and path.is_file() else None
 
-    def request(self) -> CellRequest:
+    def request(self) -> JobRequest:
         """Return what was asked of the cell; a scene that lies in the sweep is looked for where the sweep is now.
 
         Raises
@@ -57,7 +57,7 @@ class SweepCell:
         path = self.folder / REQUEST_FILE
         if not path.is_file():
             raise MissingFileError(f"The cell {self.id} has no {REQUEST_FILE}; run the sweep again with --resume.")
-        request = CellRequest.from_json(path.read_text(encoding="utf-8"))
+        request = JobRequest.from_json(path.read_text(encoding="utf-8"))
         scene, old = request.scene.path, request.folder.parent.parent
         if scene is None or not Path(scene).is_relative_to(old):
             return request

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError
-from refbench.engine.job.request import CellRequest
+from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
 from refbench.engine.sweeps.cache_key import cell_key, facts_from
@@ -56,7 +56,7 @@ class PlannedCell:
     label: str
     scene: str
     seed: int
-    request: CellRequest
+    request: JobRequest
     key: str | None = None
     parts: dict[str, Any] = field(default_factory=dict)
     ending: tuple[Status, str] | None = None
@@ -205,9 +205,9 @@ def _parts(suite: Suite, row: Row, scene: str | None) -> dict[str, Any]:
     }
 
 
-def _request(suite: Suite, row: Row, out: Path) -> CellRequest:
+def _request(suite: Suite, row: Row, out: Path) -> JobRequest:
     budgets = suite.budgets
-    return CellRequest(
+    return JobRequest(
         method=row.entry.method,
         scene=row.scene.request,
         out=str((out / CELLS_FOLDER / row.id).absolute()),

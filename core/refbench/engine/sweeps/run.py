@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import CancelledError, InputError
-from refbench.engine.job.launch import run_cell
+from refbench.engine.job.launch import run_job
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.jobs import plan_cells
 from refbench.engine.sweeps.store import discard, finished, sweep_folder, unplanned, write_key, write_row
@@ -149,7 +149,7 @@ class _Sweep:
             write_key(folder, cell)
 
         try:
-            return run_cell(
+            return run_job(
                 cell.request,
                 progress=lambda phase, share, message: self._change(cell, phase, share),
                 finish=finish,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError, SkippedError, UnsupportedError
-from refbench.engine.job.request import CellRequest, SceneRequest, open_scene
+from refbench.engine.job.request import JobRequest, SceneRequest, open_scene
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.cache_key import core_code, scene_key
 from refbench.registry.records import resolve
@@ -127,7 +127,7 @@ def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
     try:
         if planned.recipe:
             request = SceneRequest(str(_made(planned, folder / planned.name)))
-        return ReadyScene(request, scene_key(open_scene(CellRequest("", request, ""))))
+        return ReadyScene(request, scene_key(open_scene(JobRequest("", request, ""))))
     except SkippedError as error:
         return ReadyScene(request, ending=(Status.SKIPPED, str(error)))
     except UnsupportedError as error:

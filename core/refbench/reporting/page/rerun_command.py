@@ -6,15 +6,15 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from refbench.engine.job.request import CellRequest
+from refbench.engine.job.request import JobRequest
 
 if TYPE_CHECKING:
     from typing import Any
 
-PLAIN = CellRequest("", None, "")  # type: ignore[arg-type]  # for its defaults only
+PLAIN = JobRequest("", None, "")  # type: ignore[arg-type]  # for its defaults only
 
 
-def command_line(request: CellRequest) -> str:
+def command_line(request: JobRequest) -> str:
     """Return ``refbench run ...`` as it would be typed into a shell."""
     words = ["refbench", "run"]
     if request.scene.path is not None:
