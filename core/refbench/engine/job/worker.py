@@ -1,4 +1,4 @@
-"""The process of one cell: ``python -m refbench.engine.job.worker REQUEST``. It writes files and a draft of the result.
+"""The process of one job: ``python -m refbench.engine.job.worker REQUEST``. It writes files and a draft of the result.
 
 Progress goes to the file descriptor in ``REFBENCH_PROGRESS_FD`` as one JSON line each; everything else to the log.
 """
@@ -15,6 +15,7 @@ from refbench.contracts.method import Context
 from refbench.engine.job.lifeline import die_with_parent
 from refbench.engine.job.recorder import Recorder
 from refbench.engine.job.request import JobRequest
+from refbench.engine.job.result import Status
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -25,7 +26,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def run(request: JobRequest) -> None:
-    """Run the cell and write the draft; every error becomes a status with its reason."""
+    """Run the job and write the draft; every error becomes a status with its reason."""
     from refbench.engine.job.steps import execute
 
     recorder = Recorder(request.folder, request.method)
@@ -42,9 +43,9 @@ def run(request: JobRequest) -> None:
         recorder.notify("run_started")
         execute(request, context, recorder)
     except UnsupportedError as error:
-        recorder.write("unsupported", str(error))
+        recorder.write(Status.UNSUPPORTED, str(error))
     except SkippedError as error:
-        recorder.write("skipped", str(error))
+        recorder.write(Status.SKIPPED, str(error))
     except InputError as error:
         recorder.write("bad_input", str(error))
     except BaseException as error:
@@ -52,10 +53,10 @@ def run(request: JobRequest) -> None:
             _make_room(error)
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        recorder.write("oom" if is_out_of_memory(error) else "failed", text)
+        recorder.write(Status.OOM if is_out_of_memory(error) else Status.FAILED, text)
     else:
-        recorder.write("ok")
-    recorder.notify("run_ended", {"status": recorder.draft["status"]})
+        recorder.write(Status.OK)
+    recorder.notify("run_ended", {"status": recorder.status})
 
 
 def _make_room(error: BaseException) -> None:
