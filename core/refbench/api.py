@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingExtraError
+from refbench.engine.inputs.check import check_inputs
 from refbench.engine.job.launch import check_out, run_job
-from refbench.engine.job.request import JobRequest, SceneRequest
+from refbench.engine.job.request import FILES, JobRequest, check_files
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import CELLS_FOLDER
@@ -72,7 +73,7 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``.
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``scene_id``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -81,24 +82,25 @@ def run(
     InputError
         Bad input; nothing was written.
     """
-    if scene is not None and not isinstance(scene, (str, Path)):
+    if scene is not None and not isinstance(scene, str | Path):
         raise InputError(f"scene must be the folder of a scene, got a {type(scene).__name__}; write_scene makes one.")
-    if scene is not None and files:
-        raise InputError("Give either a scene or files, not both.")
+    check_files(files or {})
+    options = {
+        **(files or {}),
+        "scene": scene,
+        "config": config,
+        "overrides": {key.replace("__", "."): value for key, value in overrides.items()},
+        "weights": weights,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "timeout": deadline_s,
+    }
+    request = JobRequest.from_options(method, options, _spelt)
+    check_inputs(request, overrides_by="overrides", weights_by="weights")
     folder = Path(tempfile.mkdtemp(prefix="refbench-")) / "out" if out is None else Path(out)
     check_out(folder.absolute(), overwrite)
-    request = JobRequest(
-        method=method,
-        scene=SceneRequest(None if scene is None else str(Path(scene).absolute()), _absolute(files or {})),
-        out=str(folder.absolute()),
-        config=None if config is None else _name_or_path(config),
-        overrides={key.replace("__", "."): value for key, value in overrides.items()},
-        weights=None if weights is None else _name_or_path(weights),
-        seed=seed,
-        device=device,
-        threads=threads,
-        deadline_s=deadline_s,
-    )
+    request = replace(request, out=str(folder.absolute()))
     result = run_job(request, overwrite=overwrite)
     return result.model_copy(update={"notes": {**result.notes, "folder": str(folder.absolute())}})
 
@@ -180,21 +182,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
     return {key: value for key, value in values.items() if not isinstance(value, (dict, list))}
 
 
-def _absolute(files: Mapping[str, Any]) -> dict[str, Any]:
-    def path(value: Any) -> str:  # noqa: ANN401  # a path
-        return str(Path(value).absolute())
-
-    out: dict[str, Any] = {}
-    for key, value in files.items():
-        if key in ("orthos", "views"):
-            out[key] = [path(item) for item in value]
-        elif key == "masks":
-            out[key] = {name: path(item) for name, item in value.items()}
-        else:
-            out[key] = path(value) if key in ("points", "dsm", "ndvi", "reference") else value
-    return out
-
-
-def _name_or_path(value: str | Path) -> str:
-    path = Path(value)
-    return str(path.absolute()) if path.exists() else str(value)
+def _spelt(name: str) -> str:
+    """Return an argument of ``run`` by the name that ``JobRequest.from_options`` has for it."""
+    return f"files[{name!r}]" if name in FILES else {"timeout": "deadline_s"}.get(name, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from refbench.contracts.errors import InputError
 
@@ -39,9 +39,9 @@ class OfficialFiles(Protocol):
     The class is called without arguments. Plugins derive from ``NoOfficialFiles`` and override what they offer.
     """
 
-    import_options: Mapping[str, str]
+    import_options: ClassVar[Mapping[str, str]]
     """Name of each option of ``import_weights`` and what it is."""
-    export_options: Mapping[str, str]
+    export_options: ClassVar[Mapping[str, str]]
     """Name of each option of ``export_scene`` and what it is."""
 
     def read_config(self, path: Path) -> OfficialConfig | None:
@@ -92,8 +92,8 @@ class OfficialFiles(Protocol):
 class NoOfficialFiles:
     """Base of every ``OfficialFiles``: recognises no configuration, offers nothing."""
 
-    import_options: Mapping[str, str] = MappingProxyType({})
-    export_options: Mapping[str, str] = MappingProxyType({})
+    import_options: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    export_options: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def read_config(self, path: Path) -> OfficialConfig | None:
         """Recognise no file."""

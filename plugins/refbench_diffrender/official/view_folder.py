@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from refbench.contracts.errors import InputError, MissingFileError
+from refbench.files.json_text import parse_json
 from refbench_diffrender.views.depth_png import read_codes
 from refbench_diffrender.views.gl_cameras import Intrinsics, find_view
 
@@ -95,7 +95,7 @@ def read_view_folder(path: Path) -> ViewFolder:
     if not file.is_file():
         raise MissingFileError(f"{path} holds no {FILE}.")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is no JSON: {error}.") from error
     if missing := [key for key in (*NUMBERS, "frames") if key not in content]:

@@ -66,15 +66,13 @@ class Files(NoOfficialFiles):
 
         stored = read_model(source)
         card = (
-            f"# ImMPI, imported\n\nFrom the official {stored.path.name}. Its planes' encoding is the published, scrambled "
-            "one, so it is meaningful with the number of planes of its training only (32 as published), and its norms "
-            "take the statistics of what they see. The official repository grants no licence: whether its weights may be "
-            "used or passed on is for its authors to say.\n"
+            f"# ImMPI, imported\n\nFrom the official {stored.path.name}. Its planes' encoding is the published, "
+            "scrambled one, so it is meaningful with the number of planes of its training only (32 as published), and "
+            "its norms take the statistics of what they see. The official repository grants no licence: whether its "
+            "weights may be used or passed on is for its authors to say.\n"
         )
         facts = {"planes": 32}
-        write_model(
-            folder, stored.encoder, stored.generator, facts, provenance={"source": stored.path.name}, card=card
-        )
+        write_model(folder, stored.encoder, stored.generator, facts, provenance={"source": stored.path.name}, card=card)
         nets = (stored.encoder, stored.generator)
         return {
             "parameters": sum(parameter.numel() for net in nets for parameter in net.parameters()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.official import NoOfficialFiles, OfficialConfig
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Files(NoOfficialFiles):
     """Configurations and the chunk data set that they name, checkpoints, chunk folders."""
 
-    import_options = {
+    import_options: ClassVar[Mapping[str, str]] = {
         "config": "the official configuration of the training: architecture, normalisation, patch size; without it "
         "the published values are taken, since a checkpoint carries none of them"
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.official import NoOfficialFiles, OfficialConfig
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Files(NoOfficialFiles):
     """Options files (``*_opt.txt``), generators, tile folders."""
 
-    import_options = {
+    import_options: ClassVar[Mapping[str, str]] = {
         "epoch": "which checkpoint of a run folder: latest, a number, iter_<n>",
         "path": "float keeps metres whole, 8bit truncates them as the official code does",
     }
@@ -29,7 +29,9 @@ class Files(NoOfficialFiles):
             return None
         options = read_options(path)
         values = option_values(options, path)
-        note = "Official options: heights pass through 8 bits, one level is one metre above 0 (--set values.path=float)."
+        note = (
+            "Official options: heights pass through 8 bits, one level is one metre above 0 (--set values.path=float)."
+        )
         network = path.parent / f"{options.get('epoch', 'latest')}_net_G.pth"
         if network.is_file():
             values["weights"] = str(network)

@@ -8,7 +8,8 @@ import rasterio
 from affine import Affine
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
-from refbench.engine.job.request import JobRequest, SceneRequest, open_scene
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps import cache_key
 from refbench.engine.sweeps import jobs as cells

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from refbench.contracts.errors import ConfigError, MissingFileError
 from refbench.engine.inputs.shipped_configs import shipped_configs
 from refbench.files.typed_config import merge, validated
-from refbench.files.yaml_text import parse_yaml
+from refbench.files.yaml_file import read_mapping
 from refbench.registry.records import resolve
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     Key = tuple[str, ...]
 
 OPTION = "--set"
+"""What the overrides of the command line come from, in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,10 @@ class OfficialRun:
 
 
 def load_config(
-    record: MethodRecord, source: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+    record: MethodRecord,
+    source: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    said_by: str = OPTION,
 ) -> ResolvedConfig:
     """Read, merge and check the configuration of a method.
 
@@ -86,6 +88,8 @@ def load_config(
         else ``default``, else the dataclass' own defaults.
     overrides
         Values of options, nested or with dotted keys (``{"fusion.weight": 2}``); they win over the file.
+    said_by
+        Where the overrides come from, for messages.
 
     Raises
     ------
@@ -102,7 +106,7 @@ def load_config(
         nested = value
         for part in reversed(name.split(".")):
             nested = {part: nested}
-        merge(values, nested, OPTION, origins)
+        merge(values, nested, said_by, origins)
     if record.config is None:
         if values:
             raise ConfigError(f"{label}: {record.name} takes no configuration, got the key {next(iter(values))!r}.")
@@ -144,27 +148,12 @@ def _merge_file(path: Path, values: dict[str, Any], origins: dict[Key, str], cha
     if path in chain:
         cycle = " -> ".join(link.name for link in (*chain[chain.index(path) :], path))
         raise ConfigError(f"{path}: the key base leads in a circle ({cycle}); remove one of the links.")
-    content = _read_yaml(path, chain)
+    if chain and not path.is_file():
+        raise MissingFileError(f"There is no configuration {path} (the base of {chain[-1]}).")
+    content = read_mapping(path, may_be_empty=True)
     base = content.pop("base", None)
     if base is not None:
         if not isinstance(base, str):
             raise ConfigError(f"{path}: base must be the path of a file, got {base!r}.")
         _merge_file(path.parent / base, values, origins, (*chain, path))
     merge(values, content, str(path), origins)
-
-
-def _read_yaml(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the mapping in a YAML file; an empty file is an empty mapping."""
-    wanted_by = f" (the base of {chain[-1]})" if chain else ""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = parse_yaml(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MissingFileError(f"The configuration {path}{wanted_by} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold keys and values, got a {type(content).__name__}.")
-    return content

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import RefbenchError
-from refbench.engine.job.request import open_scene
+from refbench.engine.inputs.scene import open_scene
 from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, shift_of, surfaces
 from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import compare

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError, RefbenchError
-from refbench.engine.job.request import open_scene
+from refbench.engine.inputs.scene import open_scene
 from refbench.engine.job.result import json_ready
 from refbench.engine.scoring.score import COREGISTRATION
 from refbench.engine.sweeps.cache_key import core_code

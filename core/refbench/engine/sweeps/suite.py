@@ -14,8 +14,7 @@ import yaml
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.contracts.need import Need
 from refbench.files.sizes import parse_size
-from refbench.files.yaml_file import check_keys, mapping, text
-from refbench.files.yaml_text import parse_yaml
+from refbench.files.yaml_file import check_keys, mapping, read_mapping, text
 from refbench.geometry.warp import kernels
 
 if TYPE_CHECKING:
@@ -180,11 +179,7 @@ class _Reader:
 
     def __init__(self, path: Path, *, is_shipped: bool) -> None:
         self.path, self.shipped = path, is_shipped
-        try:
-            content = parse_yaml(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-        self.content = mapping(str(path), content)
+        self.content = read_mapping(path)
         version = self.content.get("refbench_suite")
         if version != VERSION or isinstance(version, bool):
             raise ConfigError(f"{path} must say refbench_suite: {VERSION}; it says {version!r}.")

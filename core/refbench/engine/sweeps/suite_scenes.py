@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError, SkippedError, UnsupportedError
-from refbench.engine.job.request import JobRequest, SceneRequest, open_scene
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.cache_key import core_code, scene_key
 from refbench.registry.records import resolve

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import RefbenchError
-from refbench.engine.job.request import open_scene
+from refbench.engine.inputs.scene import open_scene
 from refbench.engine.sweeps.finished import by_scene
 from refbench.engine.sweeps.store import MANIFEST_FILE
 from refbench.formats.raster import open_dsm
