@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from refbench.evaluation.slope import horn_gradient
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -82,15 +80,33 @@ def realism(initial: NDArray[np.float32], reference: NDArray[np.float32], gsd: f
 
 
 def flat_ground(reference: NDArray[np.float32], gsd: float) -> Bools:
-    """Return where the reference is flat for 3 m around; what is unknown is not flat."""
-    east, north = horn_gradient(reference, gsd)
-    is_flat = np.hypot(east, north) < FLAT_SLOPE
-    for axis in (0, 1):
-        step = np.abs(np.diff(reference, axis=axis, append=np.nan)) <= FLAT_STEP_M
-        is_flat &= step
+    """Return where the reference is flat: by the plane through what is known within 3 m, without a step there.
+
+    A plane, because the noise of a LiDAR surface alone is steeper than 10 % from pixel to pixel.
+    """
+    known = np.isfinite(reference)
     reach = max(1, round(FLAT_REACH_M / gsd))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return np.asarray(ndimage.binary_erosion(is_flat, np.hypot(x, y) <= reach, border_value=1), np.bool_)
+    side = 2 * reach + 1
+    z = np.where(known, reference, 0.0).astype(np.float64)
+    z -= float(z[known].mean()) if known.any() else 0.0
+    row, col = np.indices(z.shape, dtype=np.float64) * gsd
+    mean = {"": _box(known.astype(np.float64), side)}
+    for name, layer in {"x": col, "y": row, "z": z, "xz": col * z, "yz": row * z, "xx": col**2, "yy": row**2}.items():
+        mean[name] = _box(np.where(known, layer, 0.0), side) / np.maximum(mean[""], 1e-9)
+    # Least squares per axis; the windows are near enough to symmetric for x and y to be uncorrelated.
+    along = [
+        (mean[f"{a}z"] - mean[a] * mean["z"]) / np.maximum(mean[f"{a}{a}"] - mean[a] ** 2, 1e-9) for a in ("x", "y")
+    ]
+    is_step = np.zeros(z.shape, np.bool_)
+    for axis in (0, 1):
+        jump = np.abs(np.diff(reference, axis=axis)) > FLAT_STEP_M
+        is_step |= np.pad(jump, [(0, int(axis == 0)), (0, int(axis == 1))])
+    near_step = ndimage.maximum_filter(is_step, side)
+    return np.asarray(known & (mean[""] > 0.5) & (np.hypot(*along) < FLAT_SLOPE) & ~near_step, np.bool_)
+
+
+def _box(values: Floats, side: int) -> Floats:
+    return np.asarray(ndimage.uniform_filter(values, side, mode="constant"))
 
 
 def _nmad(values: Floats) -> float:

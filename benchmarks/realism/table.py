@@ -1,4 +1,4 @@
-"""The realism table: do training data err as real DSMs do?
+"""The realism table, which tells whether training data err as real DSMs do.
 
 Run as ``python benchmarks/realism/table.py [--data FOLDER] [--cities N] [--version 1|2]``. FOLDER holds real and
 semi-synthetic pairs in folders of their own (``usa_village_pair``, ``semisyn_*``, ``jax068_wv3``), each with
