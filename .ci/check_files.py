@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What no linter sees: large files, long modules, paths of somebody's machine. Checks the files named, or all of git's."""
+"""What no linter sees: large files, long modules, paths of one machine. Checks the files named, or all that git has."""
 
 from __future__ import annotations
 
