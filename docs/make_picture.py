@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from refbench import load_scene
+from refbench.formats.raster import open_dsm
 from refbench.reporting.figures import error_png, error_scale, surface_png
-from refbench.scenes.raster import open_dsm
-from refbench.scenes.scene_file import embedded_scene_path
+from refbench.scenes.scene_yaml import embedded_scene_path
 
 
 def main(folder: Path) -> None:

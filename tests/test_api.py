@@ -8,8 +8,8 @@ import pytest
 
 import refbench
 from refbench.contracts.errors import InputError
-from refbench.engine.migrate import CURRENT, STEPS, migrated
-from refbench.engine.result import RESULT_FILE, Status, read_result
+from refbench.engine.job.migrate import CURRENT, STEPS, migrated
+from refbench.engine.job.result import RESULT_FILE, Status, read_result
 
 SUITE = """
 refbench_suite: 1

@@ -19,7 +19,7 @@ from measures import COLUMNS, Realism, realism
 
 from refbench.evaluation.coregistration import coregister, shifted
 from refbench.geometry.warp import warp_dsm
-from refbench.scenes.raster import open_dsm
+from refbench.formats.raster import open_dsm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def real_pairs(data: Path) -> Iterator[tuple[str, Realism]]:
 
 def cities(first: int, count: int, size: int, version: int) -> Iterator[tuple[str, Realism]]:
     """Yield name and figures of procedural cities."""
-    from refbench.scenes.city.make import make_city
+    from refbench.city.make import make_city
 
     del version
     for seed in range(first, first + count):

@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from refbench.scenes.city.make import make_city
-from refbench.scenes.city.scene import input_statistics
+from refbench.city.make import make_city
+from refbench.city.scene import input_statistics
 
 FIGURES = ("valid", "median", "nmad", "rmse", "p95", "mae")
 

@@ -22,11 +22,11 @@ def work(size, threads, backend):
     import torch
 
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_image import from_absolute
-    from refbench_diffrender.official_cameras import Intrinsics
-    from refbench_diffrender.photograph import Photograph, SparsePoints
-    from refbench_diffrender.rasteriser import rasteriser
-    from refbench_diffrender.refinement import ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.rasteriser.rasteriser import rasteriser
+    from refbench_diffrender.views.depth_image import from_absolute
+    from refbench_diffrender.views.gl_cameras import Intrinsics
+    from refbench_diffrender.views.view_image import Photograph, SparsePoints
 
     torch.set_num_threads(threads)
     rows, cols = (int(side) for side in size.split("x"))

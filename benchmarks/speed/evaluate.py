@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 from refbench import DSM, Grid, Mask
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.statistics import statistics
-from refbench.scenes.raster_write import write_dsm, write_mask
+from refbench.formats.raster_write import write_dsm, write_mask
 
 SIDE = 2048
 REPEATS = 3

@@ -22,16 +22,16 @@ def work(kind, form, threads):
     import numpy as np
     import torch
 
-    from refbench_immpi.compare import Comparer
     from refbench_immpi.config import NetworkConfig, OptimiseConfig, PlanesConfig
-    from refbench_immpi.fused import fast_planes
-    from refbench_immpi.losses import LossWeights
-    from refbench_immpi.lpips import Lpips
-    from refbench_immpi.mpi import Networks
-    from refbench_immpi.network import MPIGenerator
-    from refbench_immpi.posed import Posed
-    from refbench_immpi.resnet import FeatureGenerator
-    from refbench_immpi.scene_fit import SceneFit
+    from refbench_immpi.losses.losses import LossWeights
+    from refbench_immpi.losses.lpips import Lpips
+    from refbench_immpi.network.fused import fast_planes
+    from refbench_immpi.network.network import MPIGenerator
+    from refbench_immpi.network.resnet import FeatureGenerator
+    from refbench_immpi.planes.mpi import Networks
+    from refbench_immpi.training.loss_terms import Comparer
+    from refbench_immpi.training.scene_fit import SceneFit
+    from refbench_immpi.views.posed import Posed
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)

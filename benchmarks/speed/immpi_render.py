@@ -47,10 +47,10 @@ def work(case, form):
     """Return a function that does the work once."""
     import torch
 
-    from refbench_immpi.homography import pyramid_intrinsics
-    from refbench_immpi.losses import LossWeights, scale_targets, view_losses
-    from refbench_immpi.lpips import Lpips
-    from refbench_immpi.render import render
+    from refbench_immpi.losses.losses import LossWeights, scale_targets, view_losses
+    from refbench_immpi.losses.lpips import Lpips
+    from refbench_immpi.planes.homography import pyramid_intrinsics
+    from refbench_immpi.planes.render import render
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "plugins"))
     from plain_immpi_render import plain_losses, plain_render

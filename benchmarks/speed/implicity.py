@@ -26,7 +26,7 @@ def plain_surface(net, planes, shape, config, z_std, threshold):
     """Heights float32 [rows, cols] as published: every height of every pixel, NaN where a column is empty."""
     import torch
 
-    from refbench_implicity.network import occupancy
+    from refbench_implicity.network.network import occupancy
 
     xs, ys = torch.linspace(0, 1, shape[1]), torch.linspace(1, 0, shape[0])
     y, x = (axis.reshape(-1, 1) for axis in torch.meshgrid(ys, xs, indexing="ij"))
@@ -53,9 +53,9 @@ def patch(variant):
     import golden_implicity as golden
 
     from refbench_implicity.config import ModelConfig
-    from refbench_implicity.dataset import SlidingWindowItems, official_items
-    from refbench_implicity.network import build_model
+    from refbench_implicity.network.network import build_model
     from refbench_implicity.official import typed_config
+    from refbench_implicity.training.dataset import SlidingWindowItems, official_items
 
     cases = [(path, name) for path, name in (case.values for case in golden.named_cases("dsm"))]
     described = [(path, name, golden.load_json(path.with_suffix(".json"))[name]) for path, name in cases]

@@ -36,7 +36,7 @@ def write_inputs(folder):
     from affine import Affine
 
     from refbench_pix2pix.config import GeneratorConfig
-    from refbench_pix2pix.network import Generator
+    from refbench_pix2pix.network.network import Generator
 
     rng = np.random.default_rng(0)
     blocks = np.kron(rng.integers(0, 4, (16, 16)) > 2, np.ones((64, 64)))
@@ -72,9 +72,9 @@ def plain():
     import torch
 
     from refbench_pix2pix.config import DiscriminatorConfig, GeneratorConfig, TrainingConfig
-    from refbench_pix2pix.discriminators import build_discriminator
-    from refbench_pix2pix.network import Generator
-    from refbench_pix2pix.tasks import Pair, Pix2PixTask
+    from refbench_pix2pix.network.discriminators import build_discriminator
+    from refbench_pix2pix.network.network import Generator
+    from refbench_pix2pix.training.task import Pair, Pix2PixTask
 
     net, x = Generator(GeneratorConfig()).eval(), torch.randn(1, 2, TILE, TILE)
     with torch.inference_mode():

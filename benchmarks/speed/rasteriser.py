@@ -14,7 +14,7 @@ import time
 import torch
 
 from refbench.contracts.errors import UnsupportedError
-from refbench_diffrender.rasteriser import rasteriser
+from refbench_diffrender.rasteriser.rasteriser import rasteriser
 
 CASES = {"mesh": (512, 512, 512, 512, 1), "step 480 x 640": (160, 160, 480, 640, 5)}
 CASES["step 720 x 1280"] = (200, 360, 720, 1280, 5)

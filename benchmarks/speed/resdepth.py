@@ -38,8 +38,8 @@ def write_scene(folder, rows, cols):
     from affine import Affine
 
     from refbench_resdepth.config import ModelConfig
-    from refbench_resdepth.network import UNet
-    from refbench_resdepth.official_model import official_settings
+    from refbench_resdepth.network.network import UNet
+    from refbench_resdepth.official.model import official_settings
 
     rng = np.random.default_rng(0)
     blocks = np.kron(rng.integers(0, 4, (rows // 64 + 1, cols // 64 + 1)) > 2, np.ones((64, 64)))[:rows, :cols]
@@ -110,7 +110,7 @@ def plain(folder, tiles):
     """Print the CPU seconds of ``tiles`` forward passes of the published network."""
     import torch
 
-    from refbench_resdepth.stored import filled_network, read_model
+    from refbench_resdepth.weights import filled_network, read_model
 
     stored = read_model(folder / "Model_best.pth")
     net = filled_network(stored.model, stored)

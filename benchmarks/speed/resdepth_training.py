@@ -13,9 +13,9 @@ import time
 import torch
 
 from refbench_resdepth.config import ModelConfig, OptimizerConfig
-from refbench_resdepth.loss import metric_l1
-from refbench_resdepth.network import UNet
-from refbench_resdepth.tasks import build_optimizer
+from refbench_resdepth.network.network import UNet
+from refbench_resdepth.training.loss import metric_l1
+from refbench_resdepth.training.task import build_optimizer
 
 VARIANTS = {
     "plain": (torch.contiguous_format, False),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from refbench.registry.records import ReporterRecord as ReporterRecord
     from refbench.registry.records import Score as Score
     from refbench.registry.records import VerbRecord as VerbRecord
-    from refbench.scenes.scene_file import load_scene as load_scene
+    from refbench.scenes.scene_yaml import load_scene as load_scene
 
 __version__ = "0.1.0"
 
@@ -70,7 +70,7 @@ __getattr__, __all__ = lazy_names(
         "bench": "refbench.api",
         "evaluate": "refbench.evaluation.evaluate",
         "hookimpl": "refbench.registry.hookspecs",
-        "load_scene": "refbench.scenes.scene_file",
+        "load_scene": "refbench.scenes.scene_yaml",
         "results_frame": "refbench.api",
         "run": "refbench.api",
     },

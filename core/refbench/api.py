@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingExtraError
-from refbench.engine.cell import check_out, run_cell
-from refbench.engine.request import CellRequest, SceneRequest
-from refbench.engine.result import RESULT_FILE, read_result
-from refbench.engine.sweeps.cells import CELLS_FOLDER
-from refbench.engine.sweeps.ended import read_sweep
+from refbench.engine.job.launch import check_out, run_cell
+from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.result import RESULT_FILE, read_result
+from refbench.engine.sweeps.finished import read_sweep
+from refbench.engine.sweeps.jobs import CELLS_FOLDER
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from refbench.engine.result import Result, Status
+    from refbench.engine.job.result import Result, Status
 
 DOMAINS = {"input": "common", "refined": "common"}
 

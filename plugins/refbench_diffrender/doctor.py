@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from refbench.contracts.errors import UnsupportedError
-from refbench_diffrender.rasteriser import nvdiffrast_problem, rasteriser
+from refbench_diffrender.rasteriser.rasteriser import nvdiffrast_problem, rasteriser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from refbench_diffrender.rasteriser import Rasteriser
+    from refbench_diffrender.rasteriser.rasteriser import Rasteriser
 
 SHAPE = (16, 24)
 TOLERANCE = 1e-4

@@ -9,24 +9,24 @@ import numpy as np
 import torch
 
 from refbench import Prediction
-from refbench_diffrender.confidence import DepthView
 from refbench_diffrender.config import DiffrenderConfig
-from refbench_diffrender.depth_image import from_rendered
-from refbench_diffrender.dsm_mode import refined_dsm, refines_dsm
-from refbench_diffrender.filters import median_filter
-from refbench_diffrender.fusion import Fused, fused, fused_dsm
-from refbench_diffrender.held_out import held_out_notes
-from refbench_diffrender.joint import refined_jointly
-from refbench_diffrender.loop import follow
-from refbench_diffrender.photograph import Photograph, SparsePoints
-from refbench_diffrender.picture import linear_of
-from refbench_diffrender.rasteriser import rasteriser
-from refbench_diffrender.refinement import ViewRefinement
-from refbench_diffrender.result_files import write_confidences, write_meshes, write_points
-from refbench_diffrender.run_log import kept_log
-from refbench_diffrender.surface_mesh import SurfaceMesh, cell_colours, dsm_mesh, scene_from_view, view_mesh
-from refbench_diffrender.view_selection import chosen_neighbours
-from refbench_diffrender.views import SceneView, clip_planes, parted_views, scene_views, tensor
+from refbench_diffrender.depth_mode.joint import refined_jointly
+from refbench_diffrender.depth_mode.loop import follow
+from refbench_diffrender.depth_mode.refinement import ViewRefinement
+from refbench_diffrender.dsm_mode.dsm_mode import refined_dsm, refines_dsm
+from refbench_diffrender.losses.filters import median_filter
+from refbench_diffrender.outputs.confidence import DepthView
+from refbench_diffrender.outputs.fusion import Fused, fused, fused_dsm
+from refbench_diffrender.outputs.held_out import held_out_notes
+from refbench_diffrender.outputs.result_files import write_confidences, write_meshes, write_points
+from refbench_diffrender.outputs.surface_mesh import SurfaceMesh, cell_colours, dsm_mesh, scene_from_view, view_mesh
+from refbench_diffrender.rasteriser.rasteriser import rasteriser
+from refbench_diffrender.running.run_log import kept_log
+from refbench_diffrender.views.depth_image import from_rendered
+from refbench_diffrender.views.image_sampling import linear_of
+from refbench_diffrender.views.view_image import Photograph, SparsePoints
+from refbench_diffrender.views.view_selection import chosen_neighbours
+from refbench_diffrender.views.views import SceneView, clip_planes, parted_views, scene_views, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ class Diffrender:
 
     def _official(self, context: Context) -> Prediction:
         """Refine the view that an official configuration names."""
-        from refbench_diffrender.official_run import run_official
+        from refbench_diffrender.official.run import run_official
 
         return run_official(self.config, context)
 

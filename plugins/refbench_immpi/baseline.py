@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from refbench_immpi.image_metrics import psnr, ssim_standard, ssim_zero_padded
-from refbench_immpi.pairs import nearest_reference
-from refbench_immpi.posed import relative_pose
-from refbench_immpi.render import render
+from refbench_immpi.losses.image_metrics import psnr, ssim_standard, ssim_zero_padded
+from refbench_immpi.planes.render import render
+from refbench_immpi.views.pairs import nearest_reference
+from refbench_immpi.views.posed import relative_pose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from refbench_immpi.posed import Posed
+    from refbench_immpi.views.posed import Posed
 
 OPAQUE = 1e6
 

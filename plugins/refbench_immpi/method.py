@@ -13,18 +13,18 @@ from refbench import Prediction
 from refbench.contracts.errors import SkippedError, WeightsError
 from refbench.training.task import initialised
 from refbench_immpi.baseline import held_out_scores
-from refbench_immpi.checkpoints import write_official
-from refbench_immpi.compare import Comparer, plane_depths
 from refbench_immpi.config import ImMPIConfig, NetworkConfig
-from refbench_immpi.fusion import fuse
-from refbench_immpi.level import levelled
-from refbench_immpi.mpi import Networks, multiplane_image
-from refbench_immpi.network import MPIGenerator
-from refbench_immpi.pairs import chosen, nearest_reference, split
-from refbench_immpi.posed import picture_at, posed_views
-from refbench_immpi.resnet import FeatureGenerator
-from refbench_immpi.scene_fit import SceneFit, fit_scene, pairs_of
-from refbench_immpi.stored import read_model, write_model
+from refbench_immpi.network.network import MPIGenerator
+from refbench_immpi.network.resnet import FeatureGenerator
+from refbench_immpi.official.checkpoints import write_official
+from refbench_immpi.planes.mpi import Networks, multiplane_image
+from refbench_immpi.training.loss_terms import Comparer, plane_depths
+from refbench_immpi.training.scene_fit import SceneFit, fit_scene, pairs_of
+from refbench_immpi.views.fusion import fuse
+from refbench_immpi.views.nadir_view import levelled
+from refbench_immpi.views.pairs import chosen, nearest_reference, split
+from refbench_immpi.views.posed import picture_at, posed_views
+from refbench_immpi.weights import read_model, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Scene
-    from refbench_immpi.mpi import MultiplaneImage
-    from refbench_immpi.posed import Posed
-    from refbench_immpi.stored import StoredModel
+    from refbench_immpi.planes.mpi import MultiplaneImage
+    from refbench_immpi.views.posed import Posed
+    from refbench_immpi.weights import StoredModel
 
 OPTIMISED = "optimizedImMPI.ckpt"
 """Name of the optimised networks, as the official code looks for it."""
@@ -216,7 +216,7 @@ class ImMPI:
         resume: bool = False,
     ) -> Mapping[str, Any]:
         """Train both networks over many scenes; see ``fit.fit_scenes``."""
-        from refbench_immpi.fit import fit_scenes
+        from refbench_immpi.training.fit import fit_scenes
 
         if not self.is_trained:
             shape = self.generator.config

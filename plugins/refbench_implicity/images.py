@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
-from refbench.scenes.image_scale import one_band
+from refbench.geometry.image_scale import one_band
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import Image
     from refbench.contracts.source import RasterSource
-    from refbench.scenes.image_scale import ImageScale
+    from refbench.geometry.image_scale import ImageScale
 
 SAME_PIXEL = 1e-6
 """Relative difference up to which two pixel sizes are the same."""

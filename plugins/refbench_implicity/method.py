@@ -11,16 +11,16 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import SkippedError, UnsupportedError, WeightsError
-from refbench.scenes.weights_folder import is_weights_folder
-from refbench_implicity.augment import PatchFrame, strictly_inside, z_origin
-from refbench_implicity.chunk_files import CHUNK_INFO, read_chunks
+from refbench.weights.weights_folder import is_weights_folder
 from refbench_implicity.config import VARIANTS, ImpliCityConfig, ModelConfig, published
 from refbench_implicity.images import OrthoPatches
-from refbench_implicity.network import build_model
+from refbench_implicity.network.network import build_model
 from refbench_implicity.normalise import resolve_normalisation
-from refbench_implicity.stored import fill_model, published_architecture, read_model, write_model
+from refbench_implicity.official.chunk_files import CHUNK_INFO, read_chunks
+from refbench_implicity.patch_frame import PatchFrame, strictly_inside, z_origin
 from refbench_implicity.surface import extract_surface
 from refbench_implicity.tiling import patch_extent, patch_pixels, plan_patches
+from refbench_implicity.weights import fill_model, published_architecture, read_model, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
-    from refbench_implicity.stored import StoredModel
+    from refbench_implicity.weights import StoredModel
 
 BUILT_IN = Path(__file__).parent / "weights"
 CONSTANTS = ("patch_size", "pixel_size", "threshold")
@@ -199,7 +199,7 @@ class ImpliCity(TileMethod):
         resume: bool = False,
     ) -> dict[str, Any]:
         """Train the network in place; see ``fit.fit`` for the options and errors."""
-        from refbench_implicity.fit import fit  # Lightning is loaded for training only
+        from refbench_implicity.training.fit import fit  # Lightning is loaded for training only
 
         return fit(self, scenes, context, steps=steps, folder=folder, resume=resume)
 

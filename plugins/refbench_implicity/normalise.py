@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import WeightsError
-from refbench.scenes.image_scale import ImageScale, robust_image_scale
+from refbench.geometry.image_scale import ImageScale, robust_image_scale
 from refbench_implicity.config import published
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 
 from refbench.contracts.errors import InputError
 from refbench.geometry.torch_scatter_ops import scatter_mean
-from refbench_implicity.network import ImpliCityNet, Planes
+from refbench_implicity.network.network import ImpliCityNet, Planes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from refbench_implicity.dataset import PatchItem
+    from refbench_implicity.training.dataset import PatchItem
 
 Batch = dict[str, "Tensor"]
 """``points`` [P, 3], ``owner`` int64 [P], ``query`` [B, M, 3], ``labels`` [B, M], ``mask_*`` bool [B, M], ``image``."""

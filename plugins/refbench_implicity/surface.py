@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from refbench_implicity.columns import ColumnDecoder, HeightSearch, column_heights
+from refbench_implicity.network.columns import ColumnDecoder, HeightSearch, column_heights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench_implicity.config import SurfaceConfig
-    from refbench_implicity.network import ImpliCityNet, Planes
+    from refbench_implicity.network.network import ImpliCityNet, Planes
 
     Columns = NDArray[np.int64]
     Heights = NDArray[np.float32]

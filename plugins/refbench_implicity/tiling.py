@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench.contracts.tiles import TilePlan
-from refbench_implicity.dataset import window_anchors
 from refbench_implicity.images import patch_window
+from refbench_implicity.training.dataset import window_anchors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

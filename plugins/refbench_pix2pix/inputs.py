@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refbench.scenes.gaps import continued, filled, inside
+from refbench.geometry.nodata_fill import continued, filled, inside
 from refbench_pix2pix.values import NDVI_MIDDLE, ndvi_levels, normalise_levels, tile_scale, to_network
 
 if TYPE_CHECKING:

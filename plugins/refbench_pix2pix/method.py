@@ -10,16 +10,16 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, SkippedError, UnsupportedError, WeightsError
-from refbench.scenes.weights_folder import is_weights_folder
 from refbench.training.task import initialised
+from refbench.weights.weights_folder import is_weights_folder
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, ValueConfig
-from refbench_pix2pix.fused import FusedGenerator
 from refbench_pix2pix.inputs import network_tile
-from refbench_pix2pix.network import Generator
-from refbench_pix2pix.schedule import initialise
-from refbench_pix2pix.stored import read_model, write_model
+from refbench_pix2pix.network.fused import FusedGenerator
+from refbench_pix2pix.network.network import Generator
 from refbench_pix2pix.tiling import plan_tiles
+from refbench_pix2pix.training.schedule import initialise
 from refbench_pix2pix.values import to_metres
+from refbench_pix2pix.weights import read_model, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
-    from refbench_pix2pix.stored import StoredModel
+    from refbench_pix2pix.weights import StoredModel
 
 BUILT_IN = Path(__file__).parent / "weights"
 WITHOUT_NDVI = "dsm"
@@ -143,7 +143,7 @@ class Pix2Pix(TileMethod):
         resume: bool = False,
     ) -> dict[str, Any]:
         """Train the network in place; see ``fit_scenes`` for the options and errors."""
-        from refbench_pix2pix.fit import fit_scenes  # Lightning is loaded for training only
+        from refbench_pix2pix.training.fit import fit_scenes  # Lightning is loaded for training only
 
         if not scenes:
             raise ConfigError("Training needs scenes with an initial DSM and a reference; name their folders.")

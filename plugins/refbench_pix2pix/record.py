@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refbench import AssessorRecord, Gives, ImporterRecord, MethodRecord, Need, ReporterRecord, hookimpl
-from refbench_pix2pix.assessors import assessor_record
+from refbench_pix2pix.footprints.assessors import assessor_record
 
 _PACKAGE = "refbench_pix2pix"
 

@@ -10,17 +10,17 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, InputError, SkippedError, UnsupportedError, WeightsError
-from refbench.scenes.gaps import continued, filled, inside
-from refbench.scenes.weights_folder import is_weights_folder
+from refbench.geometry.nodata_fill import continued, filled, inside
 from refbench.training.task import initialised
+from refbench.weights.weights_folder import is_weights_folder
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
-from refbench_resdepth.fused import FusedUNet
-from refbench_resdepth.members import image_tuples, layer_name, orders, symmetries
-from refbench_resdepth.network import UNet
+from refbench_resdepth.ensemble import image_tuples, layer_name, orders, symmetries
+from refbench_resdepth.network.fused import FusedUNet
+from refbench_resdepth.network.network import UNet
 from refbench_resdepth.normalise import patch_mean
 from refbench_resdepth.scale import resolve_scale
-from refbench_resdepth.stored import filled_network, read_model, write_model
 from refbench_resdepth.tiling import plan_tiles
+from refbench_resdepth.weights import filled_network, read_model, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
-    from refbench.scenes.image_scale import ImageScale
-    from refbench_resdepth.members import Names
+    from refbench.geometry.image_scale import ImageScale
+    from refbench_resdepth.ensemble import Names
     from refbench_resdepth.scale import Scale
-    from refbench_resdepth.stored import StoredModel
+    from refbench_resdepth.weights import StoredModel
 
 BUILT_IN = Path(__file__).parent / "weights"
 FALLBACKS = {2: "stereo", 1: "mono", 0: "0"}
@@ -216,8 +216,8 @@ class ResDepth(TileMethod):
         resume: bool = False,
     ) -> dict[str, Any]:
         """Train the network in place; see ``fit_scenes`` and ``fit_official`` for the options and errors."""
-        from refbench_resdepth.fit import fit_scenes  # Lightning is loaded for training only
-        from refbench_resdepth.official_training import fit_official
+        from refbench_resdepth.training.fit import fit_scenes  # Lightning is loaded for training only
+        from refbench_resdepth.training.fit_official import fit_official
 
         if not scenes and self.config.official is None:
             raise ConfigError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from refbench.contracts.errors import WeightsError
-from refbench.scenes.image_scale import robust_image_scale
+from refbench.geometry.image_scale import robust_image_scale
 from refbench_resdepth.normalise import normalise_images
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.raster import Image
     from refbench.contracts.source import RasterSource
-    from refbench.scenes.image_scale import ImageScale
+    from refbench.geometry.image_scale import ImageScale
     from refbench_resdepth.config import NormalisationConfig
 
 

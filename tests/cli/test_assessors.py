@@ -10,8 +10,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from refbench.engine.assess import options_of
-from refbench.engine.result import result_schema
+from refbench.engine.job.result import result_schema
+from refbench.engine.scoring.assess import options_of
 
 HERE = Path(__file__).parent
 PLUGINS = os.pathsep.join(str(HERE / name) for name in ("run_plugin.py", "assessor_plugin.py"))

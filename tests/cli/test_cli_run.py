@@ -13,8 +13,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from refbench.engine.result import result_schema
-from refbench.scenes.scene_file import embedded_scene_path
+from refbench.engine.job.result import result_schema
+from refbench.scenes.scene_yaml import embedded_scene_path
 
 HERE = Path(__file__).parent
 SCENE = embedded_scene_path()
@@ -85,7 +85,7 @@ def test_the_default_scene_is_refined_scored_and_reported(tmp_path):
 
 
 def test_the_published_schema_is_current():
-    import refbench.engine.result as module
+    import refbench.engine.job.result as module
 
     published = Path(module.__file__).with_name("result.schema.json")
     assert json.loads(published.read_text()) == result_schema()

@@ -23,7 +23,7 @@ from refbench.evaluation.statistics import distance_percentile, percentile, rela
 from refbench.evaluation.strata import dilated, eroded, land_strata, slope_strata
 from refbench.evaluation.uncertainty import block_bootstrap, paired_difference
 from refbench.evaluation.validity import valid_values
-from refbench.scenes.raster_write import write_dsm, write_mask
+from refbench.formats.raster_write import write_dsm, write_mask
 
 UTM = CRS.from_epsg(32632)
 residuals = arrays.arrays(np.float64, st.integers(1, 60), elements=st.floats(-100, 100, width=32))

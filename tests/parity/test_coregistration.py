@@ -7,7 +7,7 @@ from golden_evaluation import FOLDER, cases
 
 from refbench.evaluation.coregistration import coregister, shifted
 from refbench.evaluation.evaluate import evaluate
-from refbench.scenes.raster import open_dsm
+from refbench.formats.raster import open_dsm
 
 GOLDENS = "published tools and closed forms"
 

@@ -15,25 +15,12 @@ import pytest
 import torch
 from golden_diffrender import cases, files, golden_folder, load_npz, manifest
 
-from refbench_diffrender import fused_loss
-from refbench_diffrender.alignment import (
-    map_alignment,
-    quantile_alignment,
-    rank_one_alignment,
-    usable_points,
-)
-from refbench_diffrender.atrous import bilateral_atrous, masked_atrous
-from refbench_diffrender.depth_image import (
-    before_median,
-    from_absolute,
-    from_relative,
-    from_rendered,
-    normalised,
-    poisson_source,
-)
-from refbench_diffrender.depth_png import depth_codes, normals_of_codes, shares_of_codes
-from refbench_diffrender.edge_map import BLUR_SIZE, SCALE, EdgeMapTerm, UvEdginess, edge_map
-from refbench_diffrender.filters import (
+from refbench_diffrender.depth_mode.response_curve import default_curve, light_of, respond
+from refbench_diffrender.depth_mode.tonemapper import Tonemapper, load_tonemapper, quotient_index
+from refbench_diffrender.losses import fused_loss
+from refbench_diffrender.losses.atrous import bilateral_atrous, masked_atrous
+from refbench_diffrender.losses.edge_map import BLUR_SIZE, SCALE, EdgeMapTerm, UvEdginess, edge_map
+from refbench_diffrender.losses.filters import (
     SIGMA,
     gaussian_blur,
     gaussian_line,
@@ -41,13 +28,26 @@ from refbench_diffrender.filters import (
     median_filter,
     normals_of,
 )
-from refbench_diffrender.losses import normal_loss, smooth_loss, uv_flatness, uv_stretch_loss
-from refbench_diffrender.metrics import cloud_accuracy, completion, depth_metrics
-from refbench_diffrender.picture import encoded_of, linear_of, resize_image, resize_map
-from refbench_diffrender.point_loss import PointTerm, nearest_values
-from refbench_diffrender.poisson import PoissonTerm
-from refbench_diffrender.response_curve import default_curve, light_of, respond
-from refbench_diffrender.tonemapper import Tonemapper, load_tonemapper, quotient_index
+from refbench_diffrender.losses.losses import normal_loss, smooth_loss, uv_flatness, uv_stretch_loss
+from refbench_diffrender.losses.point_loss import PointTerm, nearest_values
+from refbench_diffrender.losses.poisson import PoissonTerm
+from refbench_diffrender.outputs.metrics import cloud_accuracy, completion, depth_metrics
+from refbench_diffrender.views.alignment import (
+    map_alignment,
+    quantile_alignment,
+    rank_one_alignment,
+    usable_points,
+)
+from refbench_diffrender.views.depth_image import (
+    before_median,
+    from_absolute,
+    from_relative,
+    from_rendered,
+    normalised,
+    poisson_source,
+)
+from refbench_diffrender.views.depth_png import depth_codes, normals_of_codes, shares_of_codes
+from refbench_diffrender.views.image_sampling import encoded_of, linear_of, resize_image, resize_map
 
 GOLDEN = golden_folder()
 EXACT, GRADIENT = 1e-5, 1e-4

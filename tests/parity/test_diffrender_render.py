@@ -5,10 +5,10 @@ import pytest
 import torch
 from golden_diffrender import cases, files, golden_folder, load_npz, manifest
 
-from refbench_diffrender.colour_loss import colour_loss
-from refbench_diffrender.mesh_state import MeshState
-from refbench_diffrender.rasteriser import rasteriser
-from refbench_diffrender.view_folder import read_view_folder
+from refbench_diffrender.losses.colour_loss import colour_loss
+from refbench_diffrender.mesh.mesh_state import MeshState
+from refbench_diffrender.official.view_folder import read_view_folder
+from refbench_diffrender.rasteriser.rasteriser import rasteriser
 
 GOLDENS = "the official code on an independent rasteriser"
 
@@ -28,7 +28,7 @@ def setting(path):
     near, far = facts["near_far"]
     fx, fy, cx, cy = (float(value) for value in arrays["intr"])
     rows, cols = arrays["out_mask"].shape[1:3]
-    from refbench_diffrender.official_cameras import Intrinsics
+    from refbench_diffrender.views.gl_cameras import Intrinsics
 
     projection = torch.from_numpy(Intrinsics(fx, fy, cx, cy, cols, rows).projection(near, far))
     place = torch.from_numpy(arrays["clip_pos"][:, :3].copy())
@@ -94,7 +94,7 @@ def check_own_view(arrays, facts, mesh, view, backend):
     np.testing.assert_allclose(depth[0, ..., 0].detach().numpy()[same], arrays["self_depth"][same], atol=1e-3)
     file, _, name = facts["offset_scale_of"].partition(":")
     offset, scale = load_npz(FOLDER / file)[name].ravel()[:2]
-    from refbench_diffrender.depth_image import from_rendered
+    from refbench_diffrender.views.depth_image import from_rendered
 
     state = from_rendered(depth[0, ..., 0].detach(), float(offset), float(scale), compat=True)
     for key, values in (("self_rel", state.relative), ("self_valid", state.valid), ("self_abs", state.absolute)):

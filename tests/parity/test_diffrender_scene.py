@@ -8,15 +8,15 @@ import torch
 from golden_diffrender import cases, files, fill, golden_folder, load_npz, manifest
 
 from refbench.contracts.errors import InputError
-from refbench.scenes.colmap import read_model, rotation
-from refbench.scenes.colmap_dense import read_dense
-from refbench_diffrender.encoder import FeatureEncoder, read_encoder
-from refbench_diffrender.grid_mesh import grid_points, grid_triangles, inside
-from refbench_diffrender.mesh_state import MeshState
-from refbench_diffrender.official_cameras import Intrinsics, model_view, upright_poses
-from refbench_diffrender.picture import linear_of, resize_image
-from refbench_diffrender.transfer_mlp import TransferFunction, encoding
-from refbench_diffrender.view_folder import read_view_folder, seen_points
+from refbench.scenes.importers.colmap import read_model, rotation
+from refbench.scenes.importers.colmap_dense import read_dense
+from refbench_diffrender.depth_mode.encoder import FeatureEncoder, read_encoder
+from refbench_diffrender.depth_mode.transfer_mlp import TransferFunction, encoding
+from refbench_diffrender.mesh.grid_mesh import grid_points, grid_triangles, inside
+from refbench_diffrender.mesh.mesh_state import MeshState
+from refbench_diffrender.official.view_folder import read_view_folder, seen_points
+from refbench_diffrender.views.gl_cameras import Intrinsics, model_view, upright_poses
+from refbench_diffrender.views.image_sampling import linear_of, resize_image
 
 FOLDER = golden_folder()
 TOLERANCE = 1e-5

@@ -6,13 +6,13 @@ import torch
 from golden_diffrender import cases, fill, golden_folder, load_npz, manifest
 
 from refbench.contracts.errors import UnsupportedError
-from refbench_diffrender.encoder import FeatureEncoder
-from refbench_diffrender.metrics import BestSoFar, depth_metrics
-from refbench_diffrender.official_cameras import find_view
-from refbench_diffrender.official_config import read_official
-from refbench_diffrender.official_source import read_source
-from refbench_diffrender.official_view import config_of, prepared
-from refbench_diffrender.view_folder import read_view_folder
+from refbench_diffrender.depth_mode.encoder import FeatureEncoder
+from refbench_diffrender.official.config import read_official
+from refbench_diffrender.official.source import read_source
+from refbench_diffrender.official.view import config_of, prepared
+from refbench_diffrender.official.view_folder import read_view_folder
+from refbench_diffrender.outputs.metrics import BestSoFar, depth_metrics
+from refbench_diffrender.views.gl_cameras import find_view
 
 GOLDENS = "the official code on an independent rasteriser"
 

@@ -6,10 +6,10 @@ import torch
 from golden import cases, folder_of, load_npz
 from golden_immpi_render import about, files, recipe_lpips, tensors
 
-from refbench_immpi.image_metrics import depth_accuracy, lpips_distance, mae, psnr, ssim_zero_padded
-from refbench_immpi.losses import LossWeights, edge_aware_loss, l1_loss, l2_loss, scale_targets, view_losses
-from refbench_immpi.render import Rendered
-from refbench_immpi.ssim import gaussian_window, ssim
+from refbench_immpi.losses.image_metrics import depth_accuracy, lpips_distance, mae, psnr, ssim_zero_padded
+from refbench_immpi.losses.losses import LossWeights, edge_aware_loss, l1_loss, l2_loss, scale_targets, view_losses
+from refbench_immpi.losses.ssim import gaussian_window, ssim
+from refbench_immpi.planes.render import Rendered
 
 folder_of("immpi")
 FILES = files("E_losses_metrics")

@@ -6,10 +6,10 @@ import torch
 from golden import cases, files_of
 from golden_immpi import FOLDER, arrays_of, load, networks, of_manifest, picture
 
-from refbench_immpi.checkpoints import read_official, write_official
-from refbench_immpi.encoding import hypotheses, inverse_depth_planes, plane_encoding
-from refbench_immpi.fused import fast_planes
-from refbench_immpi.render import render
+from refbench_immpi.network.encoding import hypotheses, inverse_depth_planes, plane_encoding
+from refbench_immpi.network.fused import fast_planes
+from refbench_immpi.official.checkpoints import read_official, write_official
+from refbench_immpi.planes.render import render
 
 MAPS = ("conv1", "block1", "block2", "block3", "block4")
 FORMS = ("plain", "forward", "fast")

@@ -8,14 +8,14 @@ from golden import cases, files_of
 from golden_immpi import FOLDER, MANIFEST, arrays_of, load, of_manifest
 
 from refbench.contracts.errors import InputError
-from refbench.scenes.scene_file import load_scene
-from refbench.scenes.scene_write import write_scene
-from refbench_immpi.folder_export import export_scene
-from refbench_immpi.folders import SceneFolder, is_data_folder, open_scene_folder
-from refbench_immpi.neighbour_orders import levir_neighbours, whu_neighbours, whu_references
-from refbench_immpi.official_config import read_official
-from refbench_immpi.posed import posed_views
-from refbench_immpi.view_split import read_split, write_split
+from refbench.scenes.scene_yaml import load_scene
+from refbench.scenes.write import write_scene
+from refbench_immpi.official.config import read_official
+from refbench_immpi.official.folder_export import export_scene
+from refbench_immpi.official.folders import SceneFolder, is_data_folder, open_scene_folder
+from refbench_immpi.official.neighbour_orders import levir_neighbours, whu_neighbours, whu_references
+from refbench_immpi.official.view_split import read_split, write_split
+from refbench_immpi.views.posed import posed_views
 
 TOLERANCE, TRANSLATION = 1e-5, 1e-3
 

@@ -8,8 +8,8 @@ import torch
 from golden import cases, folder_of, load_npz
 from golden_immpi_render import about, files, planes_of, scene_of, tensors
 
-from refbench_immpi.homography import plane_homographies, target_views
-from refbench_immpi.render import composited, render
+from refbench_immpi.planes.homography import plane_homographies, target_views
+from refbench_immpi.planes.render import composited, render
 
 folder_of("immpi")
 FILES = files("D_render")

@@ -8,16 +8,16 @@ from golden import cases, files_of
 from golden_immpi import FOLDER, arrays_of, networks, of_manifest
 from golden_immpi_render import recipe_lpips
 
-from refbench_immpi.compare import Comparer, plane_depths
 from refbench_immpi.config import OptimiseConfig, PlanesConfig, TrainingConfig
-from refbench_immpi.folders import SceneFolder
-from refbench_immpi.image_metrics import lpips_distance, psnr, ssim_zero_padded
-from refbench_immpi.losses import LossWeights
-from refbench_immpi.mpi import MultiplaneImage, Networks, multiplane_image
-from refbench_immpi.neighbour_orders import levir_neighbours, whu_neighbours
-from refbench_immpi.posed import Posed
-from refbench_immpi.scene_fit import SceneFit
-from refbench_immpi.tasks import Both, PriorTask, Sample
+from refbench_immpi.losses.image_metrics import lpips_distance, psnr, ssim_zero_padded
+from refbench_immpi.losses.losses import LossWeights
+from refbench_immpi.official.folders import SceneFolder
+from refbench_immpi.official.neighbour_orders import levir_neighbours, whu_neighbours
+from refbench_immpi.planes.mpi import MultiplaneImage, Networks, multiplane_image
+from refbench_immpi.training.loss_terms import Comparer, plane_depths
+from refbench_immpi.training.scene_fit import SceneFit
+from refbench_immpi.training.task import Both, PriorTask, Sample
+from refbench_immpi.views.posed import Posed
 
 TERMS = ("l1", "ssim", "lpips")
 

@@ -35,21 +35,21 @@ from pydantic import TypeAdapter
 from refbench.contracts.grid import Grid
 from refbench.contracts.method import Context
 from refbench.contracts.need import Need
-from refbench.engine.stream import ArrayWriter, run_tiles
+from refbench.engine.tiles.stream import ArrayWriter, run_tiles
 from refbench_implicity.config import ImpliCityConfig, ModelConfig
-from refbench_implicity.dataset import SlidingWindowItems, official_items
 from refbench_implicity.method import ImpliCity
-from refbench_implicity.network import build_model, occupancy
+from refbench_implicity.network.network import build_model, occupancy
 from refbench_implicity.official import import_weights, model_values, read_config, typed_config
-from refbench_implicity.official_config import read_official
-from refbench_implicity.official_report import BUILDING_DILATION, evaluate_official
-from refbench_implicity.official_scene import official_scene
+from refbench_implicity.official.config import read_official
+from refbench_implicity.official.report import BUILDING_DILATION, evaluate_official
+from refbench_implicity.official.scene import official_scene
 from refbench_implicity.patches import collate
-from refbench_implicity.stored import fill_model, read_model
 from refbench_implicity.surface import extract_surface
-from refbench_implicity.tasks import OccupancyTask
 from refbench_implicity.tiling import blend_profile
-from refbench_implicity.validation import accuracy, intersection_over_union, precision_recall
+from refbench_implicity.training.dataset import SlidingWindowItems, official_items
+from refbench_implicity.training.task import OccupancyTask
+from refbench_implicity.training.validation import accuracy, intersection_over_union, precision_recall
+from refbench_implicity.weights import fill_model, read_model
 
 GOLDEN = golden_folder()
 NODATA = -9999.0

@@ -27,11 +27,9 @@ from golden_implicity import (
 )
 from pydantic import TypeAdapter
 
-from refbench.scenes.checkpoint import read_checkpoint
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
-from refbench_implicity.augment import Augmentation
-from refbench_implicity.builder import BuildConfig, SceneFiles
+from refbench.weights.checkpoint import read_checkpoint
 from refbench_implicity.config import (
     ImpliCityConfig,
     LandWeights,
@@ -40,15 +38,17 @@ from refbench_implicity.config import (
     SchedulerConfig,
     TrainingConfig,
 )
-from refbench_implicity.dataset import SlidingWindowItems, official_items
-from refbench_implicity.loss import occupancy_loss
-from refbench_implicity.network import build_model
+from refbench_implicity.network.network import build_model
 from refbench_implicity.official import read_config
-from refbench_implicity.official_values import official_values
+from refbench_implicity.official.builder import BuildConfig, SceneFiles
+from refbench_implicity.official.values import official_values
+from refbench_implicity.patch_frame import Augmentation
 from refbench_implicity.patches import collate
-from refbench_implicity.schedule import build_scheduler
-from refbench_implicity.tasks import OccupancyTask
-from refbench_implicity.validation import accuracy, intersection_over_union, precision_recall
+from refbench_implicity.training.dataset import SlidingWindowItems, official_items
+from refbench_implicity.training.loss import occupancy_loss
+from refbench_implicity.training.schedule import build_scheduler
+from refbench_implicity.training.task import OccupancyTask
+from refbench_implicity.training.validation import accuracy, intersection_over_union, precision_recall
 
 GOLDEN = golden_folder()
 VARIANTS = ("0", "mono", "stereo")

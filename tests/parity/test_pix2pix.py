@@ -16,9 +16,8 @@ from affine import Affine
 from golden_pix2pix import cases, files, fill, golden_folder, load_npz, manifest
 
 from refbench import DSM, Context, Grid, Image, Need, Scene, Window
-from refbench.engine.stream import ArrayWriter, run_tiles
-from refbench.scenes.raster import ArraySource
-from refbench_pix2pix.checkpoints import find_generator, generator_of, network_file, read_state
+from refbench.engine.tiles.stream import ArrayWriter, run_tiles
+from refbench.formats.raster import ArraySource
 from refbench_pix2pix.config import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -27,17 +26,18 @@ from refbench_pix2pix.config import (
     TrainingConfig,
     ValueConfig,
 )
-from refbench_pix2pix.discriminators import build_discriminator
-from refbench_pix2pix.fused import FusedGenerator
 from refbench_pix2pix.inputs import network_tile
-from refbench_pix2pix.losses import adversarial, edge_loss, gradient_penalty
 from refbench_pix2pix.method import Pix2Pix
-from refbench_pix2pix.names import tile_name
-from refbench_pix2pix.network import Generator
-from refbench_pix2pix.official_tiles import read_pair, to_rgb
-from refbench_pix2pix.options import option_values, read_options
-from refbench_pix2pix.schedule import build_schedule
-from refbench_pix2pix.tasks import Pair, Pix2PixTask, masked_l1
+from refbench_pix2pix.network.discriminators import build_discriminator
+from refbench_pix2pix.network.fused import FusedGenerator
+from refbench_pix2pix.network.network import Generator
+from refbench_pix2pix.official.checkpoints import find_generator, generator_of, network_file, read_state
+from refbench_pix2pix.official.names import tile_name
+from refbench_pix2pix.official.options import option_values, read_options
+from refbench_pix2pix.official.tiles import read_pair, to_rgb
+from refbench_pix2pix.training.losses import adversarial, edge_loss, gradient_penalty
+from refbench_pix2pix.training.schedule import build_schedule
+from refbench_pix2pix.training.task import Pair, Pix2PixTask, masked_l1
 from refbench_pix2pix.values import levels_of
 
 GOLDEN = golden_folder()

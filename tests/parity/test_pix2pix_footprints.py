@@ -13,10 +13,10 @@ import pytest
 import torch
 from golden_pix2pix import cases, files, fill, golden_folder, load_npz, manifest
 
-from refbench_pix2pix.esfp_checkpoint import infer_config, read_esfpnet
-from refbench_pix2pix.esfpnet import SIZES, EsfpNet
-from refbench_pix2pix.mask_metrics import curves, mean_scores, share_scores, sod_scores
-from refbench_pix2pix.segment import segment_tile, to_input, to_mask
+from refbench_pix2pix.footprints.esfp_checkpoint import infer_config, read_esfpnet
+from refbench_pix2pix.footprints.esfpnet import SIZES, EsfpNet
+from refbench_pix2pix.footprints.mask_metrics import curves, mean_scores, share_scores, sod_scores
+from refbench_pix2pix.footprints.segment import segment_tile, to_input, to_mask
 
 GOLDEN = golden_folder()
 LOGITS, INPUT, METRIC = 1e-4, 1e-6, 1e-9

@@ -19,39 +19,21 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from golden_resdepth import cases, files, fill, golden_folder, load_json, load_npz, manifest
+from golden_resdepth import cases, files, fill, golden_folder, load_json, load_npz, manifest, network
 
 from refbench import DSM, Context, Grid, Image, Need, Scene
-from refbench.engine.stream import ArrayWriter, run_tiles
-from refbench.scenes.checkpoint import read_checkpoint
-from refbench.scenes.raster import ArraySource
-from refbench_resdepth.config import InferenceConfig, ModelConfig, ResDepthConfig
-from refbench_resdepth.fused import FusedUNet
+from refbench.engine.tiles.stream import ArrayWriter, run_tiles
+from refbench.formats.raster import ArraySource
+from refbench.weights.checkpoint import read_checkpoint
+from refbench_resdepth.config import InferenceConfig, ResDepthConfig
 from refbench_resdepth.method import ResDepth
-from refbench_resdepth.network import UNet
+from refbench_resdepth.network.fused import FusedUNet
 from refbench_resdepth.scale import Scale
-from refbench_resdepth.stored import filled_network, read_model
+from refbench_resdepth.weights import filled_network, read_model
 
 GOLDEN = golden_folder()
 FORWARD = 1e-4
 METRES = 1e-3
-CLASS_DEFAULTS = {
-    "start_kernel": 64, "max_filter_depth": 512, "depth": 8, "do_BN": True, "bias_conv_layer": False,
-    "outer_skip": True, "outer_skip_BN": False,
-}  # fmt: skip
-"""Of the official class; they differ from those of its configurations."""
-
-
-def network(settings_json):
-    """The network of official constructor settings."""
-    settings = {**CLASS_DEFAULTS, **json.loads(str(settings_json))}
-    channels = settings.pop("n_input_channels", 1)
-    modes = {1: "geom", 2: "geom-mono", 3: "geom-stereo"}
-    mode = modes.get(channels, "geom-multiview")
-    if not settings["outer_skip"] and channels == 2:
-        mode = "stereo"
-    views = {"n_views": channels - 1} if mode == "geom-multiview" else {}
-    return UNet(ModelConfig(input_channels=mode, **settings, **views))
 
 
 @cases("path", files("forward"))

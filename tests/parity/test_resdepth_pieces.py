@@ -16,9 +16,6 @@ from golden_resdepth import cases, files, golden_folder, load_json, load_npz, ma
 
 from refbench import InputError
 from refbench.contracts.raster import MASK_UNKNOWN
-from refbench_resdepth.augment import augment
-from refbench_resdepth.lists import read_image_list, read_pair_list
-from refbench_resdepth.loss_mask import own_part, truth_mask
 from refbench_resdepth.normalise import (
     denormalise,
     normalise_heights,
@@ -27,7 +24,8 @@ from refbench_resdepth.normalise import (
     patch_std,
     training_std,
 )
-from refbench_resdepth.official_statistics import (
+from refbench_resdepth.official.lists import read_image_list, read_pair_list
+from refbench_resdepth.official.statistics import (
     pooled,
     pooled_statistics_text,
     scores,
@@ -37,7 +35,9 @@ from refbench_resdepth.official_statistics import (
     truncated,
 )
 from refbench_resdepth.regions import Extent, allocate, blend_profile, tile_starts
-from refbench_resdepth.sampling import Positions, draw
+from refbench_resdepth.training.augment import augment
+from refbench_resdepth.training.loss_mask import own_part, truth_mask
+from refbench_resdepth.training.sampling import Positions, draw
 
 GOLDEN = golden_folder()
 STATISTICS = ("count", "max", "min", "MAE", "RMSE", "MedAE", "median", "NMAD")

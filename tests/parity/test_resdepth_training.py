@@ -17,19 +17,18 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
-from golden_resdepth import cases, files, fill, golden_folder, load_json, load_npz, manifest
-from test_resdepth import network
+from golden_resdepth import cases, files, fill, golden_folder, load_json, load_npz, manifest, network
 
 from refbench import DSM, Grid, Image
-from refbench.scenes.checkpoint import read_checkpoint, read_pickle
-from refbench.scenes.raster import ArraySource
+from refbench.formats.raster import ArraySource
+from refbench.weights.checkpoint import read_checkpoint, read_pickle
 from refbench_resdepth.config import ModelConfig, OptimizerConfig
-from refbench_resdepth.loss import metric_l1
 from refbench_resdepth.regions import Extent
-from refbench_resdepth.samples import Area, Cutter, GridSamples
 from refbench_resdepth.scale import Scale
-from refbench_resdepth.statistics import height_scale, image_statistics
-from refbench_resdepth.tasks import build_optimizer
+from refbench_resdepth.training.loss import metric_l1
+from refbench_resdepth.training.samples import Area, Cutter, GridSamples
+from refbench_resdepth.training.statistics import height_scale, image_statistics
+from refbench_resdepth.training.task import build_optimizer
 
 GOLDEN = golden_folder()
 

@@ -14,8 +14,8 @@ pytest.importorskip("lightning")
 
 from refbench import DSM, Grid, Scene
 from refbench.contracts.scene import Reference
-from refbench.scenes.raster import ArraySource
-from refbench.scenes.scene_write import write_scene
+from refbench.formats.raster import ArraySource
+from refbench.scenes.write import write_scene
 
 SIDE = 256
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from sweep_maker import SweepMaker
 
-from refbench.engine.request import CellRequest, SceneRequest
-from refbench.engine.result import Status
+from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.result import Status
 from refbench.reporting.figures import ErrorScale, error_picture, error_scale, hillshade, surface_picture
-from refbench.reporting.page.again import command_line
 from refbench.reporting.page.plot import Point, cost_plot
+from refbench.reporting.page.rerun_command import command_line
 from refbench.reporting.page.surfaces import PICTURE_SIDE, packed, webp
 from refbench.reporting.report import write_sweep_report
-from refbench.scenes.scene_file import embedded_scene_path, load_scene
+from refbench.scenes.scene_yaml import embedded_scene_path, load_scene
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -14,18 +14,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from refbench.engine.result import Status
-from refbench.engine.sweeps.cells import plan_rows
+from refbench.engine.job.result import Status
+from refbench.engine.sweeps.jobs import plan_rows
 from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
 from refbench.engine.sweeps.suite import check_trust, load_suite
+from refbench.files.atomic import atomic_file
 from refbench.reporting.report import write_sweep_report
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import write_tables
-from refbench.scenes.atomic import atomic_file
 
 if TYPE_CHECKING:
-    from refbench.engine.result import Result
-    from refbench.engine.sweeps.cells import PlannedCell
+    from refbench.engine.job.result import Result
+    from refbench.engine.sweeps.jobs import PlannedCell
     from refbench.engine.sweeps.suite import Suite
 
 TABLE_FILE = "table.md"

@@ -33,8 +33,8 @@ def command(
     The tile has SIZE x GSD metres a side: --size 256 --gsd 0.5 is 128 m. The same seed and options give the same
     city. Seeds below 1000 are for training; from 1000 on they are kept for tests and must not be trained on.
     """
-    from refbench.scenes.city.make import make_city
-    from refbench.scenes.city.scene import check_free, input_statistics, write_city
+    from refbench.city.make import make_city
+    from refbench.city.scene import check_free, input_statistics, write_city
 
     folders = {seed: out} if count is None else {s: out / f"city-{s:04d}" for s in range(seed, seed + count)}
     for folder in folders.values():

@@ -17,7 +17,7 @@ import click
 
 from refbench.cli.columns import columns
 from refbench.cli.options import json_option
-from refbench.engine.weights import user_weights_folder
+from refbench.engine.inputs.weights import user_weights_folder
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import install_command, is_installed, missing_packages

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
-from refbench.engine.assess import KEY, assess, check_assessors
+from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metric_table import METRICS
+from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
-from refbench.scenes.raster import open_dsm, open_mask
 
 COLUMNS = ("n", "completeness_valid", "bias", "median", "mae", "rmse", "medae", "nmad", "le90", "within_1m")
 NARROW = ("n", "completeness_valid", "bias", "mae", "rmse", "nmad", "le90")

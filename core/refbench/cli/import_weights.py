@@ -10,7 +10,7 @@ import click
 from refbench.cli.official import official_function
 from refbench.cli.options import method_option, official_option
 from refbench.contracts.errors import MissingFileError
-from refbench.engine.weights import user_weights_folder
+from refbench.engine.inputs.weights import user_weights_folder
 
 
 @click.command()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from refbench.cli.columns import columns, facts
-from refbench.engine.shipped_configs import shipped_configs
-from refbench.engine.weights import list_weights, user_weights_folder
+from refbench.engine.inputs.shipped_configs import shipped_configs
+from refbench.engine.inputs.weights import list_weights, user_weights_folder
+from refbench.files.config_keys import config_keys
 from refbench.registry.records import MethodRecord, resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import install_command, missing_packages
-from refbench.scenes.config_keys import config_keys
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 
 from refbench.cli.columns import columns
 from refbench.cli.options import json_option
-from refbench.engine.weights import list_weights
+from refbench.engine.inputs.weights import list_weights
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import missing_packages
 

@@ -31,7 +31,7 @@ def _yaml_value(ctx: click.Context, param: click.Parameter, key: str, text: str)
     # Not at module level: the listing verbs share this file.
     import yaml
 
-    from refbench.engine.yaml_text import parse_yaml
+    from refbench.files.yaml_text import parse_yaml
 
     try:
         return parse_yaml(text)

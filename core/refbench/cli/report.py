@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from refbench.engine.request import CellRequest, open_scene
-from refbench.engine.result import RESULT_FILE, read_result
+from refbench.engine.job.request import CellRequest, open_scene
+from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.store import REQUEST_FILE
-from refbench.reporting.page.again import command_line
+from refbench.reporting.page.rerun_command import command_line
 from refbench.reporting.report import write_report, write_sweep_report
 
 

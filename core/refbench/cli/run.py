@@ -21,21 +21,21 @@ from refbench.cli.options import (
     weights_option,
 )
 from refbench.contracts.errors import InputError
-from refbench.engine.assess import check_assessors
-from refbench.engine.cell import check_out, run_cell
-from refbench.engine.config import load_config
-from refbench.engine.prepare import prepare
-from refbench.engine.request import CellRequest, SceneRequest, official_scene_names, open_scene
-from refbench.engine.result import Status
-from refbench.engine.sizes import parse_size
-from refbench.engine.weights import find_weights
+from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.prepare import prepare
+from refbench.engine.inputs.weights import find_weights
+from refbench.engine.job.launch import check_out, run_cell
+from refbench.engine.job.request import CellRequest, SceneRequest, official_scene_names, open_scene
+from refbench.engine.job.result import Status
+from refbench.engine.scoring.assess import check_assessors
+from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.reporting.summary import print_summary
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
-    from refbench.engine.result import Result
+    from refbench.engine.job.result import Result
     from refbench.registry.records import ReporterRecord
 
 RUNS_FOLDER = "refbench-runs"
@@ -139,7 +139,7 @@ def _run(request: CellRequest, opened: Scene, reporters: list[ReporterRecord], o
 
     def finish(folder: Path, result: Result) -> None:
         if not options["no_report"]:
-            from refbench.reporting.page.again import command_line  # brings matplotlib
+            from refbench.reporting.page.rerun_command import command_line  # brings matplotlib
             from refbench.reporting.report import write_report
 
             write_report(folder, result, opened, command_line(request))

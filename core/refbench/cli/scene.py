@@ -25,7 +25,7 @@ def command() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> None:
     """Write SCENE (a folder or its scene.yaml) to FOLDER as the official code of METHOD reads it."""
-    from refbench.scenes.scene_file import load_scene
+    from refbench.scenes.scene_yaml import load_scene
 
     exporter = official_function(method, "export_scene", options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

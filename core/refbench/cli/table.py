@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from refbench.files.atomic import atomic_file
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import FORMATS, write_tables
-from refbench.scenes.atomic import atomic_file
 
 DOMAINS = ("common", "own")
 

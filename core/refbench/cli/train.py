@@ -13,13 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 from refbench.cli.options import config_option, method_option, set_option, weights_option
 from refbench.contracts.errors import InputError, SkippedError
 from refbench.contracts.method import Context, TrainableMethod
-from refbench.engine.config import load_config
-from refbench.engine.weights import find_weights
+from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.weights import find_weights
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
 from refbench.scenes.scan import scanned
-from refbench.scenes.scene_file import load_scene
-from refbench.scenes.weights_folder import is_weights_folder
+from refbench.scenes.scene_yaml import load_scene
+from refbench.weights.weights_folder import is_weights_folder
 
 RUN_FOLDER = "run"
 RANK_VARIABLE = "LOCAL_RANK"

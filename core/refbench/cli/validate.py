@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from refbench.contracts.errors import InputError, MissingFileError
-from refbench.engine.result import RESULT_FILE, read_result
-from refbench.engine.sweeps.cells import CELLS_FOLDER
+from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.check import result_faults, sweep_faults
-from refbench.engine.sweeps.ended import read_sweep
+from refbench.engine.sweeps.finished import read_sweep
+from refbench.engine.sweeps.jobs import CELLS_FOLDER
 
 
 @click.command()

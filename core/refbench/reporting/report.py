@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from refbench.files.atomic import atomic_file
 from refbench.reporting.page.render import render
 from refbench.reporting.page.run import run_page
 from refbench.reporting.page.sweep import sweep_page
-from refbench.scenes.atomic import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.contracts.scene import Scene
-    from refbench.engine.result import Result
+    from refbench.engine.job.result import Result
 
 REPORT_FILE = "report.html"
 

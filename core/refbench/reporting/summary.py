@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from refbench.engine.assess import KEY
-from refbench.engine.result import Status
+from refbench.engine.job.result import Status
+from refbench.engine.scoring.assess import KEY
 from refbench.evaluation.metric_table import METRICS
 from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from refbench.engine.result import Result
+    from refbench.engine.job.result import Result
 
 _ARROWS = {True: "↑", False: "↓", None: ""}
 SHOWN = tuple(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
-from refbench.scenes.cloud import PointFile
-from refbench.scenes.raster import DSMFile
+from refbench.formats.cloud import PointFile
+from refbench.formats.raster import DSMFile
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,22 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import refbench
 from refbench.contracts.errors import InputError, SkippedError, UnknownNameError
-from refbench.engine.config import load_config
-from refbench.engine.hashing import hash_file, hash_inputs, hash_tree, hash_values
-from refbench.engine.weights import find_weights
+from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.weights import find_weights
+from refbench.files.config_keys import keys_at
+from refbench.files.hashing import hash_file, hash_inputs, hash_tree, hash_values
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
-from refbench.scenes.config_keys import keys_at
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
     from refbench.engine.sweeps.suite import MethodEntry
     from refbench.registry.records import MethodRecord
 
-CORE_WINGS = ("contracts", "geometry", "scenes", "evaluation", "registry", "engine")
-"""The wings of the core whose code a cell runs."""
 ASK_S = 120.0
+_NAMED = re.compile(r"(?:from|import) refbench\.([a-z_]+)|\"refbench\.([a-z_]+)[a-z_.]*:")
 
 
 def cell_key(parts: dict[str, Any]) -> str:
@@ -39,7 +39,24 @@ def cell_key(parts: dict[str, Any]) -> str:
 def core_code() -> str:
     """Return the SHA-256 of the core's code that a cell runs."""
     folder = Path(refbench.__file__).parent
-    return hash_values({wing: _code_under(folder / wing) for wing in CORE_WINGS})
+    return hash_values({wing: _code_under(folder / wing) for wing in core_wings()})
+
+
+@functools.cache
+def core_wings() -> tuple[str, ...]:
+    """Return the wings of the core whose code a cell runs: the engine and all that it names, directly or not.
+
+    Targets count as imports do: records point at functions by ``"refbench.wing.module:name"``.
+    """
+    folder = Path(refbench.__file__).parent
+    reached, waiting = set[str](), ["engine"]
+    while waiting:
+        wing = waiting.pop()
+        if wing not in reached and (folder / wing / "__init__.py").is_file():
+            reached.add(wing)
+            texts = (path.read_text() for path in (folder / wing).rglob("*.py"))
+            waiting += {name for text in texts for names in _NAMED.findall(text) for name in names if name}
+    return tuple(sorted(reached))
 
 
 def _code_under(folder: Path) -> dict[str, str]:

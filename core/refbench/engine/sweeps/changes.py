@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import RefbenchError
-from refbench.engine.request import open_scene
+from refbench.engine.job.request import open_scene
 from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, shift_of, surfaces
-from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
+from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import compare
 from refbench.evaluation.metric_table import METRICS
 from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from refbench.engine.sweeps.ended import SweepCell
+    from refbench.engine.sweeps.finished import SweepCell
 
 Basis = Literal["identical", "paired", "intervals", "none"]
 SIDES = ("A", "B")

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
-from refbench.engine.hashing import hash_file
-from refbench.engine.request import CellRequest
-from refbench.engine.result import RESULT_FILE, read_result
-from refbench.engine.sweeps.cells import CELLS_FOLDER
+from refbench.engine.job.request import CellRequest
+from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.common_domain import COMPARISON
+from refbench.engine.sweeps.jobs import CELLS_FOLDER
 from refbench.engine.sweeps.store import KEY_FILE, MANIFEST_FILE, REQUEST_FILE, SUITE_FILE
+from refbench.files.hashing import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

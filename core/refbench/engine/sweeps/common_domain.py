@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError, RefbenchError
-from refbench.engine.hashing import hash_values
-from refbench.engine.request import open_scene
-from refbench.engine.result import json_ready
-from refbench.engine.scoring import COREGISTRATION
+from refbench.engine.job.request import open_scene
+from refbench.engine.job.result import json_ready
+from refbench.engine.scoring.score import COREGISTRATION
 from refbench.engine.sweeps.cache_key import core_code
-from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
+from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.evaluation.coregistration import Shift, shifted
 from refbench.evaluation.evaluate import on_grid
-from refbench.scenes.atomic import atomic_file
-from refbench.scenes.raster import open_dsm
+from refbench.files.atomic import atomic_file
+from refbench.files.hashing import hash_values
+from refbench.formats.raster import open_dsm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.raster import DSM, Mask
     from refbench.contracts.scene import Scene
-    from refbench.engine.sweeps.ended import SweepCell
+    from refbench.engine.sweeps.finished import SweepCell
 
 COMPARISON = "comparison"
 SCHEMA_VERSION = 1

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import CancelledError, InputError
-from refbench.engine.cell import run_cell
-from refbench.engine.result import Status
-from refbench.engine.sweeps.cells import plan_cells
+from refbench.engine.job.launch import run_cell
+from refbench.engine.job.result import Status
+from refbench.engine.sweeps.jobs import plan_cells
 from refbench.engine.sweeps.store import discard, finished, sweep_folder, unplanned, write_key, write_row
 from refbench.engine.sweeps.suite import check_trust
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from refbench.engine.result import Result
-    from refbench.engine.sweeps.cells import PlannedCell
+    from refbench.engine.job.result import Result
+    from refbench.engine.sweeps.jobs import PlannedCell
     from refbench.engine.sweeps.suite import Suite
 
 FAILURES = frozenset({Status.FAILED, Status.TIMEOUT, Status.OOM, Status.CRASHED})

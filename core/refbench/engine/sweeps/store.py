@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 import refbench
 from refbench.contracts.errors import InputError
-from refbench.engine.hashing import hash_values
-from refbench.engine.manifest import manifest
-from refbench.engine.result import RESULT_FILE, Result, read_result, write_result
-from refbench.engine.sweeps.cells import CELLS_FOLDER
-from refbench.engine.yaml_text import parse_yaml
-from refbench.scenes.atomic import atomic_file
+from refbench.engine.job.manifest import manifest
+from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_result
+from refbench.engine.sweeps.jobs import CELLS_FOLDER
+from refbench.files.atomic import atomic_file
+from refbench.files.hashing import hash_values
+from refbench.files.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from refbench.engine.result import Status
-    from refbench.engine.sweeps.cells import PlannedCell
+    from refbench.engine.job.result import Status
+    from refbench.engine.sweeps.jobs import PlannedCell
     from refbench.engine.sweeps.suite import Suite
 
 SUITE_FILE = "suite.yaml"

@@ -13,10 +13,10 @@ import yaml
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.contracts.need import Need
-from refbench.engine.sizes import parse_size
-from refbench.engine.yaml_text import parse_yaml
+from refbench.files.sizes import parse_size
+from refbench.files.yaml_file import check_keys, mapping, text
+from refbench.files.yaml_text import parse_yaml
 from refbench.geometry.warp import kernels
-from refbench.scenes.yaml_file import check_keys, mapping, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError, SkippedError, UnsupportedError
-from refbench.engine.request import CellRequest, SceneRequest, open_scene
-from refbench.engine.result import Status
+from refbench.engine.job.request import CellRequest, SceneRequest, open_scene
+from refbench.engine.job.result import Status
 from refbench.engine.sweeps.cache_key import core_code, scene_key
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
-from refbench.scenes.cut_scene import write_cut
-from refbench.scenes.found import found_scenes
-from refbench.scenes.scene_file import SCENE_FILE, embedded_scene_path, load_scene
+from refbench.scenes.cut import write_cut
+from refbench.scenes.discovery import found_scenes
+from refbench.scenes.scene_yaml import SCENE_FILE, embedded_scene_path, load_scene
 
 if TYPE_CHECKING:
     from refbench.engine.sweeps.suite import SceneEntry, Suite
@@ -144,8 +144,8 @@ def _made(planned: PlannedScene, folder: Path) -> Path:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     if "city" in planned.recipe:
-        from refbench.scenes.city.make import make_city
-        from refbench.scenes.city.scene import write_city
+        from refbench.city.make import make_city
+        from refbench.city.scene import write_city
 
         city = planned.recipe["city"]
         write_city(make_city(city["seed"], city["size"], city["gsd"], aerial=city["aerial"]), folder)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from refbench.engine.assess import KEY
+from refbench.engine.scoring.assess import KEY
 from refbench.evaluation.metric_table import METRICS
+from refbench.formats.raster import open_dsm
 from refbench.reporting.page.model import Page, Run
 from refbench.reporting.page.surfaces import REFERENCE, scene_view
 from refbench.reporting.tables.model import (
@@ -20,7 +21,6 @@ from refbench.reporting.tables.model import (
     text_column,
 )
 from refbench.reporting.tables.rows import INITIAL
-from refbench.scenes.raster import open_dsm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from refbench.contracts.raster import DSM
     from refbench.contracts.scene import Scene
     from refbench.contracts.source import RasterSource
-    from refbench.engine.result import Result
+    from refbench.engine.job.result import Result
 
 SHOWN = ("completeness_valid", "mae", "rmse", "medae", "nmad", "le90", "bias", "n")
 PLACES = {"depth": "Depth maps", "depth_input": "Initial depth maps", "views": "Rendered views"}

@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import RefbenchError
-from refbench.engine.request import open_scene
-from refbench.engine.sweeps.ended import by_scene
+from refbench.engine.job.request import open_scene
+from refbench.engine.sweeps.finished import by_scene
 from refbench.engine.sweeps.store import MANIFEST_FILE
-from refbench.reporting.page.again import command_line
+from refbench.formats.raster import open_dsm
 from refbench.reporting.page.model import Page
 from refbench.reporting.page.plot import Point, cost_plot
+from refbench.reporting.page.rerun_command import command_line
 from refbench.reporting.page.run import as_run
 from refbench.reporting.page.surfaces import REFERENCE, scene_view
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.rows import INITIAL, read_data
-from refbench.scenes.raster import open_dsm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.raster import DSM
     from refbench.contracts.source import RasterSource
-    from refbench.engine.sweeps.ended import SweepCell
+    from refbench.engine.sweeps.finished import SweepCell
     from refbench.reporting.page.model import Plot, SceneView
     from refbench.reporting.tables.rows import Row, SweepData
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from refbench.engine.result import json_ready
+from refbench.engine.job.result import json_ready
 
 if TYPE_CHECKING:
     from refbench.reporting.tables.model import Document

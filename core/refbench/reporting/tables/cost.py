@@ -11,7 +11,7 @@ from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_c
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from refbench.engine.sweeps.ended import SweepCell
+    from refbench.engine.sweeps.finished import SweepCell
     from refbench.reporting.tables.rows import Row
 
 REFINE = "refine"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError
-from refbench.engine.scoring import COREGISTRATION
+from refbench.engine.scoring.score import COREGISTRATION
 from refbench.engine.sweeps.scene_means import scene_means
 from refbench.engine.sweeps.store import SUITE_FILE
-from refbench.engine.yaml_text import parse_yaml
 from refbench.evaluation.comparison import DOMAINS
 from refbench.evaluation.coregistration import Shift
 from refbench.evaluation.metric_table import METRICS, metric
 from refbench.evaluation.ranking import MIN_BLOCKS
+from refbench.files.yaml_text import parse_yaml
 from refbench.reporting.reported import reported_table
 from refbench.reporting.tables.cost import cost_table
-from refbench.reporting.tables.further import further_tables
+from refbench.reporting.tables.depth_and_view_tables import further_tables
 from refbench.reporting.tables.model import (
     MISSING,
     Cell,

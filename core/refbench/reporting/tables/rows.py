@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from refbench.engine.sweeps.common_domain import compare_sweep
-from refbench.engine.sweeps.ended import by_label, by_scene, read_sweep
+from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import DOMAINS
 from refbench.reporting.tables.model import Figure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from refbench.engine.sweeps.ended import SweepCell
+    from refbench.engine.sweeps.finished import SweepCell
 
 INITIAL = "initial DSM"
 NOT_STRATA = ("spread", "intervals", "shape")

@@ -1,0 +1,1 @@
+"""What a scene lacks, made from what it has."""

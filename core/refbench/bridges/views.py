@@ -1,0 +1,239 @@
+"""Bridges from images with cameras: orthos, initial depths, stereo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from refbench.bridges.bridge import Bridge, Estimate
+from refbench.contracts.errors import UnsupportedError
+from refbench.contracts.grid import Bounds
+from refbench.contracts.need import Need
+from refbench.contracts.points import PointCloud
+from refbench.contracts.raster import DSM, Image
+from refbench.formats.cloud import HeldPoints
+from refbench.formats.raster import ArraySource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from refbench.contracts.camera import Camera
+    from refbench.contracts.scene import Scene, View
+
+
+def chosen_views(scene: Scene) -> list[View]:
+    """Return the first two views, far ones (RPC, affine) before perspective ones."""
+    views = sorted(scene.views.values(), key=lambda view: bool(getattr(view.camera, "perspective", False)))
+    return views[:2]
+
+
+def filled(dsm: DSM) -> DSM:
+    """Return the DSM with every hole at the height of its nearest known pixel."""
+    from scipy.ndimage import distance_transform_edt
+
+    valid = dsm.valid
+    if valid.all():
+        return dsm
+    rows, cols = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return DSM(dsm.heights[rows, cols], dsm.grid)
+
+
+def _known_dsm(scene: Scene) -> DSM:
+    assert scene.dsm is not None
+    dsm = scene.dsm.read()
+    if not dsm.valid.any():
+        raise UnsupportedError(f"Scene {scene.id}: the DSM holds no height.")
+    return dsm
+
+
+@dataclass(frozen=True)
+class DSMToOrtho(Bridge):
+    """Rectifies one or two images over the DSM, its holes filled from the nearest pixel."""
+
+    name: ClassVar[str] = "DSM and images to orthos"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.DSM})
+
+    def makes(self, scene: Scene) -> frozenset[Need]:
+        """Return an ortho, and a pair where there are two views."""
+        two = len(scene.views) >= 2
+        return frozenset({Need.ORTHO, Need.ORTHO_PAIR} if two else {Need.ORTHO})
+
+    def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
+        """Ask for a view."""
+        return None if scene.views else "an image with a camera"
+
+    def describe(self) -> str:
+        """Say over what."""
+        return "DSM and images to orthos (bilinear, over the DSM with holes filled from the nearest pixel)"
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Count projections: about a million a second for an RPC."""
+        pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
+        views = len(chosen_views(scene))
+        return Estimate(200 * pixels, views * pixels / 1e6)
+
+    def apply(self, scene: Scene, scratch: Path) -> Scene:
+        """Rectify the chosen views; they become the pair, orthos of the files stay."""
+        del scratch
+        from refbench.geometry.ortho import orthorectify
+
+        surface = filled(_known_dsm(scene))
+        orthos = dict(scene.orthos)
+        names = []
+        for view in chosen_views(scene):
+            ortho = orthorectify(view.image.read(), view.camera, surface)
+            if ortho.valid is not None and not ortho.valid.any():
+                raise UnsupportedError(f"Scene {scene.id}: the image of view {view.name} does not show the DSM.")
+            name = view.name if view.name not in orthos else f"{view.name}_rectified"
+            orthos[name] = ArraySource(ortho)
+            names.append(name)
+        pairs = scene.pairs or ((tuple(names),) if len(names) == 2 else ())
+        return self._extended(scene, orthos=orthos, pairs=pairs)
+
+
+@dataclass(frozen=True)
+class DSMToDepths(Bridge):
+    """Renders the DSM's depth into every view that has none."""
+
+    name: ClassVar[str] = "DSM to depths"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.DSM})
+
+    def makes(self, scene: Scene) -> frozenset[Need]:
+        """Return depths."""
+        return frozenset({Need.DEPTHS})
+
+    def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
+        """Ask for a view."""
+        return None if scene.views else "a view with a camera"
+
+    def describe(self) -> str:
+        """Say what is rendered."""
+        return "DSM to depths (triangulated DSM rendered into every view without depth)"
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Count the DSM's triangles and the views' pixels."""
+        pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
+        rendered = sum(np.prod(getattr(view.image, "shape", (0, 0))) for view in scene.views.values())
+        return Estimate(int(150 * pixels + 30 * rendered), float(len(scene.views) * pixels / 5e5 + rendered / 2e6))
+
+    def apply(self, scene: Scene, scratch: Path) -> Scene:
+        """Render view by view."""
+        del scratch
+        from refbench.geometry.depth import render_depth
+
+        dsm = _known_dsm(scene)
+        views = {}
+        for name, view in scene.views.items():
+            if view.depth is None:
+                depth = render_depth(dsm, view.camera, _image_shape(view)).astype(np.float32)
+                source = ArraySource(Image(depth[None], None, ("depth",), np.isfinite(depth)))
+                view = replace(view, depth=source)
+            views[name] = view
+        return self._extended(scene, views=views)
+
+
+def _image_shape(view: View) -> tuple[int, int]:
+    shape: tuple[int, int] | None = getattr(view.image, "shape", None)
+    return view.image.read().shape if shape is None else shape
+
+
+@dataclass(frozen=True)
+class StereoToPoints(Bridge):
+    """Matches two views by OpenCV's semi-global matching and triangulates, coarse first to find the heights."""
+
+    gsd: float | None = None
+    name: ClassVar[str] = "stereo to points"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.VIEWS})
+
+    def makes(self, scene: Scene) -> frozenset[Need]:
+        """Return points."""
+        return frozenset({Need.POINTS})
+
+    def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
+        """Ask for two far cameras with a rough idea of the heights."""
+        far = [view for view in chosen_views(scene) if not getattr(view.camera, "perspective", False)]
+        if len(far) < 2:
+            return "two images with RPCs (close-range views are not matched)"
+        if Need.DSM not in held and not all(hasattr(view.camera, "height_scale") for view in far):
+            return "a DSM or RPCs, for the range of heights"
+        return None
+
+    def describe(self) -> str:
+        """Name the matcher."""
+        return "stereo to points (OpenCV semi-global matching of two views, triangulated)"
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Count the pixels of the first image; matching does some forty thousand a second."""
+        views = chosen_views(scene)
+        pixels = int(np.prod(_image_shape(views[0]))) if views else 0
+        return Estimate(500_000_000 + 100 * pixels, pixels / 4e4)
+
+    def apply(self, scene: Scene, scratch: Path) -> Scene:
+        """Match coarsely over all heights, then finely over those found."""
+        del scratch
+        from refbench.geometry.stereo import match_pair
+
+        first, second = chosen_views(scene)
+        images = _grey(first.image.read()), _grey(second.image.read())
+        heights = _height_range(scene, first)
+        bounds = _common_bounds(scene, (first, second), images, heights)
+        step = max(bounds.east - bounds.west, bounds.north - bounds.south) / 256
+        coarse = match_pair(images[0], images[1], first.camera, second.camera, bounds, heights, gsd=step).xyz
+        if len(coarse) >= 100:
+            low, high = np.quantile(coarse[:, 2], [0.01, 0.99])
+            room = max(20.0, 0.2 * float(high - low))
+            heights = max(heights[0], float(low) - room), min(heights[1], float(high) + room)
+        xyz = match_pair(images[0], images[1], first.camera, second.camera, bounds, heights).xyz
+        if len(xyz) < 2:
+            raise UnsupportedError(f"Scene {scene.id}: views {first.name} and {second.name} could not be matched.")
+        crs = scene.grid.crs if scene.grid is not None else getattr(first.camera, "crs", None)
+        return self._extended(scene, points=HeldPoints(PointCloud(xyz, crs, scene.vertical)))
+
+
+def _grey(image: Image) -> NDArray[np.float32]:
+    """Return the mean of the bands, NaN where invalid."""
+    grey = image.pixels.astype(np.float32).mean(axis=0)
+    return grey if image.valid is None else np.where(image.valid, grey, np.float32(np.nan))
+
+
+def _height_range(scene: Scene, view: View) -> tuple[float, float]:
+    """Return the heights to search: those of the DSM with room, else the RPC's own domain."""
+    if scene.dsm is not None:
+        heights = scene.dsm.read().heights
+        if np.isfinite(heights).any():
+            return float(np.nanmin(heights)) - 20, float(np.nanmax(heights)) + 20
+    middle, half = (float(getattr(view.camera, name)) for name in ("height_off", "height_scale"))
+    return middle - abs(half), middle + abs(half)
+
+
+def _common_bounds(
+    scene: Scene, views: tuple[View, View], images: tuple[NDArray[np.float32], ...], heights: tuple[float, float]
+) -> Bounds:
+    """Return the rectangle that both images see at the middle height, within the scene's grid where it has one."""
+    boxes = [_footprint(v.camera, i.shape, sum(heights) / 2) for v, i in zip(views, images, strict=True)]
+    if scene.grid is not None:
+        boxes.append(scene.grid.bounds)
+    west, south = max(b.west for b in boxes), max(b.south for b in boxes)
+    east, north = min(b.east for b in boxes), min(b.north for b in boxes)
+    if not (west < east and south < north):
+        raise UnsupportedError(f"Scene {scene.id}: views {views[0].name} and {views[1].name} do not overlap.")
+    return Bounds(west, south, east, north)
+
+
+def _footprint(camera: Camera, shape: tuple[int, ...], height: float) -> Bounds:
+    """Return the rectangle on the ground around the corners of an image at one height."""
+    unproject = getattr(camera, "unproject", None)
+    if unproject is None:
+        raise UnsupportedError(f"A camera of type {type(camera).__name__} cannot be turned back to the ground.")
+    cols = np.array([0.0, shape[1] - 1, 0, shape[1] - 1])
+    rows = np.array([0.0, 0, shape[0] - 1, shape[0] - 1])
+    # Two depths give each ray; it is cut at the height. For an RPC the depth is minus the height.
+    near, far = unproject(cols, rows, np.full(4, -height)), unproject(cols, rows, np.full(4, -height + 10.0))
+    share = (height - near[:, 2]) / (far[:, 2] - near[:, 2])
+    ground = near + share[:, None] * (far - near)
+    low, high = ground.min(axis=0), ground.max(axis=0)
+    return Bounds(float(low[0]), float(low[1]), float(high[0]), float(high[1]))

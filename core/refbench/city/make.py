@@ -1,0 +1,269 @@
+"""One city in memory: geometry, images, matched points, initial DSM, orthos, masks, truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine as Transform
+from rasterio.crs import CRS
+from scipy import ndimage
+
+from refbench.city.build import make_world
+from refbench.city.cameras import aerial_stations, satellite_stations
+from refbench.city.mesh import BUILDING_KINDS, Kind
+from refbench.city.plan import Cover
+from refbench.city.render import Renderer, Sun
+from refbench.city.sensor import SatelliteSensor, photograph, render_station, sample_rays
+from refbench.city.texture import Texture
+from refbench.contracts.errors import InputError
+from refbench.contracts.grid import Grid
+from refbench.contracts.method import derived_rng
+from refbench.contracts.points import PointCloud
+from refbench.contracts.raster import DSM, Image, Mask
+from refbench.geometry.ortho import orthorectify
+from refbench.geometry.rasterise import rasterise
+from refbench.geometry.rpc_fit import fit_rpc
+from refbench.geometry.stereo import match_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from refbench.city.build import World
+    from refbench.city.cameras import Station
+    from refbench.contracts.camera import Camera
+
+MARGIN_M = 36.0
+"""What is built around the tile, so that no view meets the end of the city inside it."""
+PLACE = (500_000.0, 5_300_000.0)
+"""Where the cities stand in UTM zone 32 north: each seed has its own square kilometre."""
+MATCHING_SHARE = 0.8
+"""Pixel of the matching frame over that of the images: below 1 few cells of the grid stay without a point."""
+RPC_MARGIN_M = 150.0
+"""How far around the tile the RPCs are fitted."""
+RPC_NODES = 9
+BAND_OFFSET = 80.0
+DEPTH_STEPS = 256.0
+"""Depths are multiples of 1/256 m, so that they compress."""
+SATELLITE_SAMPLES = 3
+AERIAL_SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """An image with its camera. ``depth`` float32 [rows, cols] is the true z in metres, NaN where nothing is seen."""
+
+    name: str
+    image: Image
+    camera: Camera
+    depth: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class City:
+    """A procedural city on its reference grid; everything in the CRS of ``truth.grid``, heights above the ellipsoid.
+
+    ``satellites`` are the two panchromatic images a and b, ``aerials`` the ring of colour photos (empty where they
+    were skipped); ``orthos`` a and b are rectified over ``initial`` with its holes filled for that purpose only.
+    ``notes`` are facts of JSON types.
+    """
+
+    seed: int
+    truth: DSM
+    initial: DSM
+    points: PointCloud
+    orthos: Mapping[str, Image]
+    ndvi: Image
+    masks: Mapping[str, Mask]
+    satellites: tuple[Photo, Photo]
+    aerials: tuple[Photo, ...]
+    notes: Mapping[str, Any]
+
+    @property
+    def grid(self) -> Grid:
+        """The reference grid."""
+        return self.truth.grid
+
+
+def city_grid(seed: int, size: int, gsd: float) -> Grid:
+    """Return the reference grid of a city: ``size`` x ``size`` pixels of ``gsd`` metres, EPSG:32632."""
+    west, north = PLACE[0] + 1000.0 * (seed % 300), PLACE[1] + 1000.0 * (seed // 300 % 300)
+    return Grid(size, size, Transform(gsd, 0.0, west, 0.0, -gsd, north), CRS.from_epsg(32632), "ellipsoid")
+
+
+def make_city(
+    seed: int,
+    size: int = 256,
+    gsd: float = 0.5,
+    *,
+    image_gsd: float | None = None,
+    aerial: int = 8,
+    aerial_shape: tuple[int, int] = (288, 384),
+) -> City:
+    """Make the city of a seed; the same arguments give the same city, bit for bit.
+
+    Parameters
+    ----------
+    seed
+        Below ``FIRST_TEST_SEED`` for training, from there on for tests.
+    size
+        Side of the reference grid in pixels: the tile has ``size * gsd`` metres a side.
+    gsd
+        Pixel of the reference grid in metres.
+    image_gsd
+        Pixel of the satellite images on the ground, metres; None takes ``gsd``.
+    aerial
+        How many aerial views; 0 skips them.
+    aerial_shape
+        Their (rows, cols).
+
+    Raises
+    ------
+    InputError
+        A size or a pixel that makes no city.
+    MissingExtraError
+        open3d is not installed.
+    """
+    if size < 32 or not 0.1 <= gsd <= 2.0 or size * gsd > 2000.0:
+        raise InputError(
+            f"A city of {size} px of {gsd:g} m cannot be made; take at least 32 px of 0.1 to 2 m, up to 2 km."
+        )
+    if seed < 0 or aerial < 0:
+        raise InputError(f"Seed and number of aerial views must not be negative, got {seed} and {aerial}.")
+    grid = city_grid(seed, size, gsd)
+    extent = size * gsd
+    world = make_world(seed, extent / 2 + MARGIN_M)
+    light = derived_rng(seed, "city", "light")
+    sun = Sun(float(light.uniform(135, 205)), float(light.uniform(35, 60)))
+    renderer = Renderer(world.mesh, Texture(seed, world.mesh, world.cover), sun)
+    maker = _Maker(seed, grid, world, renderer, image_gsd or gsd)
+    truth, masks = maker.truth_and_masks()
+    (photo_a, radiance_a, error_a), (photo_b, _, error_b) = maker.satellite("a"), maker.satellite("b")
+    points = maker.match(photo_a, photo_b, radiance_a)
+    initial = DSM(rasterise(points.xyz, grid, "mean").astype(np.float32), grid)
+    if not initial.valid.any():
+        raise InputError(f"Matching found nothing in the city of seed {seed}; take another seed.")
+    filled = fill_nearest(initial)
+    orthos = {photo.name: _numbers(orthorectify(photo.image, photo.camera, filled)) for photo in (photo_a, photo_b)}
+    ndvi = maker.ndvi(photo_a, radiance_a, filled)
+    aerials = maker.aerials(aerial, aerial_shape) if aerial else ()
+    notes = {
+        "seed": seed,
+        "size": size,
+        "gsd": gsd,
+        "image_gsd": image_gsd or gsd,
+        "character": world.character,
+        "buildings": world.buildings,
+        "trees": world.trees,
+        "sun": {"azimuth": round(sun.azimuth, 2), "elevation": round(sun.elevation, 2)},
+        "rpc_max_error_px": {"a": error_a, "b": error_b},
+    }
+    return City(seed, truth, initial, points, orthos, ndvi, masks, (photo_a, photo_b), aerials, notes)
+
+
+def _numbers(ortho: Image) -> Image:
+    """Return an ortho as the whole digital numbers that a product has, uint16, 0 where invalid."""
+    valid = np.isfinite(ortho.pixels).all(axis=0)
+    pixels = np.where(valid, np.clip(np.rint(ortho.pixels), 1, 65535), 0).astype(np.uint16)
+    return Image(pixels, ortho.grid, ortho.band_names, valid)
+
+
+def fill_nearest(dsm: DSM) -> DSM:
+    """Return the DSM with every hole filled by its nearest height: for rectification only."""
+    _, (rows, cols) = ndimage.distance_transform_edt(~dsm.valid, return_indices=True)
+    return DSM(dsm.heights[rows, cols], dsm.grid)
+
+
+class _Maker:
+    """The steps of one city, which share its frame."""
+
+    def __init__(self, seed: int, grid: Grid, world: World, renderer: Renderer, image_gsd: float) -> None:
+        self._seed, self._grid, self._mesh, self._world = seed, grid, world.mesh, world
+        self._renderer, self._image_gsd = renderer, image_gsd
+        bounds = grid.bounds
+        self._origin = np.array([(bounds.west + bounds.east) / 2, (bounds.south + bounds.north) / 2, 0.0])
+        # The apron is far below some towers and above none: heights of the tile's own part decide.
+        self._low, self._high = float(self._mesh.vertices[:, 2].min()), float(self._mesh.vertices[:, 2].max())
+        self._stations = self._satellite_stations()
+
+    def _target(self) -> NDArray[np.float64]:
+        ground = float(self._world.terrain.at(0.0, 0.0))
+        return np.asarray(self._origin + np.array([0.0, 0.0, ground]))
+
+    def _satellite_stations(self) -> dict[str, Station]:
+        extent = self._grid.width * self._grid.gsd + 2 * (0.3 * (self._high - self._low) + 6.0)
+        rng = derived_rng(self._seed, "city", "orbit")
+        station_a, station_b = satellite_stations(rng, self._target(), extent, self._image_gsd)
+        return {"a": station_a, "b": station_b}
+
+    def truth_and_masks(self) -> tuple[DSM, dict[str, Mask]]:
+        """Return the highest surface at every pixel centre and the classes of what is there."""
+        x, y = self._grid.centres()
+        ceiling = self._high + 10.0
+        start = np.column_stack([x.ravel() - self._origin[0], y.ravel() - self._origin[1], np.full(x.size, ceiling)])
+        traced = self._renderer.tracer.cast(start, np.broadcast_to([0.0, 0.0, -1.0], start.shape))
+        heights = (ceiling - traced.distance).reshape(x.shape).astype(np.float32)
+        kind = self._mesh.kind[self._mesh.surface[traced.triangle]].reshape(x.shape)
+        cover = self._world.cover.cover_at(start[:, :2]).reshape(x.shape)
+        classes = {
+            "building": np.isin(kind, BUILDING_KINDS),
+            "water": (kind == Kind.GROUND) & (cover == Cover.WATER),
+            "forest": kind == Kind.CROWN,
+        }
+        masks = {name: Mask(where.astype(np.uint8), self._grid, name) for name, where in classes.items()}
+        return DSM(heights, self._grid), masks
+
+    def satellite(self, name: str) -> tuple[Photo, NDArray[np.float32], float]:
+        """Return an image with its RPC, the light behind it float32 [rows, cols, 4], and the RPC's error in px."""
+        station = self._stations[name]
+        radiance = render_station(self._renderer, station, self._origin, SATELLITE_SAMPLES, self._high + 5.0)
+        rng = derived_rng(self._seed, "city", "sensor", name)
+        sensor = SatelliteSensor(gain=float(rng.uniform(2300, 3000)), offset=float(rng.uniform(60, 130)))
+        image = Image(sensor.pan(radiance, rng)[None], None, ("pan",))
+        around = self._grid.bounds.padded(RPC_MARGIN_M)
+        fit = fit_rpc(station.camera, around, (self._low - 50.0, self._high + 50.0), self._grid.crs, nodes=RPC_NODES)
+        return Photo(name, image, fit.rpc), radiance, float(f"{fit.max_error_px:.2g}")
+
+    def match(self, photo_a: Photo, photo_b: Photo, radiance_a: NDArray[np.float32]) -> PointCloud:
+        """Match the two images and return the points with the colour of image a, uint16."""
+        matches = match_pair(
+            photo_a.image.pixels[0], photo_b.image.pixels[0], photo_a.camera, photo_b.camera,
+            self._grid.bounds, (self._low - 2.0, self._high + 2.0), gsd=MATCHING_SHARE * self._image_gsd,
+        )  # fmt: skip
+        bands = self._bands(radiance_a)
+        col, row = np.round(matches.pixel.T).astype(np.int64)
+        colour = bands[:3, row.clip(0, bands.shape[1] - 1), col.clip(0, bands.shape[2] - 1)].T
+        return PointCloud(matches.xyz, self._grid.crs, self._grid.vertical, colour)
+
+    def _bands(self, radiance: NDArray[np.float32]) -> NDArray[np.uint16]:
+        # Colour pixels are larger than panchromatic ones, so they are less noisy.
+        sensor = SatelliteSensor(2600.0, BAND_OFFSET, blur_px=1.2, read_noise=6.0, shot_noise=0.3)
+        return sensor.bands(radiance, derived_rng(self._seed, "city", "sensor", "bands"))
+
+    def ndvi(self, photo: Photo, radiance: NDArray[np.float32], filled: DSM) -> Image:
+        """Return the vegetation index float32 in [-1, 1] on the reference grid, from red and near infrared."""
+        image = Image(self._bands(radiance).astype(np.float32) - BAND_OFFSET, None, ("red", "green", "blue", "nir"))
+        ortho = orthorectify(image, photo.camera, filled)
+        red, infrared = ortho.pixels[0], ortho.pixels[3]
+        index = np.round(256 * np.clip((infrared - red) / np.maximum(infrared + red, 20.0), -1, 1)) / 256
+        return Image(index.astype(np.float32)[None], self._grid, ("ndvi",), ortho.valid)
+
+    def aerials(self, count: int, shape: tuple[int, int]) -> tuple[Photo, ...]:
+        """Return the ring of aerial photos with depth."""
+        rng = derived_rng(self._seed, "city", "aerial")
+        extent = self._grid.width * self._grid.gsd
+        target = self._target() + np.array([0.0, 0.0, 5.0])
+        photos = []
+        for index, station in enumerate(aerial_stations(rng, target, extent, count, shape), 1):
+            radiance = render_station(self._renderer, station, self._origin, AERIAL_SAMPLES, self._high)
+            pixels = photograph(radiance, 1.9 * float(rng.uniform(0.92, 1.08)), rng)
+            start, direction = sample_rays(station, self._origin, 1, self._high)
+            distance = self._renderer.tracer.cast(start, direction).distance
+            seen = np.where(np.isfinite(distance), np.round(distance * DEPTH_STEPS) / DEPTH_STEPS, np.nan)
+            depth = seen.reshape(shape).astype(np.float32)
+            image = Image(pixels, None, ("red", "green", "blue"))
+            photos.append(Photo(f"uav_{index}", image, station.camera, depth))
+        return tuple(photos)

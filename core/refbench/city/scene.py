@@ -1,0 +1,116 @@
+"""A city as a scene: in memory, or as a folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from refbench.contracts.errors import InputError
+from refbench.contracts.raster import Image
+from refbench.contracts.scene import Reference, Scene, View
+from refbench.formats.cloud import HeldPoints
+from refbench.formats.raster import ArraySource
+from refbench.scenes.scene_yaml import write_scene
+
+if TYPE_CHECKING:
+    from refbench.city.make import City
+
+
+def city_scene(city: City) -> Scene:
+    """Return the city as a scene in memory; the true depths of the aerial views are part of the reference."""
+    photos = {**{f"sat_{p.name}": p for p in city.satellites}, **{p.name: p for p in city.aerials}}
+    depths = {p.name: ArraySource(Image(p.depth[None])) for p in city.aerials if p.depth is not None}
+    return Scene(
+        id=f"city-{city.seed:04d}",
+        grid=city.grid,
+        dsm=ArraySource(city.initial),
+        points=HeldPoints(city.points),
+        orthos={name: ArraySource(ortho) for name, ortho in city.orthos.items()},
+        pairs=(tuple(city.orthos),),
+        ndvi=ArraySource(city.ndvi),
+        views={name: View(name, ArraySource(p.image), p.camera) for name, p in photos.items()},
+        masks={name: ArraySource(mask) for name, mask in city.masks.items()},
+        reference=Reference(ArraySource(city.truth), None, depths),
+        origin=(*city.grid.origin, 0.0),
+        vertical=city.grid.vertical,
+    )
+
+
+def input_statistics(city: City) -> dict[str, float]:
+    """Return how far the initial DSM is from the truth: share of valid pixels, and metres.
+
+    NMAD, RMSE and the 95th percentile of the absolute error are taken after removal of the median; MAE is not.
+    """
+    valid = city.initial.valid & city.truth.valid
+    error = (city.initial.heights - city.truth.heights)[valid].astype(np.float64)
+    median = float(np.median(error))
+    centred = np.abs(error - median)
+    figures = {
+        "valid": float(valid.mean()),
+        "median": median,
+        "nmad": 1.4826 * float(np.median(centred)),
+        "rmse": float(np.sqrt((centred**2).mean())),
+        "p95": float(np.quantile(centred, 0.95)),
+        "mae": float(np.abs(error).mean()),
+    }
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def write_city(city: City, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a city as a scene folder, whole or not at all, and return the path of its ``scene.yaml``.
+
+    ``notes.yaml`` beside it tells seed, sun, what was built, the residual of the RPCs and the error of the initial DSM.
+
+    Raises
+    ------
+    InputError
+        The folder is there and not empty (without ``overwrite``), or cannot be written.
+    """
+    folder = Path(folder)
+    check_free(folder, overwrite)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"Cannot write below {folder.parent}: {error.strerror}.") from error
+    try:
+        write_scene(scratch, city_scene(city))
+        notes: dict[str, Any] = {**city.notes, "input_error_m": input_statistics(city)}
+        (scratch / "notes.yaml").write_text(yaml.safe_dump(notes, sort_keys=False), encoding="utf-8")
+        scratch.chmod(0o755)
+        _swap(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder / "scene.yaml"
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Raise ``InputError`` where ``folder`` is taken: a file, or a folder with something in it."""
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; give a folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not overwrite:
+            raise InputError(f"{folder} is there and not empty; give another folder or --overwrite.")
+        if not (folder / "scene.yaml").is_file():
+            raise InputError(f"{folder} holds something else than a scene, which --overwrite does not replace.")
+
+
+def _swap(scratch: Path, folder: Path) -> None:
+    """Put ``scratch`` in the place of ``folder``; the old one survives until the new one is there."""
+    if not folder.exists():
+        scratch.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    folder.rename(old / folder.name)
+    try:
+        scratch.rename(folder)
+    except OSError:
+        (old / folder.name).rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

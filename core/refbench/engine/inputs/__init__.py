@@ -1,0 +1,1 @@
+"""What a job runs with: configuration, weights, bridges."""

@@ -1,0 +1,1 @@
+"""One job: its request, process, phases and result."""

@@ -1,0 +1,293 @@
+"""Running one cell: its own process group, deadline, memory cap, ``wait4`` figures, typed status, atomic folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import refbench
+from refbench.contracts.errors import CancelledError, InputError
+from refbench.engine.job.lifeline import PARENT_VARIABLE, Lifeline
+from refbench.engine.job.out_of_memory import memory_kills, was_memory
+from refbench.engine.job.recorder import DRAFT_FILE, PROGRESS_VARIABLE
+from refbench.engine.job.result import RESULT_FILE, Cost, Result, Status, write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from resource import struct_rusage
+
+    from refbench.engine.job.request import CellRequest
+
+LOG_FILE = "log.txt"
+LOG_TAIL_LINES = 20
+GRACE_S = 3.0
+_POLL_S = 0.05
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Refuse an output folder that holds something, unless it is a result and may be overwritten.
+
+    Raises
+    ------
+    InputError
+        ``out`` is a file, a folder with foreign files, or holds a result and ``overwrite`` is False.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"--out {out} is a file; give a folder.")
+    if (out / RESULT_FILE).exists():
+        if not overwrite:
+            raise InputError(f"--out {out} already holds a result; give another folder or --overwrite.")
+    elif any(out.iterdir()):
+        raise InputError(f"--out {out} holds other files; give an empty or a new folder.")
+
+
+def run_cell(
+    request: CellRequest,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[str, float, str], None] | None = None,
+    finish: Callable[[Path, Result], None] | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Run a cell and put its folder in place when it is whole; until then an older one stays.
+
+    Parameters
+    ----------
+    request
+        What to run; ``out`` is the folder of the result.
+    overwrite
+        Replace a result that is there, by one that ended ok; else the older one stays and nothing is written.
+    progress
+        Takes phase, share in [0, 1] and message.
+    finish
+        Called with the folder and the result before the folder is put in place: for reports; it may amend the result.
+    is_cancelled
+        Asked all the time; where it says so, the cell's processes are killed.
+
+    Raises
+    ------
+    InputError
+        Bad input, also where it shows in the cell's process only; nothing is left behind.
+    CancelledError
+        It was cancelled; nothing is left behind.
+    """
+    out = request.folder
+    check_out(out, overwrite)
+    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
+    try:
+        result = _run_in(partial, request, progress, is_cancelled)
+        if result.status is not Status.OK and (out / RESULT_FILE).exists():
+            kept = f"The older result in {out} was kept."
+            return result.model_copy(update={"warnings": [*result.warnings, kept]})
+        if finish is not None:
+            finish(partial, result)
+        write_result(partial, result)
+        _put_in_place(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return result
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    old = out.with_name(f"{out.name}.old-{os.getpid()}")
+    if out.exists():
+        out.rename(old)
+    try:
+        partial.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _run_in(
+    folder: Path,
+    request: CellRequest,
+    progress: Callable[[str, float, str], None] | None,
+    is_cancelled: Callable[[], bool],
+) -> Result:
+    request_file = folder / "request.json"
+    request_file.write_text(replace(request, out=str(folder)).to_json())
+    kills, started = memory_kills(), time.perf_counter()
+    with Lifeline() as lifeline:
+        process, reader = _start(folder, request, request_file)
+        try:
+            lifeline.guard(process.pid)
+            code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, is_cancelled)
+        except BaseException:  # Ctrl-C and the like: nothing of the cell may live on
+            _kill_group(process.pid)
+            process.wait()
+            raise
+        finally:
+            os.close(reader)
+    wall = time.perf_counter() - started
+    draft = _read_draft(folder)
+    request_file.unlink()
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    ran_out = was_memory(kills, _peak_bytes(usage)) or _says_out_of_memory(folder)
+    return _result(folder, request, draft, _ending(code, timed_out, draft, request, ran_out), usage, wall)
+
+
+def _start(folder: Path, request: CellRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the cell's process in a session of its own; return it and the pipe that its progress comes from."""
+    reader, writer = os.pipe()
+    # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
+    # The matrices of the evaluation are small: BLAS threads cost there more than they bring.
+    thrifty = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**thrifty, **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
+    environment[PARENT_VARIABLE] = str(os.getpid())
+    if request.threads is not None:
+        environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
+    try:
+        with (folder / LOG_FILE).open("wb") as log:
+            process = subprocess.Popen(
+                [request.python or sys.executable, "-m", "refbench.engine.job.worker", str(request_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    return process, reader
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    reader: int,
+    deadline_s: float | None,
+    progress: Callable[[str, float, str], None] | None,
+    is_cancelled: Callable[[], bool],
+) -> tuple[int, struct_rusage, bool]:
+    """Wait for the process, pass its progress on, end it at the deadline; return wait status, usage, timed out."""
+    end = None if deadline_s is None else time.monotonic() + deadline_s
+    timed_out, buffer, is_open = False, b"", True
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            _signal_group(process.pid, signal.SIGKILL)  # children that the cell left behind
+            return status, usage, timed_out
+        if is_cancelled():
+            raise CancelledError("The cell was cancelled.")
+        if end is not None and time.monotonic() > end:
+            _signal_group(process.pid, signal.SIGKILL if timed_out else signal.SIGTERM)
+            timed_out, end = True, time.monotonic() + GRACE_S
+        if not is_open:
+            time.sleep(_POLL_S)
+        elif select.select([reader], [], [], _POLL_S)[0]:
+            block = os.read(reader, 1 << 16)
+            is_open = bool(block)
+            *lines, buffer = (buffer + block).split(b"\n")
+            for line in lines:
+                if progress is not None:
+                    facts = json.loads(line)
+                    progress(facts["phase"], facts["share"], facts["message"])
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _kill_group(pid: int) -> None:
+    _signal_group(pid, signal.SIGTERM)
+    time.sleep(0.2)
+    _signal_group(pid, signal.SIGKILL)
+
+
+def _read_draft(folder: Path) -> dict[str, Any]:
+    path = folder / DRAFT_FILE
+    if not path.exists():
+        return {}
+    draft: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
+    return draft
+
+
+def _peak_bytes(usage: struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _says_out_of_memory(folder: Path) -> bool:
+    """Return whether the log ends with what C++ says where an allocation fails: it aborts then."""
+    return b"std::bad_alloc" in (folder / LOG_FILE).read_bytes()[-4096:]
+
+
+def _ending(
+    wait_status: int, timed_out: bool, draft: dict[str, Any], request: CellRequest, ran_out: bool
+) -> tuple[Status, str | None]:
+    """Return status and reason from how the process ended and what it wrote before."""
+    if timed_out:
+        return Status.TIMEOUT, f"It was stopped at the deadline of {request.deadline_s:g} s."
+    if os.WIFSIGNALED(wait_status):
+        number = os.WTERMSIG(wait_status)
+        name = signal.Signals(number).name
+        if number in (signal.SIGKILL, signal.SIGABRT) and ran_out:
+            how = ", as the system does where memory runs out" if number == signal.SIGKILL else " without memory"
+            return Status.OOM, f"Its process ended by {name}{how}."
+        return Status.CRASHED, f"Its process died of {name}."
+    if not draft:
+        return Status.CRASHED, f"Its process ended with code {os.WEXITSTATUS(wait_status)} and wrote no result."
+    status, reason = draft.pop("status"), draft.pop("reason")
+    if status == "bad_input":
+        raise InputError(reason)
+    return Status(status), reason
+
+
+def _result(
+    folder: Path,
+    request: CellRequest,
+    draft: dict[str, Any],
+    ending: tuple[Status, str | None],
+    usage: struct_rusage,
+    wall: float,
+) -> Result:
+    status, reason = ending
+    for name in ("status", "reason"):
+        draft.pop(name, None)
+    if draft.get("metrics") is None:
+        draft.setdefault("metrics_reason", None)
+        draft["metrics_reason"] = draft["metrics_reason"] or f"Nothing was scored: the cell is {status.value}."
+    tail = (folder / LOG_FILE).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    cost = Cost(
+        wall_s=wall,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_memory_bytes=draft.pop("peak_memory_bytes", None) or _peak_bytes(usage),
+    )
+    return Result(
+        refbench_version=refbench.__version__,
+        method=request.method,
+        scene=draft.pop("scene", "") or Path(request.scene.path or "").name,
+        seed=request.seed,
+        status=status,
+        reason=reason,
+        log_tail=tail if status is not Status.OK else [],
+        cost=cost,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **draft,
+    )

@@ -1,0 +1,150 @@
+"""The result of one cell: what ``result.json`` holds. Versioned; its JSON Schema is published beside this file."""
+
+from __future__ import annotations
+
+import json
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from refbench.contracts.errors import InputError
+from refbench.engine.job.migrate import CURRENT, migrated
+from refbench.files.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = CURRENT
+RESULT_FILE = "result.json"
+
+
+class Status(str, Enum):
+    """How a cell ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    CRASHED = "crashed"
+    SKIPPED = "skipped"
+    UNSUPPORTED = "unsupported"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of ``refbench run``: 0 ok, 1 failed in any way, 3 skipped or unsupported."""
+        return {Status.OK: 0, Status.SKIPPED: 3, Status.UNSUPPORTED: 3}.get(self, 1)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Phase(_Model):
+    """One phase of a run, in the order in which they ran."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+
+
+class Cost(_Model):
+    """What the whole process of the cell took, from ``wait4``."""
+
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Hashes(_Model):
+    """SHA-256 of files, by path relative to the scene or by name."""
+
+    inputs: dict[str, str] = Field(default_factory=dict)
+    weights: dict[str, str] = Field(default_factory=dict)
+    outputs: dict[str, str] = Field(default_factory=dict)
+    config: str | None = None
+
+
+class Result(_Model):
+    """One cell = (method, config, scene, seed). Residuals are evaluated minus reference, metres; missing is null.
+
+    ``metrics`` is null with ``metrics_reason`` where nothing was scored; else ``metrics.input`` and
+    ``metrics.refined`` are stratum -> key -> value on the pixels where reference, input and refined are valid, and
+    ``metrics.own_domain`` the same on each one's own pixels. What assessors found stands in ``assessors`` of
+    ``metrics.input`` and ``metrics.refined``, assessor -> key -> value, also where no reference made any stratum.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    refbench_version: str
+    method: str
+    scene: str
+    seed: int
+    status: Status
+    reason: str | None = None
+    log_tail: list[str] = Field(default_factory=list)
+    config: dict[str, Any] = Field(default_factory=dict)
+    config_source: str = "defaults"
+    weights: str | None = None
+    metrics: dict[str, Any] | None = None
+    metrics_reason: str | None = None
+    phases: list[Phase] = Field(default_factory=list)
+    cost: Cost = Field(default_factory=Cost)
+    hashes: Hashes = Field(default_factory=Hashes)
+    bridges: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    notes: dict[str, Any] = Field(default_factory=dict)
+    outputs: dict[str, str] = Field(default_factory=dict)
+    """Name to file, relative to the folder of ``result.json``."""
+    created: str = ""
+    manifest: dict[str, Any] = Field(default_factory=dict)
+
+
+def json_ready(value: Any) -> Any:  # noqa: ANN401  # any JSON-like value
+    """Return ``value`` with NaN and infinities as None and numpy numbers as Python's."""
+    if isinstance(value, dict):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    if hasattr(value, "tolist") and not isinstance(value, (str, bytes)):
+        return json_ready(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write ``result.json`` atomically."""
+    text = json.dumps(json_ready(result.model_dump(mode="json")), indent=2, allow_nan=False)
+    with atomic_file(folder / RESULT_FILE) as file:
+        file.write(text.encode() + b"\n")
+
+
+def read_result(path: Path) -> Result:
+    """Read ``result.json``, also of an older version of the schema.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is not JSON, not of the schema (the message says where), or of a newer version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no result: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no result: it holds a {type(content).__name__}, not an object.")
+    try:
+        return Result.model_validate(migrated(content, str(path)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path} is no result: {where}: {first['msg']}.") from error
+
+
+def result_schema() -> dict[str, Any]:
+    """Return the JSON Schema of ``result.json``."""
+    schema = Result.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "refbench result"
+    return schema

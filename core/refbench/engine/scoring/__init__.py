@@ -1,0 +1,1 @@
+"""What is said of a job's outputs: scores and assessors."""

@@ -1,0 +1,182 @@
+"""Scoring what a cell wrote: its DSM, its depth maps, its views, each against the scene's reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
+from refbench.formats.raster import open_dsm, open_image
+
+if TYPE_CHECKING:
+    from refbench.contracts.raster import DSM, Image
+    from refbench.contracts.scene import Scene, View
+    from refbench.contracts.source import RasterSource
+    from refbench.engine.job.request import CellRequest
+    from refbench.evaluation.coregistration import Shift
+
+COREGISTRATION = "coregistration"
+"""Where the shift that was applied to the DSMs stands in a result's metrics."""
+EMPTY: dict[str, Any] = {"input": None, "refined": None, "own_domain": {"input": None, "refined": None}, "gain": None}
+
+
+def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
+    """Put ``metrics`` of all that was written into the draft, or ``metrics_reason``: why there are none."""
+    draft["metrics"] = None
+    if "dsm" in draft["outputs"]:
+        score_dsm(scene, request, draft)
+    else:
+        draft["metrics_reason"] = "The method returned no DSM."
+    further = {**depth_metrics(scene, request, draft), **view_metrics(scene, request, draft)}
+    if further:
+        draft["metrics"] = {**(draft["metrics"] or EMPTY), **further}
+
+
+def score_dsm(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
+    """Score input and refined on the same pixels, or say why there is nothing to score."""
+    source = scene.reference.dsm if scene.reference is not None else None
+    if source is None:
+        draft["metrics_reason"] = "The scene has no reference DSM."
+        if not request.assessors:
+            return
+    surfaces = Surfaces(
+        initial=scene.dsm.read() if scene.dsm is not None else None,
+        refined=open_dsm(request.folder / draft["outputs"]["dsm"]).read(),
+        reference=source.read() if source is not None else None,
+        masks={name: mask.read() for name, mask in scene.masks.items()},
+    )
+    if surfaces.reference is not None:
+        surfaces, shift = coregistered(surfaces, request.coregister, draft["warnings"])
+        surfaces = resampled(surfaces, request.resampling)
+        draft["metrics"] = compare(scene, surfaces, request, shift)
+        draft["warnings"] += [
+            f"{name}: {text}"
+            for name in ("input", "refined")
+            for text in ((draft["metrics"][name] or {}).get("notes") or {}).get("warnings", ())
+        ]
+    if request.assessors:
+        found, warnings = assess_pair(surfaces, request.assessors, request.assessor_options)
+        draft["metrics"] = with_assessors(draft["metrics"], found)
+        draft["warnings"] += warnings
+
+
+def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Surfaces, Shift | None]:
+    """Return the surfaces, moved by the one shift of the initial DSM where the protocol asks for it."""
+    if how == "none":
+        return surfaces, None
+    if surfaces.initial is None or surfaces.reference is None:
+        warnings.append("Nothing was coregistered: the scene has no initial DSM to find the shift from.")
+        return surfaces, None
+    from refbench.evaluation.coregistration import coregister, shifted  # brings scipy
+
+    shift = coregister(surfaces.initial, surfaces.reference, surfaces.masks)
+    moved = replace(surfaces, initial=shifted(surfaces.initial, shift), refined=shifted(surfaces.refined, shift))
+    return moved, shift
+
+
+def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
+    """Return the surfaces on the grid of the reference, by the protocol's kernel."""
+    from refbench.evaluation.evaluate import on_grid  # brings scipy
+
+    truth, initial = surfaces.reference, surfaces.initial
+    if truth is None:
+        return surfaces
+    held = None if initial is None else on_grid(initial, truth, kernel)
+    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
+
+
+def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift | None = None) -> dict[str, Any]:
+    """Return the metrics of input and refined against the reference."""
+    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
+
+    assert surfaces.reference is not None  # the caller looked
+    mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
+    found = evaluate_pair(
+        surfaces.initial,
+        surfaces.refined,
+        surfaces.reference,
+        surfaces.masks,
+        gt_mask=mask,
+        bootstrap=request.bootstrap,
+        seed=request.seed,
+    )
+    for scores in (found["input"], found["refined"]):
+        if scores is not None and request.resampling != "bilinear":
+            scores["notes"]["resampling"] = f"{request.resampling}; masks nearest"
+    if shift is not None:
+        found[COREGISTRATION] = shift.values()
+        for scores in (found["input"], found["refined"]):
+            scores["notes"]["coregistration"] = f"initial-once: every DSM was moved by {shift}"
+    return found
+
+
+def depth_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+    """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map.
+
+    The initial one is the view's own or, where it has none, that of the initial DSM. As with DSMs, both are scored on
+    the pixels that both know; ``completeness_valid`` is that of each.
+    """
+    references = scene.reference.depths if scene.reference is not None else {}
+    written = {name: f"depth_{name}" for name in references if f"depth_{name}" in draft["outputs"]}
+    if not written:
+        return {}
+    found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
+    dsm = scene.dsm.read() if scene.dsm is not None else None
+    for name, key in written.items():
+        truth = _band(references[name])
+        refined = _band(open_image(request.folder / draft["outputs"][key], in_camera=True))
+        if refined.shape != truth.shape:
+            draft["warnings"].append(f"The depth map of {name} has not the size of its reference; it is not scored.")
+            continue
+        initial = initial_depth(scene.views.get(name), dsm, truth.shape)
+        found["depth"][name] = _scores(refined, truth, refined if initial is None else initial)
+        if initial is not None:
+            found["depth_input"][name] = _scores(initial, truth, refined)
+    return {key: values for key, values in found.items() if values}
+
+
+def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) -> Any:  # noqa: ANN401  # an array
+    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where there is neither."""
+    if view is None:
+        return None
+    if view.depth is not None:
+        return _band(view.depth)
+    if dsm is None:
+        return None
+    from refbench.geometry.depth import render_depth
+
+    return render_depth(dsm, view.camera, shape)
+
+
+def view_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+    """Return ``views``: view -> scores of a rendered picture against the photograph of the same camera."""
+    written = {name: f"view_{name}" for name in scene.views if f"view_{name}" in draft["outputs"]}
+    if not written:
+        return {}
+    from refbench.evaluation.view_scores import view_scores
+
+    found = {}
+    for name, key in written.items():
+        rendered = open_image(request.folder / draft["outputs"][key], in_camera=True).read()
+        found[name] = view_scores(rendered, scene.views[name].image.read())
+    return {"views": found}
+
+
+def _scores(depth: Any, truth: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
+    """Return the scores of a depth map where another one is known, too: nothing is scaled or shifted."""
+    import numpy as np
+
+    from refbench.evaluation.depth_maps import depth_scores
+
+    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), truth)
+    scores["completeness_valid"] = depth_scores(depth, truth)["completeness_valid"]
+    return {key: value for key, value in scores.items() if key != "alignment"}
+
+
+def _band(source: RasterSource[Image]) -> Any:  # noqa: ANN401  # an array
+    """Return the depths [rows, cols] of an image, NaN where unknown."""
+    import numpy as np
+
+    image = source.read()
+    depth = image.pixels[0].astype(np.float32)
+    return depth if image.valid is None else np.where(image.valid, depth, np.float32(np.nan))

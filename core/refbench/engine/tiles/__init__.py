@@ -1,0 +1,1 @@
+"""Tiles of a scene: cut, refined, blended, written as a stream."""

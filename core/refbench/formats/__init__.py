@@ -1,0 +1,1 @@
+"""Files of the field: rasters, clouds, cameras, reference systems, units."""

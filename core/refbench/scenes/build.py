@@ -1,0 +1,325 @@
+"""From file names to a scene: opens headers, gives everything one CRS and one grid, refuses what contradicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from rasterio.crs import CRS
+
+from refbench.contracts.errors import ConfigError, GridMismatchError, InputError
+from refbench.contracts.grid import GRID_TOLERANCE_PX, Grid
+from refbench.contracts.scene import Reference, Scene, View
+from refbench.formats.camera_files import read_camera, rpc_of_image
+from refbench.formats.cloud import PointFile, open_points
+from refbench.formats.crs import parse_crs, require_metric
+from refbench.formats.raster import DSMFile, ImageFile, MaskFile, open_dsm, open_image, open_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from refbench.contracts.camera import Camera
+
+
+@dataclass(frozen=True, slots=True)
+class ViewFiles:
+    """The files of one view; ``camera`` None looks for an RPC in or beside the image."""
+
+    image: Path
+    camera: Path | None = None
+    depth: Path | None = None
+    mask: Path | None = None
+    depth_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFiles:
+    """Absolute file names and declarations: what ``scene.yaml`` or the options of the command line say."""
+
+    id: str
+    folder: Path | None = None
+    crs: str | None = None
+    vertical: str | None = None
+    height_unit: str | None = None
+    gsd: float | None = None
+    dsm: Path | None = None
+    points: Path | None = None
+    orthos: Mapping[str, Path] = field(default_factory=dict)
+    pairs: tuple[tuple[str, ...], ...] | None = None
+    ndvi: Path | None = None
+    views: Mapping[str, ViewFiles] = field(default_factory=dict)
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    reference_dsm: Path | None = None
+    reference_mask: Path | None = None
+    reference_depths: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Opened:
+    """Sources whose headers have been read."""
+
+    dsm: DSMFile | None
+    reference: DSMFile | None
+    points: PointFile | None
+    orthos: dict[str, ImageFile]
+    images: dict[str, ImageFile]
+
+
+def build_scene(files: SceneFiles) -> Scene:
+    """Return the scene; nothing but headers is read.
+
+    Raises
+    ------
+    InputError
+        Any file that is missing, unreadable or of the wrong kind; sources in different CRSs; a pair on different
+        grids; a reference, mask or NDVI off the scene's grid.
+    """
+    opened = _open(files)
+    crs, notes = _scene_crs(files, opened)
+    _give_crs(opened, crs)
+    grid = _scene_grid(files, opened)
+    base = opened.dsm or opened.reference
+    anchor = f"the grid of {base.files[0]}" if base else "the grid of the scene"
+    if opened.reference is not None:
+        check_same_grid(opened.reference, grid, anchor)
+    for ortho in opened.orthos.values():
+        check_lattice(ortho, grid, anchor)
+    aligned = _aligned(files, crs, grid, anchor)
+    views = {name: _view(name, view, opened.images[name], crs) for name, view in files.views.items()}
+    vertical, vertical_notes = _vertical(opened)
+    return Scene(
+        files.id, _with_vertical(grid, vertical), opened.dsm, opened.points, opened.orthos,
+        _pairs(files, opened.orthos), aligned.ndvi, views, aligned.masks,
+        _reference(files, opened, aligned, views), _origin(grid, opened), vertical, files.folder,
+        (*notes, *vertical_notes, *_source_warnings(opened)),
+    )  # fmt: skip
+
+
+def _open(files: SceneFiles) -> _Opened:
+    declared: dict[str, Any] = {"height_unit": files.height_unit, "crs": files.crs, "vertical": files.vertical}
+    return _Opened(
+        None if files.dsm is None else open_dsm(files.dsm, **declared),
+        None if files.reference_dsm is None else open_dsm(files.reference_dsm, **declared),
+        None if files.points is None else open_points(files.points, **declared),
+        {name: _open_ortho(path, files.crs) for name, path in files.orthos.items()},
+        {name: open_image(view.image, in_camera=True) for name, view in files.views.items()},
+    )
+
+
+def _open_ortho(path: Path, crs: str | None) -> ImageFile:
+    image = open_image(path, crs=crs)
+    if image.grid is None:
+        raise InputError(f"{path} has no geotransform, so it is no ortho; give an image with a camera as a view.")
+    if image.grid.crs is not None:
+        require_metric(str(path), image.grid.crs)
+    return image
+
+
+def _sources_with_crs(opened: _Opened) -> Iterator[tuple[Path, CRS]]:
+    for raster in (opened.dsm, opened.reference, *opened.orthos.values()):
+        if raster is not None and raster.grid is not None and raster.grid.crs is not None:
+            yield raster.files[0], raster.grid.crs
+    if opened.points is not None and opened.points.crs is not None:
+        yield opened.points.files[0], opened.points.crs
+
+
+def _scene_crs(files: SceneFiles, opened: _Opened) -> tuple[CRS | None, tuple[str, ...]]:
+    """Return the one CRS of the scene and what the user should know about it."""
+    found = list(_sources_with_crs(opened))
+    for path, crs in found[1:]:
+        if crs != found[0][1]:
+            raise GridMismatchError(
+                f"{path} is in {crs.to_string()}, but {found[0][0]} is in {found[0][1].to_string()}; "
+                "reproject one of them."
+            )
+    if found:
+        return found[0][1], ()
+    if files.crs is not None:
+        return require_metric("crs", parse_crs(files.crs)), ()
+    for name, image in opened.images.items():
+        if (rpc := rpc_of_image(image)) is not None:
+            zone = int((rpc.long_off + 180) // 6) % 60 + 1
+            crs = CRS.from_epsg((32600 if rpc.lat_off >= 0 else 32700) + zone)
+            return crs, (f"The scene names no CRS; {crs.to_string()} was taken from the RPC of view {name}.",)
+    # Points beside pinhole views may live in an arbitrary frame; orthos and points alone may not.
+    if opened.orthos:
+        require_metric(str(next(iter(opened.orthos.values())).files[0]), None)
+    if opened.points is not None and not files.views:
+        require_metric(str(opened.points.files[0]), None)
+    return None, ()
+
+
+def _give_crs(opened: _Opened, crs: CRS | None) -> None:
+    """Give the scene's CRS to those that carry none."""
+    for ortho in opened.orthos.values():
+        if ortho.grid is not None and ortho.grid.crs is None:
+            ortho.grid = replace(ortho.grid, crs=crs)
+    if opened.points is not None and opened.points.crs is None:
+        opened.points.crs = crs
+
+
+def _scene_grid(files: SceneFiles, opened: _Opened) -> Grid | None:
+    """Return the grid of the DSM, else of the reference, else of the first ortho, else points' at the stated GSD."""
+    for raster in (opened.dsm, opened.reference, *opened.orthos.values()):
+        if raster is not None:
+            return raster.grid
+    if opened.points is None or files.gsd is None:
+        return None
+    if not (math.isfinite(files.gsd) and files.gsd > 0):
+        raise InputError(f"gsd must be a positive number of metres, got {files.gsd}.")
+    return Grid.snap(opened.points.bounds(), files.gsd, opened.points.crs, opened.points.vertical)
+
+
+def check_same_grid(source: DSMFile | ImageFile | MaskFile, grid: Grid | None, anchor: str) -> None:
+    """Raise ``GridMismatchError`` with the differences where a source does not lie on ``grid``."""
+    if grid is None:
+        return
+    if source.grid is None:
+        raise GridMismatchError(f"{source.files[0]} has no geotransform; it must lie on {anchor}.")
+    differences = list(source.grid.differences(grid))
+    if differences:
+        raise GridMismatchError(f"{source.files[0]} does not lie on {anchor}: {', '.join(differences)}.")
+
+
+def check_lattice(ortho: ImageFile, grid: Grid | None, anchor: str) -> None:
+    """Check that an ortho can be used with ``grid``: it overlaps, and pixels of equal size are not shifted.
+
+    Another resolution is allowed, and so is a crop by whole pixels.
+    """
+    mine = ortho.grid
+    if grid is None or mine is None:
+        return
+    a, b = mine.bounds, grid.bounds
+    if a.west >= b.east or a.east <= b.west or a.south >= b.north or a.north <= b.south:
+        raise GridMismatchError(f"{ortho.files[0]} does not overlap {anchor}.")
+    if max(abs(m / g - 1) for m, g in zip(mine.resolution, grid.resolution, strict=True)) > 1e-6:
+        return
+    col, row = ~grid.transform @ (mine.transform.c, mine.transform.f)
+    shift = math.hypot(col - round(col), row - round(row))
+    if shift > GRID_TOLERANCE_PX:
+        raise GridMismatchError(
+            f"{ortho.files[0]} has the pixel size of {anchor}, but is shifted by {shift:.3g} px against it."
+        )
+
+
+def _pairs(files: SceneFiles, orthos: Mapping[str, ImageFile]) -> tuple[tuple[str, ...], ...]:
+    pairs = files.pairs
+    if pairs is None:
+        pairs = (tuple(orthos)[:2],) if len(orthos) >= 2 else ()
+    for pair in pairs:
+        for name in pair:
+            if name not in orthos:
+                raise ConfigError(f"pairs names the ortho {name!r}, but there are {', '.join(orthos) or 'none'}.")
+        first = orthos[pair[0]]
+        for name in pair[1:]:
+            check_same_grid(orthos[name], first.grid, f"the grid of {first.files[0]}, with which it forms a pair")
+    return pairs
+
+
+@dataclass(slots=True)
+class _Aligned:
+    """Sources that must lie on the scene's grid."""
+
+    ndvi: ImageFile | None
+    masks: dict[str, MaskFile]
+    reference_mask: MaskFile | None
+
+
+def _aligned(files: SceneFiles, crs: CRS | None, grid: Grid | None, anchor: str) -> _Aligned:
+    ndvi = None if files.ndvi is None else open_image(files.ndvi, crs=files.crs)
+    masks = {name: open_mask(path, name=name, crs=files.crs) for name, path in files.masks.items()}
+    mask = None if files.reference_mask is None else open_mask(files.reference_mask, name="reference", crs=files.crs)
+    for source in (ndvi, *masks.values(), mask):
+        if source is None:
+            continue
+        check_same_grid(source, grid, anchor)
+        if source.grid is not None and source.grid.crs is None:
+            source.grid = replace(source.grid, crs=crs)
+    if ndvi is not None and ndvi.bands != 1:
+        raise InputError(f"{files.ndvi} has {ndvi.bands} bands; NDVI has exactly 1.")
+    return _Aligned(ndvi, masks, mask)
+
+
+def _view(name: str, files: ViewFiles, image: ImageFile, crs: CRS | None) -> View:
+    camera: Camera | None = rpc_of_image(image, crs) if files.camera is None else read_camera(files.camera, crs)
+    if camera is None:
+        raise InputError(
+            f"View {name}: {files.image} carries no RPC and has no _RPC.TXT beside it; give a camera file."
+        )
+    size = getattr(camera, "height", None), getattr(camera, "width", None)
+    if None not in size and size != image.shape:
+        raise GridMismatchError(
+            f"View {name}: the camera is for {size[1]} x {size[0]} px, but {files.image} has "
+            f"{image.shape[1]} x {image.shape[0]}."
+        )
+    depth = None if files.depth is None else open_image(files.depth, in_camera=True)
+    mask = None if files.mask is None else open_mask(files.mask, name=name, in_camera=True)
+    for source in (depth, mask):
+        if source is not None:
+            _check_shape(name, source, image)
+    return View(name, image, camera, depth, mask, files.depth_range)
+
+
+def _check_shape(name: str, source: ImageFile | MaskFile, image: ImageFile) -> None:
+    if source.shape != image.shape:
+        rows, cols = source.shape
+        raise GridMismatchError(
+            f"View {name}: {source.files[0]} has {cols} x {rows} px, its image {image.shape[1]} x {image.shape[0]}."
+        )
+
+
+def _reference(files: SceneFiles, opened: _Opened, aligned: _Aligned, views: Mapping[str, View]) -> Reference | None:
+    for name in files.reference_depths:
+        if name not in views:
+            raise ConfigError(f"reference.depths names the view {name!r}, but there are {', '.join(views) or 'none'}.")
+    depths = {name: open_image(path, in_camera=True) for name, path in files.reference_depths.items()}
+    for name, depth in depths.items():
+        _check_shape(name, depth, opened.images[name])
+    if opened.reference is None and not depths:
+        return None
+    return Reference(opened.reference, aligned.reference_mask, depths)
+
+
+def _vertical(opened: _Opened) -> tuple[str, tuple[str, ...]]:
+    """Return the scene's vertical datum, and a warning where two sources name different ones."""
+    known = {
+        str(source.files[0]): datum
+        for source, datum in (
+            (opened.dsm, opened.dsm and opened.dsm.grid.vertical),
+            (opened.reference, opened.reference and opened.reference.grid.vertical),
+            (opened.points, opened.points and opened.points.vertical),
+        )
+        if source is not None and datum not in (None, "unknown")
+    }
+    if not known:
+        return "unknown", ()
+    first = next(iter(known))
+    notes = tuple(
+        f"{path} has the vertical datum {datum}, {first} has {known[first]}; heights are compared as they are."
+        for path, datum in known.items()
+        if datum != known[first]
+    )
+    return str(known[first]), notes
+
+
+def _with_vertical(grid: Grid | None, vertical: str) -> Grid | None:
+    if grid is None or grid.vertical != "unknown":
+        return grid
+    return replace(grid, vertical=vertical)
+
+
+def _origin(grid: Grid | None, opened: _Opened) -> tuple[float, float, float]:
+    if grid is not None:
+        return (*grid.origin, 0.0)
+    if opened.points is not None:
+        bounds = opened.points.bounds()
+        return math.floor(bounds.west) + 0.0, math.floor(bounds.south) + 0.0, 0.0
+    return 0.0, 0.0, 0.0
+
+
+def _source_warnings(opened: _Opened) -> Iterator[str]:
+    for source in (opened.dsm, opened.reference, opened.points):
+        if source is not None:
+            yield from source.warnings

@@ -1,0 +1,86 @@
+"""A scene from plain files, without ``scene.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refbench.contracts.errors import InputError
+from refbench.scenes.build import SceneFiles, ViewFiles, build_scene
+from refbench.scenes.scan import scanned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from refbench.contracts.scene import Scene
+
+ORTHO_NAMES = "abcdefghijklmnopqrstuvwxyz"
+
+
+def scene_from_files(
+    points: str | Path | None = None,
+    dsm: str | Path | None = None,
+    orthos: Sequence[str | Path] = (),
+    reference: str | Path | None = None,
+    masks: Mapping[str, str | Path] | None = None,
+    ndvi: str | Path | None = None,
+    views: Sequence[str | Path] = (),
+    *,
+    gsd: float | None = None,
+    crs: str | None = None,
+    vertical: str | None = None,
+    height_unit: str | None = None,
+    scene_id: str | None = None,
+) -> Scene:
+    """Return the scene of some files, each read once to find what is wrong with it.
+
+    Parameters
+    ----------
+    points, dsm, orthos, reference, ndvi
+        Files; at least one of points, DSM and orthos. Two orthos or more are named a, b, ... and the first two form
+        a pair.
+    masks
+        Name of the class to file.
+    views
+        Images in their own pixels whose RPC is inside or beside them; each is named by the stem of its file.
+    gsd
+        Pixel size in metres of the grid that is laid over the points where there is no raster to take it from.
+    crs, vertical, height_unit
+        For files that do not say it themselves.
+    scene_id
+        Name in results; default: the stem of the DSM, else of the first file.
+
+    Raises
+    ------
+    InputError
+        See ``build_scene`` and ``scanned``; also no file at all, or points alone without ``gsd``.
+    """
+    given = [Path(path) for path in (dsm, points, *orthos) if path is not None]
+    if not given:
+        raise InputError("A scene needs at least a DSM, a point cloud or an ortho image.")
+    if len(orthos) > len(ORTHO_NAMES):
+        raise InputError(f"At most {len(ORTHO_NAMES)} orthos can be given as plain files; write a scene.yaml instead.")
+    if dsm is None and reference is None and not orthos and gsd is None:
+        raise InputError(f"{points} comes without a raster, so its grid is open; give the pixel size in metres as gsd.")
+    stems = [Path(path).stem for path in views]
+    if repeated := [stem for stem in stems if stems.count(stem) > 1]:
+        raise InputError(f"Two views are named {repeated[0]}; give files of different names, or write a scene.yaml.")
+    files = SceneFiles(
+        scene_id or given[0].stem,
+        crs=crs,
+        vertical=vertical,
+        height_unit=height_unit,
+        gsd=gsd,
+        dsm=_path(dsm),
+        points=_path(points),
+        orthos={name: Path(path) for name, path in zip(ORTHO_NAMES, orthos, strict=False)},
+        ndvi=_path(ndvi),
+        views={stem: ViewFiles(Path(path)) for stem, path in zip(stems, views, strict=True)},
+        masks={name: Path(path) for name, path in (masks or {}).items()},
+        reference_dsm=_path(reference),
+    )
+    return scanned(build_scene(files))
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

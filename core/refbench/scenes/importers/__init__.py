@@ -1,0 +1,1 @@
+"""Foreign scene folders, one module a layout."""

@@ -1,0 +1,1 @@
+"""Networks' weights on disk: safe reading of foreign checkpoints, state dicts, weights folders."""

@@ -1,0 +1,1 @@
+"""The height field itself, refined by pinhole, affine and RPC views together."""

@@ -1,0 +1,123 @@
+"""Likeness of patches in compiled loops (numba): value and gradient; one image a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from refbench_diffrender.rasteriser.compiled import compiled, in_threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def patch_cost(
+    found: Tensor,
+    wanted: Tensor,
+    visible: Tensor,
+    size: int,
+    light: float,
+    contrast: float,
+    flat: float,
+    with_gradient: bool,
+) -> tuple[float, Tensor | None]:
+    """Return the mean unlikeness of patches of ``found`` [B, rows, cols] and its gradient.
+
+    Likeness is SSIM with the constants ``light`` and ``contrast``, or, where ``flat`` is above 0, the correlation with
+    ``flat`` added to the variances.
+    """
+    images = [image.detach().contiguous().numpy() for image in (found, wanted, visible)]
+    rows, cols = found.shape[1:]
+    half = size // 2
+    gradient = np.zeros(images[0].shape, np.float32)
+    costs = np.zeros(len(gradient))
+    number = np.float32(max(float(visible.sum()), 1.0))
+    constants = np.float32(light), np.float32(contrast), np.float32(flat)
+    calls = []
+    for view in range(len(gradient)):
+        lines = np.zeros((6, cols + 2 * half), np.float32)
+        maps = np.zeros((3, rows + 2 * half, cols + 2 * half), np.float32)
+        views = [image[view] for image in images]
+        calls.append((*views, size, *constants, number, lines, maps, gradient[view], costs[view:], with_gradient))
+    in_threads(_patch_cost, calls, torch.get_num_threads())
+    return float(costs.sum()) / float(number), torch.from_numpy(gradient) if with_gradient else None
+
+
+@compiled
+def _sum_rows(found, wanted, visible, row, half, lines):  # type: ignore[no-untyped-def]
+    """Fill the weighted moments of every column over the rows of the patches around ``row``."""
+    lines[:] = 0
+    rows, cols = found.shape
+    for r in range(max(row - half, 0), min(row + half + 1, rows)):
+        for c in range(cols):
+            weight, x, y = visible[r, c], found[r, c], wanted[r, c]
+            lines[0, half + c] += weight
+            lines[1, half + c] += weight * x
+            lines[2, half + c] += weight * y
+            lines[3, half + c] += weight * x * x
+            lines[4, half + c] += weight * y * y
+            lines[5, half + c] += weight * x * y
+
+
+@compiled
+def _sum_cols(lines, cols, size, sums):  # type: ignore[no-untyped-def]
+    sums[:] = 0
+    for n in range(lines.shape[0]):
+        for tap in range(size):
+            for c in range(cols):
+                sums[n, c] += lines[n, c + tap]
+
+
+@compiled
+def _likeness(sums, c, light, contrast, flat):  # type: ignore[no-untyped-def]
+    """Return likeness, summed weight, both means and the slopes by mean, variance and covariance of the first patch."""
+    total = max(sums[0, c], np.float32(1.0))
+    one, two = sums[1, c] / total, sums[2, c] / total
+    variance, other = sums[3, c] / total - one * one, max(sums[4, c] / total - two * two, np.float32(0.0))
+    moves = np.float32(1.0) if variance > 0 else np.float32(0.0)
+    variance = max(variance, np.float32(0.0))
+    together = sums[5, c] / total - one * two
+    if flat > 0:
+        root = np.float32(1.0) / np.sqrt((variance + flat) * (other + flat))
+        found = together * root
+        return found, total, one, two, np.float32(0.0), moves * np.float32(-0.5) * found / (variance + flat), root
+    middle = one * one + two * two + light
+    brightness = (np.float32(2.0) * one * two + light) / middle
+    spread = variance + other + contrast
+    structure = (np.float32(2.0) * together + contrast) / spread
+    by_mean = structure * np.float32(2.0) * (two - brightness * one) / middle
+    by_variance = -moves * brightness * structure / spread
+    return brightness * structure, total, one, two, by_mean, by_variance, np.float32(2.0) * brightness / spread
+
+
+@compiled
+def _patch_cost(  # type: ignore[no-untyped-def]
+    found, wanted, visible, size, light, contrast, flat, number, lines, maps, gradient, cost, with_gradient
+):
+    """Add the summed unlikeness of one image to ``cost`` and fill the gradient of the mean over ``number`` pixels."""
+    rows, cols = found.shape
+    half = size // 2
+    sums = np.zeros((6, cols), np.float32)
+    for r in range(rows):
+        _sum_rows(found, wanted, visible, r, half, lines)
+        _sum_cols(lines, cols, size, sums)
+        for c in range(cols):
+            like, total, one, two, by_mean, by_variance, by_both = _likeness(sums, c, light, contrast, flat)
+            cost[0] += visible[r, c] * (np.float32(1.0) - like) / 2
+            share = np.float32(-0.5) * visible[r, c] / (number * total)
+            maps[0, half + r, half + c] = share * (by_mean - np.float32(2.0) * one * by_variance - two * by_both)
+            maps[1, half + r, half + c] = share * by_variance
+            maps[2, half + r, half + c] = share * by_both
+    if with_gradient:
+        for r in range(rows):
+            lines[:] = 0
+            for n in range(3):
+                for tap in range(size):
+                    for c in range(cols + 2 * half):
+                        lines[n, c] += maps[n, r + tap, c]
+            _sum_cols(lines, cols, size, sums)
+            for c in range(cols):
+                both = np.float32(2.0) * found[r, c] * sums[1, c] + wanted[r, c] * sums[2, c]
+                gradient[r, c] = visible[r, c] * (sums[0, c] + both)

@@ -1,0 +1,81 @@
+"""Photometric terms that bear what a squared difference does not: occlusion, highlights, changed light.
+
+Images are [B, rows, cols, C] in [0, 1]; ``visible`` [B, rows, cols, 1] is 1 (or a weight) where the target sees the
+surface. Every term is a mean over what is visible, 0 where nothing is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch.nn import functional
+
+from refbench_diffrender.losses.filters import correlate
+from refbench_diffrender.losses.fused_loss import FusedLoss, require_sizes, runs_compiled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Penalty = Literal["charbonnier", "huber"]
+Patch = Literal["ssim", "ncc"]
+
+SCALE = 0.05
+"""Colour difference from which on a penalty grows linearly."""
+SSIM_LIGHT, SSIM_CONTRAST = 0.01**2, 0.03**2
+FLAT = 1e-4
+"""Added to the variances of a patch: flat ones correlate with nothing."""
+
+
+def penalty_loss(
+    found: Tensor, wanted: Tensor, visible: Tensor, *, penalty: Penalty = "charbonnier", scale: float = SCALE
+) -> Tensor:
+    """Return the mean penalty of colour differences, in units of colour: quadratic near 0, linear beyond ``scale``."""
+    rest = found - wanted
+    if penalty == "charbonnier":
+        cost = torch.sqrt(rest**2 + scale**2) - scale
+    else:
+        cost = functional.huber_loss(found, wanted, reduction="none", delta=scale) / scale
+    return _mean(cost, visible)
+
+
+def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch = "ssim", size: int = 7) -> Tensor:
+    """Return how unlike the brightness of patches around visible pixels is, from 0 (alike) to 1 (opposite).
+
+    Parameters
+    ----------
+    found, wanted, visible
+        As the module says; patches take in visible pixels only. Brightness is the channels' mean.
+    patch
+        ``ssim`` compares light, contrast and structure; ``ncc`` structure alone, whatever gain and offset.
+    size
+        Odd width of a patch in pixels.
+    """
+    require_sizes(tuple(found.shape), wanted)
+    require_sizes((*found.shape[:-1], 1), visible)
+    one, two, weight = found.mean(dim=-1), wanted.detach().mean(dim=-1), visible.detach()[..., 0]
+    if runs_compiled(one, two, weight):
+        from refbench_diffrender.losses.kernels_patch import patch_cost
+
+        constants = SSIM_LIGHT, SSIM_CONTRAST, FLAT if patch == "ncc" else 0.0
+        return FusedLoss.apply(patch_cost, one, two, weight, size, *constants)
+    likeness = _likeness(one, two, weight, patch, size)
+    return _mean(((1 - likeness) / 2)[..., None], weight[..., None])
+
+
+def _likeness(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int) -> Tensor:
+    """Return the likeness [B, rows, cols] of the patches around every pixel."""
+    moments = torch.stack([weight, weight * one, weight * two, weight * one**2, weight * two**2, weight * one * two])
+    taps = [1.0] * size
+    sums = correlate(moments, taps, taps)
+    mean_1, mean_2, square_1, square_2, product = sums[1:] / sums[0].clamp(min=1)
+    variance_1, variance_2 = (square_1 - mean_1**2).clamp(min=0), (square_2 - mean_2**2).clamp(min=0)
+    covariance = product - mean_1 * mean_2
+    if patch == "ncc":
+        return covariance / torch.sqrt((variance_1 + FLAT) * (variance_2 + FLAT))
+    light = (2 * mean_1 * mean_2 + SSIM_LIGHT) / (mean_1**2 + mean_2**2 + SSIM_LIGHT)
+    return light * (2 * covariance + SSIM_CONTRAST) / (variance_1 + variance_2 + SSIM_CONTRAST)
+
+
+def _mean(cost: Tensor, visible: Tensor) -> Tensor:
+    return (cost * visible).sum() / (visible.sum() * cost.shape[-1]).clamp(min=1)

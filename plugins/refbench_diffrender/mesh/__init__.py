@@ -1,0 +1,1 @@
+"""Meshes over a view or a grid: building, decimating, visibility."""

@@ -1,0 +1,151 @@
+"""What is kept apart to judge the refinement by: views that it never compares with, sparse points it never uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from refbench_diffrender.mesh.grid_mesh import facing, grid_points, grid_triangles, inside
+from refbench_diffrender.views.view_selection import neighbours
+from refbench_diffrender.views.views import clip_planes, tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from refbench_diffrender.config import DiffrenderConfig
+    from refbench_diffrender.rasteriser.rasteriser import Rasteriser
+    from refbench_diffrender.views.views import SceneView
+
+    Floats = NDArray[np.float32]
+
+STEEPEST_DEG = 85.0
+"""A triangle that its own view sees under a larger angle spans a step between two surfaces: nobody saw it."""
+
+
+def held_out_notes(
+    refined: Sequence[SceneView],
+    held: Sequence[SceneView],
+    depths: Mapping[str, Floats],
+    config: DiffrenderConfig,
+    draw: Rasteriser,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Return ``held_out`` and ``held_out_points`` for a prediction's notes, each where anything is held out."""
+    notes: dict[str, Any] = {}
+    if held:
+        notes["held_out"] = held_out_views(held, refined, depths, config, draw, device)
+    if config.hold_out_points:
+        notes["held_out_points"] = {view.name: held_out_points(view, depths[view.name]) for view in refined}
+    return notes
+
+
+def held_out_views(
+    held: Sequence[SceneView],
+    refined: Sequence[SceneView],
+    depths: Mapping[str, Floats],
+    config: DiffrenderConfig,
+    draw: Rasteriser,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Return how well refined views, carried into held-out ones by their depths, look like these: before and after.
+
+    Every held-out view is compared with each of its best refined neighbours in turn, on the pixels that are seen with
+    the initial as well as with the refined depth of that neighbour.
+
+    Parameters
+    ----------
+    held, refined
+        Views that took no part, and those that were refined.
+    depths
+        Refined depth maps by the name of a view, metres [rows, cols], NaN unknown.
+    config, draw, device
+        The method's configuration and rasteriser, and where that draws.
+
+    Returns
+    -------
+    By view: ``neighbours``, ``pixels`` and, where there are any, ``before`` and ``after`` with ``psnr`` (dB) and
+    ``mae`` (mean absolute error of colours in [0, 1]).
+    """
+    planes = clip_planes([*held, *refined])
+    found: dict[str, Any] = {}
+    for view in held:
+        best = neighbours(view, refined, config.min_overlap, config.best_angle_deg)
+        sources = [one.view for one in best][: config.neighbours or None]
+        pairs = [_differences(source, depths[source.name], view, planes, draw, device) for source in sources]
+        pixels = sum(len(before) for before, _ in pairs)
+        found[view.name] = {"neighbours": [source.name for source in sources], "pixels": pixels}
+        if pixels:
+            before, after = (np.concatenate([pair[which] for pair in pairs]) for which in (0, 1))
+            found[view.name] |= {"before": _photometric(before), "after": _photometric(after)}
+    return found
+
+
+def held_out_points(view: SceneView, depth: Floats) -> dict[str, Any]:
+    """Return the errors of a view's depths, initial and refined, against the sparse points that took no part.
+
+    ``before`` and ``after`` hold ``median`` and ``mean`` of the absolute differences in metres, where there are
+    ``points``.
+    """
+    if view.held_out is None:
+        return {"points": 0}
+    errors = [np.abs(view.held_out.under(values) - view.held_out.depth) for values in (_initial(view), depth)]
+    both = np.isfinite(errors[0]) & np.isfinite(errors[1])
+    if not both.any():
+        return {"points": 0}
+    before, after = ({"median": float(np.median(e[both])), "mean": float(np.mean(e[both]))} for e in errors)
+    return {"points": int(both.sum()), "before": before, "after": after}
+
+
+def carried(
+    source: SceneView,
+    depth: Floats,
+    target: SceneView,
+    planes: tuple[float, float],
+    draw: Rasteriser,
+    device: str = "cpu",
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return a view's picture as another view sees it by a depth map of the first, and where it sees it.
+
+    The depth map [rows, cols] is a mesh in the pixel raster, without what only steps in depth would make. The picture
+    is float32 [rows, cols, 3] of the target's size.
+    """
+    at = source.intrinsics
+    points = grid_points(depth, (at.fx, at.fy, at.cx, at.cy), 1)
+    triangles = grid_triangles(*depth.shape, valid=inside(points, *planes))
+    triangles = triangles[(triangles >= 0).all(axis=1)]
+    triangles = triangles[facing(points, triangles, STEEPEST_DEG)]
+    if not len(triangles):
+        return np.zeros((*target.depth.shape, 3), np.float32), np.zeros(target.depth.shape, bool)
+    matrix = target.intrinsics.projection(*planes) @ target.model_view @ np.linalg.inv(source.model_view)
+    clip = np.nan_to_num(points) @ matrix[:, :3].T + matrix[:, 3]
+    rast, colour = draw.draw(
+        tensor(clip, device)[None],
+        torch.from_numpy(np.ascontiguousarray(triangles)).to(device),
+        tensor(source.image.reshape(1, -1, source.image.shape[2]), device),
+        (target.depth.shape[0], target.depth.shape[1]),
+    )
+    return colour[0].cpu().numpy(), (rast[0, ..., 3] > 0).cpu().numpy()
+
+
+def _initial(view: SceneView) -> Floats:
+    return np.where(view.known, view.depth, np.float32(np.nan))
+
+
+def _differences(
+    source: SceneView, depth: Floats, target: SceneView, planes: tuple[float, float], draw: Rasteriser, device: str
+) -> tuple[Floats, Floats]:
+    """Return colour differences [N, 3] of a carried picture, with the initial and with the refined depth."""
+    refined = np.where(source.known, depth, np.float32(np.nan))
+    pictures = [carried(source, values, target, planes, draw, device) for values in (_initial(source), refined)]
+    both = pictures[0][1] & pictures[1][1]
+    before, after = (picture[both] - target.image[both] for picture, _ in pictures)
+    return before, after
+
+
+def _photometric(differences: Floats) -> dict[str, float]:
+    squared = float(np.mean(differences.astype(np.float64) ** 2))
+    return {"psnr": float(-10 * np.log10(max(squared, 1e-12))), "mae": float(np.abs(differences).mean())}

@@ -1,0 +1,1 @@
+"""A differentiable rasteriser with one definition and three backends."""

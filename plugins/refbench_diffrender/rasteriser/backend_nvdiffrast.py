@@ -1,0 +1,90 @@
+"""The rasteriser of nvdiffrast on CUDA, which users install from its authors; see ``nvdiffrast_problem``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from refbench_diffrender.rasteriser.shapes import (
+    as_indices,
+    check_attributes,
+    check_channels,
+    check_mesh,
+    check_picture,
+    check_texture,
+    check_triangles,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class NvdiffrastRasteriser:
+    """See ``Rasteriser``."""
+
+    name = "nvdiffrast"
+    epsilons = True
+
+    def __init__(self, device: str) -> None:
+        """``device``: a CUDA device as torch names it."""
+        import nvdiffrast.torch  # its users install it themselves, so it is not there to be imported everywhere
+
+        self._dr = nvdiffrast.torch
+        self._context = self._dr.RasterizeCudaContext(device)
+
+    def rasterise(self, pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> Tensor:
+        """See ``Rasteriser``."""
+        check_mesh(pos, triangles, shape)
+        return self._dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
+
+    def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
+        """See ``Rasteriser``."""
+        check_picture("rast", rast, 4)
+        check_triangles(triangles)
+        check_attributes(attributes, len(rast))
+        return self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
+
+    def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
+        """See ``Rasteriser``."""
+        check_picture("uv", uv, 2)
+        check_texture(texture, len(uv))
+        return self._dr.texture(texture.contiguous(), uv.contiguous(), filter_mode="linear", boundary_mode="wrap")
+
+    def topology(self, triangles: Tensor) -> object:
+        """See ``Rasteriser``."""
+        check_triangles(triangles)
+        return self._dr.antialias_construct_topology_hash(as_indices(triangles))
+
+    def antialias(
+        self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: object | None = None,
+        channels: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """See ``Rasteriser``."""
+        check_picture("colour", colour)
+        first = check_channels("channels", channels, colour.shape[3])
+        mixed: Tensor = self._dr.antialias(
+            colour[..., :first].contiguous(), rast, pos.contiguous(), as_indices(triangles), topology_hash=topology
+        )
+        return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
+
+    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """See ``Rasteriser``."""
+        check_mesh(pos, triangles, shape)
+        check_attributes(attributes, len(pos), pos.shape[1])
+        rast = self.rasterise(pos, triangles, shape)
+        return rast, self.interpolate(attributes, rast, triangles)
+
+    def shade(
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int],
+        masked: int = 0,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """See ``Rasteriser``."""
+        check_attributes(attributes, len(pos), least=2)
+        first = check_channels("masked", masked, texture.shape[-1])
+        rast, found = self.draw(pos, triangles, attributes, shape)
+        sampled = self.texture(texture, found[..., :2])
+        if first:
+            mask = (rast[..., 3:] > 0).to(sampled.dtype)
+            sampled = torch.cat([sampled[..., :first] * mask, sampled[..., first:]], 3)
+        return rast, found, sampled

@@ -1,0 +1,60 @@
+"""How the work of a drawing is cut for threads, and arrays of views taken from tensors."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from refbench_diffrender.rasteriser.buffers import Buffers
+
+_BANDS = 8
+"""Bands of rows over all views, at least two of a view."""
+
+
+def array(tensor: Tensor) -> NDArray[Any]:
+    """The contiguous values of a CPU tensor."""
+    return tensor.detach().contiguous().numpy()
+
+
+def fresh(buffers: Buffers, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """An uninitialised tensor of the float type of ``like``."""
+    return torch.from_numpy(buffers.take(shape, array(like.new_empty(0)).dtype))
+
+
+def copied(buffers: Buffers, values: NDArray[Any]) -> NDArray[Any]:
+    """A copy in a buffer."""
+    out = buffers.take(values.shape, values.dtype)
+    out[...] = values
+    return out
+
+
+def cotangent(given: Tensor | None, like: Tensor) -> NDArray[Any]:
+    """A cotangent, or one without channels where none came."""
+    return array(like.new_zeros((*like.shape[:3], 0)) if given is None else given)
+
+
+def of_view(values: NDArray[Any], view: int) -> NDArray[Any]:
+    """What belongs to a view, of one for every view or one for all."""
+    return values[view if len(values) > 1 else 0]
+
+
+def cuts(total: int, parts: int) -> list[tuple[int, int]]:
+    """Consecutive ranges of nearly equal lengths."""
+    return list(pairwise(total * part // parts for part in range(parts + 1)))
+
+
+def bands(views: int, rows: int) -> list[tuple[int, int, int, int]]:
+    """(view, band, first row, last row): the same for any number of threads."""
+    of_view = cuts(rows, bands_of_view(views))
+    return [(view, band, *cut) for view in range(views) for band, cut in enumerate(of_view)]
+
+
+def bands_of_view(views: int) -> int:
+    """How many bands a view is cut into."""
+    return max(2, _BANDS // max(views, 1))

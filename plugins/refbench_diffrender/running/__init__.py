@@ -1,0 +1,1 @@
+"""What every refinement shares while it runs: state files, progress, logs."""

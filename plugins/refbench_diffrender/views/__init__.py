@@ -1,0 +1,1 @@
+"""Posed views: cameras, images, initial depths, neighbours."""

@@ -1,0 +1,1 @@
+"""Multiplane images: placing, warping and rendering planes."""

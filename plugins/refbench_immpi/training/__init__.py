@@ -1,0 +1,1 @@
+"""Training over scenes and optimisation on one scene."""

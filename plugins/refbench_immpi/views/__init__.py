@@ -1,0 +1,1 @@
+"""Pairs of posed views, nadir views, fusion to a DSM."""

@@ -1,0 +1,1 @@
+"""The occupancy network: encoders of points and images, decoder."""

@@ -1,0 +1,245 @@
+"""Official ImpliCity files: configurations, chunk data sets and checkpoints, in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from refbench.contracts.errors import ConfigError, InputError
+from refbench_implicity.official.config import check_official, is_official, locate, read_official
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from refbench import Scene
+    from refbench_implicity.config import ImpliCityConfig
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """Return the translation of an official configuration, None for any other file.
+
+    Returns
+    -------
+    dict
+        ``config``: nested values of ``ImpliCityConfig``; ``notes``: sentences on what was dropped or assumed.
+
+    Raises
+    ------
+    ConfigError
+        An unknown, ill-typed or unsupported key.
+    MissingFileError
+        What it inherits from does not exist.
+    """
+    path = Path(path)
+    if not path.is_file() or path.suffix not in (".yaml", ".yml"):
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        return None
+    if not isinstance(content, dict) or not is_official(content):
+        return None
+    checked, dropped = check_official(read_official(path), path)
+    notes = []
+    if dropped:
+        notes.append(f"Dropped from {path.name}, as they only steer logs or the exit timer: {', '.join(dropped)}.")
+    return {"config": translate(checked, path), "notes": notes}
+
+
+def typed_config(official: Mapping[str, Any], path: Path) -> ImpliCityConfig:
+    """Return a merged official configuration as this method's; ``path`` is where it was read.
+
+    Raises
+    ------
+    ConfigError
+        An unknown, ill-typed or unsupported key.
+    """
+    checked, _ = check_official(official, path)
+    return _typed(translate(checked, path), path)
+
+
+def translate(official: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return a checked official configuration as values of ``ImpliCityConfig``; ``path`` is where it was read."""
+    out: dict[str, Any] = {}
+    if (model := official.get("model")) is not None:
+        out["model"] = model_values(model, path)
+    dataset = official.get("dataset") or {}
+    out |= _lengths(dataset, path)
+    out["normalisation"] = _normalisation(dataset, path)
+    out["dataset"] = _dataset(official, path)
+    if (pixel := _image_pixel(out["dataset"])) is not None:
+        out["pixel_size"] = pixel
+    test = official.get("test") or {}
+    if "threshold" in test:
+        out["threshold"] = test["threshold"]
+    if test.get("check_point") is not None:
+        out["weights"] = str(locate(test["check_point"], path) or test["check_point"])
+    out["surface"] = _surface(official.get("dsm_generation") or {})
+    out["training"] = _training(official.get("training") or {}, path)
+    return out
+
+
+def model_values(model: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return an official ``model`` section as values of ``ModelConfig``."""
+    if model.get("data_dim", 3) != 3:
+        raise ConfigError(f"{path}: model.data_dim must be 3, got {model['data_dim']}.")
+    points = dict(model.get("encoder_kwargs") or {})
+    if points.pop("unet3d", False):
+        raise ConfigError(f"{path}: model.encoder_kwargs.unet3d is not supported; the official network never runs it.")
+    points.pop("plane_type", None)
+    unet = points.pop("unet", True)
+    details = points.pop("unet_kwargs", None) or {}
+    decoder = dict(model.get("decoder_kwargs") or {})
+    decoder.pop("out_dim", None)  # follows from multi_label
+    images = None
+    if model.get("method") == "implicity_onet":
+        images = dict(model.get("encoder2_kwargs") or {})
+    elif model.get("encoder2_kwargs"):
+        raise ConfigError(f"{path}: model.encoder2_kwargs needs model.method implicity_onet.")
+    return {
+        "point_encoder": {**points, "unet": details if unet else None},
+        "image_encoder": images,
+        "decoder": decoder,
+        "multi_label": model.get("multi_label", False),
+    }
+
+
+def _lengths(dataset: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    if (size := dataset.get("patch_size")) is not None:
+        if size[0] != size[1]:
+            raise ConfigError(f"{path}: dataset.patch_size must be square, got {size}.")
+        out["patch_size"] = size[0]
+    if (strip := (dataset.get("sliding_window") or {}).get("test_strip")) is not None:
+        out["patch_stride"] = strip
+    return out
+
+
+def _normalisation(dataset: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    rules = dataset.get("normalize") or {}
+    for axis in ("x_range", "y_range"):
+        if rules.get(axis, [0, 1]) != [0, 1]:
+            raise ConfigError(f"{path}: dataset.normalize.{axis} must be [0, 1], got {rules[axis]}.")
+    out = {key: rules[key] for key in ("z_std", "z_shift") if key in rules}
+    images = (dataset.get("satellite_image") or {}).get("normalize")
+    if images is not None:
+        out |= {f"image_{key}": value for key, value in images.items()} | {"image_rule": "fixed", "bands": "first"}
+    return out
+
+
+def _dataset(official: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    source = dict(official.get("dataset") or {})
+    out = {key: source[key] for key in ("n_input_points", "n_query_points", "use_surface") if key in source}
+    out |= {key: source[key] for key in source if key in ("name", "subsample_val") or key.endswith("_chunks")}
+    out["name"] = source.get("name") or ""
+    out |= {key: _located(source[key], path) for key in ("path", "dsm_gt_path") if key in source}
+    out["mask_files"] = {key: _located(file, path) for key, file in (source.get("mask_files") or {}).items()}
+    if (images := source.get("satellite_image")) is not None:
+        out["satellite_image"] = {"folder": _located(images["folder"], path), "pairs": images["pairs"]}
+    out |= source.get("sliding_window") or {}
+    out |= official.get("dataloader") or {}
+    if (epsg := (official.get("dsm_generation") or {}).get("crs_epsg")) is not None:
+        out["crs_epsg"] = epsg
+    if (pixel := (official.get("dsm_generation") or {}).get("pixel_size")) is not None:
+        out["dsm_pixel_size"] = pixel
+    out.pop("train_strip", None)
+    return out
+
+
+def _image_pixel(dataset: Mapping[str, Any]) -> float | None:
+    """Return the pixel size of the data set's images, which the official network sees as they are."""
+    from refbench.formats.raster import open_image
+
+    images = dataset.get("satellite_image")
+    file = None if images is None else Path(images["folder"]) / images["pairs"][0]
+    if file is None or not file.is_file():
+        return None
+    grid = open_image(file).grid
+    return None if grid is None else grid.gsd
+
+
+def _located(name: str | None, path: Path) -> str | None:
+    return None if name is None else str(locate(name, path) or name)
+
+
+def _surface(generation: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("h_range", "fill_empty", "h_resolution_0", "h_upsampling_steps")
+    out = {key: generation[key] for key in same if key in generation}
+    if "half_blend_percent" in generation:
+        out["half_blend"] = generation["half_blend_percent"]
+    return out
+
+
+def _training(training: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    out = dict(training)
+    if (scheduler := out.pop("scheduler", None)) is not None:
+        out["scheduler"] = {"type": scheduler.get("type", "CyclicLR"), **(scheduler.get("kwargs") or {})}
+    if out.get("resume_from") is not None:
+        out["resume_from"] = _located(out["resume_from"], path)
+    return out
+
+
+def scene_from_config(path: Path, split: str = "test") -> Scene | None:
+    """Return the scene of an official configuration's data set, None where ``path`` is no official configuration."""
+    from refbench_implicity.official.scene import official_scene
+
+    translated = read_config(path)
+    return None if translated is None else official_scene(_typed(translated["config"], path).dataset, split)
+
+
+def import_weights(source: Path, folder: Path, config: Path | None = None) -> dict[str, Any]:
+    """Turn an official checkpoint into a weights folder; return notes for the user.
+
+    Parameters
+    ----------
+    source
+        ``model.pt`` or ``model_best.pt``, of any age; only tensors are read.
+    folder
+        The weights folder to write.
+    config
+        The official configuration of the training: architecture, normalisation, patch size. Without it the published
+        values are taken, since a checkpoint carries none of them.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged, wants to run code, or has another architecture.
+    """
+    from refbench_implicity.config import ImpliCityConfig
+    from refbench_implicity.method import ImpliCity
+
+    translated = read_config(Path(config)) if config is not None else None
+    if config is not None and translated is None:
+        raise InputError(f"{config} is no official ImpliCity configuration (YAML with model, dataset, ...).")
+    settings = ImpliCityConfig() if translated is None else _typed(translated["config"], Path(str(config)))
+    method = ImpliCity(settings, Path(source))
+    remarks = [*method.notes]
+    if translated is None:
+        remarks.append("No configuration was given: architecture, patch size and threshold are the published ones.")
+    origin = {"source": Path(source).name, "configuration": None if config is None else Path(config).name}
+    card = f"# ImpliCity-{method.model.variant}, imported\n\nFrom the official checkpoint {Path(source).name}.\n"
+    method.save(Path(folder), provenance=origin, card="\n".join([card, *(f"- {remark}" for remark in remarks), ""]))
+    parameters = sum(parameter.numel() for parameter in method.net.parameters())
+    return {"variant": method.model.variant, "parameters": parameters, "remarks": remarks}
+
+
+def export_scene(scene: Scene, folder: Path) -> Mapping[str, Any]:
+    """Write a scene as an official data set; see ``export.export_scene``."""
+    from refbench_implicity.official import export
+
+    return export.export_scene(scene, Path(folder))
+
+
+def _typed(values: Mapping[str, Any], path: Path) -> ImpliCityConfig:
+    """Return the dataclass of translated values; ``path`` is named in errors."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from refbench_implicity.config import ImpliCityConfig
+
+    try:
+        return TypeAdapter(ImpliCityConfig).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error

@@ -1,0 +1,1 @@
+"""Building footprints of a DSM: segmentation network, mask metrics, assessor."""

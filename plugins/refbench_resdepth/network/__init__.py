@@ -1,0 +1,1 @@
+"""The residual U-Net, as published and fused."""
