@@ -16,6 +16,7 @@ from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import CELLS_FOLDER
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
+from refbench.python_words import speaks_python
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -39,6 +40,7 @@ class BenchResult:
         return results_frame(self.folder)
 
 
+@speaks_python
 def run(
     scene: str | Path | None = None,
     *,
@@ -97,7 +99,7 @@ def run(
         "timeout": deadline_s,
     }
     request = JobRequest.from_options(method, options, _spelt)
-    check_inputs(request, overrides_by="overrides", weights_by="weights")
+    check_inputs(request)
     folder = Path(tempfile.mkdtemp(prefix="refbench-")) / "out" if out is None else Path(out)
     check_out(folder.absolute(), overwrite)
     request = replace(request, out=str(folder.absolute()))
@@ -105,6 +107,7 @@ def run(
     return result.model_copy(update={"notes": {**result.notes, "folder": str(folder.absolute())}})
 
 
+@speaks_python
 def bench(
     suite: str | Path,
     out: str | Path,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from refbench.engine.inputs.config import OPTION, load_config
+from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.scene import open_scene
-from refbench.engine.inputs.weights import OPTION as WEIGHTS_OPTION
 from refbench.engine.inputs.weights import find_weights
 from refbench.registry.registry import load_registry
 
@@ -33,9 +32,6 @@ class CheckedInputs:
 def check_inputs(
     request: JobRequest,
     config: ResolvedConfig | None = None,
-    *,
-    overrides_by: str = OPTION,
-    weights_by: str = WEIGHTS_OPTION,
 ) -> CheckedInputs:
     """Open everything that a request names.
 
@@ -45,8 +41,6 @@ def check_inputs(
         What is asked.
     config
         Its configuration where it has been read.
-    overrides_by, weights_by
-        Where overrides and weights come from, for messages.
 
     Raises
     ------
@@ -54,6 +48,6 @@ def check_inputs(
         The first thing that is missing or wrong.
     """
     record = load_registry().methods.get(request.method)
-    config = config or load_config(record, request.config, request.overrides, overrides_by)
-    weights = find_weights(record, request.weights, config.values.get("weights"), weights_by)
+    config = config or load_config(record, request.config, request.overrides)
+    weights = find_weights(record, request.weights, config.values.get("weights"))
     return CheckedInputs(record, config, weights, open_scene(request, config))

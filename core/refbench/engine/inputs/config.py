@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Key = tuple[str, ...]
 
 OPTION = "--set"
-"""What the overrides of the command line come from, in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,6 @@ def load_config(
     record: MethodRecord,
     source: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
-    said_by: str = OPTION,
 ) -> ResolvedConfig:
     """Read, merge and check the configuration of a method.
 
@@ -88,8 +86,6 @@ def load_config(
         else ``default``, else the dataclass' own defaults.
     overrides
         Values of options, nested or with dotted keys (``{"fusion.weight": 2}``); they win over the file.
-    said_by
-        Where the overrides come from, for messages.
 
     Raises
     ------
@@ -106,7 +102,7 @@ def load_config(
         nested = value
         for part in reversed(name.split(".")):
             nested = {part: nested}
-        merge(values, nested, said_by, origins)
+        merge(values, nested, OPTION, origins)
     if record.config is None:
         if values:
             raise ConfigError(f"{label}: {record.name} takes no configuration, got the key {next(iter(values))!r}.")

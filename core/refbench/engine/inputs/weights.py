@@ -59,7 +59,6 @@ def find_weights(
     record: MethodRecord,
     explicit: str | Path | None = None,
     configured: str | Path | None = None,
-    said_by: str = OPTION,
 ) -> Path | None:
     """Return the folder or file of the weights to use, None where the method has none.
 
@@ -71,8 +70,6 @@ def find_weights(
         The option: a name, a folder or a file.
     configured
         The same from the configuration; asked where there is no option.
-    said_by
-        Where ``explicit`` comes from, for messages.
 
     Without both the record's default name is looked for (``default`` where the record names none).
 
@@ -93,7 +90,7 @@ def find_weights(
         return path
     near = difflib.get_close_matches(str(wanted), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known) or 'none'}."
-    asked = said_by if explicit is not None else "The configuration's weights"
+    asked = OPTION if explicit is not None else "The configuration's weights"
     raise MissingFileError(f"{asked} {wanted}: there is no such file, folder or name for {record.name}; {hint}")
 
 
