@@ -115,7 +115,7 @@ def test_frames_are_tidy(sweep):
     assert (frame["cpu_s"] > 0).all() and not frame.duplicated(
         ["label", "scene", "seed", "surface", "domain", "stratum"]
     ).any()
-    assert len(refbench.results_frame(sweep.folder / "cells" / next(iter(sweep.results)))) > 5
+    assert len(refbench.results_frame(sweep.folder / "jobs" / next(iter(sweep.results)))) > 5
 
 
 def test_frames_need_results(tmp_path):
@@ -170,7 +170,7 @@ def test_a_sweep_is_checked_file_by_file(sweep, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(sweep.folder, copy)
     assert "2 cells, 2 ok" in command("validate", copy)
-    cell = next(path for path in (copy / "cells").iterdir() if path.name.startswith("median"))
+    cell = next(path for path in (copy / "jobs").iterdir() if path.name.startswith("median"))
     (cell / "dsm.tif").write_bytes((cell / "dsm.tif").read_bytes() + b"x")
     assert "was changed since" in command("validate", copy, code=2)
     (cell / "dsm.tif").unlink()

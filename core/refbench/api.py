@@ -1,4 +1,4 @@
-"""refbench from Python: run a method, run a suite, read results as a pandas frame. The same cells as on the shell."""
+"""refbench from Python: run a method, run a suite, read results as a pandas frame. The same jobs as on the shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from refbench.engine.job.launch import check_out, run_job
 from refbench.engine.job.request import FILES, JobRequest, check_files
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.finished import read_sweep
-from refbench.engine.sweeps.jobs import CELLS_FOLDER
+from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
 from refbench.python_words import speaks_python
@@ -30,7 +30,7 @@ DOMAINS = {"input": "common", "refined": "common"}
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """A finished sweep: its folder and its results by cell."""
+    """A finished sweep: its folder and its results by job."""
 
     folder: Path
     results: Mapping[str, Result]
@@ -127,14 +127,14 @@ def bench(
     """
     folder = Path(out)
     found = run_sweep(load_suite(suite), folder, workers=workers, resume=resume, only=only, retry=retry, trust=trust)
-    return BenchResult(folder, {cell.id: result for cell, result in found.items()})
+    return BenchResult(folder, {job.id: result for job, result in found.items()})
 
 
 def results_frame(folder: str | Path) -> pd.DataFrame:
     """Return the results below a folder, of a sweep or of one run, as a tidy frame.
 
-    One row per cell, surface (``input``, ``refined``), domain (``common``, ``own``) and stratum; the columns after
-    these are the metrics, then ``status``, ``reason``, ``cpu_s``, ``wall_s`` and ``peak_memory_bytes``. A cell that was
+    One row per job, surface (``input``, ``refined``), domain (``common``, ``own``) and stratum; the columns after
+    these are the metrics, then ``status``, ``reason``, ``cpu_s``, ``wall_s`` and ``peak_memory_bytes``. A job that was
     not scored has one row without metrics.
 
     Raises
@@ -149,14 +149,14 @@ def results_frame(folder: str | Path) -> pd.DataFrame:
     except ImportError:
         raise MissingExtraError("Frames need pandas: pip install 'refbench[notebook]' brings it.") from None
     path = Path(folder)
-    if (path / CELLS_FOLDER).is_dir():
-        cells = [(cell.label, cell.scene, cell.result) for cell in read_sweep(path)]
+    if jobs_folder(path).is_dir():
+        jobs = [(job.label, job.scene, job.result) for job in read_sweep(path)]
     elif (path / RESULT_FILE).is_file():
         result = read_result(path / RESULT_FILE)
-        cells = [(result.method, result.scene, result)]
+        jobs = [(result.method, result.scene, result)]
     else:
         raise InputError(f"{path} holds neither a sweep nor a result.")
-    return pd.DataFrame([row for label, scene, result in cells for row in _rows(label, scene, result)])
+    return pd.DataFrame([row for label, scene, result in jobs for row in _rows(label, scene, result)])
 
 
 def _rows(label: str, scene: str, result: Result) -> list[dict[str, Any]]:

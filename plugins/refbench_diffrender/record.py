@@ -18,6 +18,7 @@ def refbench_methods() -> list[MethodRecord]:
             needs=(Need.VIEWS,),
             optional=(Need.DSM,),
             gives=(Gives.DSM, Gives.DEPTHS, Gives.CONFIDENCE),
+            stochastic=True,  # batches of views are drawn
             fills=True,
             device=("cpu", "cuda"),
             extras=("diffrender",),

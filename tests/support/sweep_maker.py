@@ -24,7 +24,7 @@ class SweepMaker:
 
     def __init__(self, out):
         self.out = out
-        (out / "cells").mkdir(parents=True)
+        (out / "jobs").mkdir(parents=True)
 
     def surface(self, scene, error, holes=None):
         """Return the reference of a scene plus an error."""
@@ -79,7 +79,7 @@ class SweepMaker:
 
     def folder(self, label, scene, seed):
         """Return the new folder of a cell."""
-        folder = self.out / "cells" / f"{label}--{scene}--seed{seed}"
+        folder = self.out / "jobs" / f"{label}--{scene}--seed{seed}"
         folder.mkdir(exist_ok=True)
         return folder
 

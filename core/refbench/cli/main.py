@@ -90,7 +90,7 @@ class LazyGroup(click.Group):
 
 def _add_plugin(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
     del ctx, param
-    # Through the environment, so that the processes of run cells see the same plugins.
+    # Through the environment, so that the processes of run jobs see the same plugins.
     if value:
         present = os.environ.get(loader.FILES_VARIABLE, "")
         os.environ[loader.FILES_VARIABLE] = os.pathsep.join(

@@ -85,7 +85,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
-@click.option("--memory", callback=parse_bytes, default="2GB", show_default=True, help="Budget of the tiles in flight.")
+@click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")

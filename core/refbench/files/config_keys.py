@@ -30,9 +30,16 @@ def keys_at(config: type, path: tuple[str, ...]) -> list[str]:
     """Return the keys that are valid below ``path``; none where nothing can be nested there."""
     found: type | None = config
     for part in path:
+        if part.isdigit():  # a place in a list, whose entries the part before has named
+            continue
         hints = typing.get_type_hints(found) if found is not None else {}
-        found = dataclass_in(hints.get(part))
+        found = dataclass_in(_entry(hints.get(part)))
     return [item.name for item in dataclasses.fields(found)] if found is not None else []
+
+
+def _entry(hint: Any) -> Any:  # noqa: ANN401  # a type hint
+    """Return the hint of a list's entries; any other hint as it is."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) in (list, tuple) else hint
 
 
 def dataclass_in(hint: Any) -> Any:  # noqa: ANN401  # a type hint; the answer is a dataclass or None

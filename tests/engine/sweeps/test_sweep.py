@@ -52,7 +52,7 @@ def bench(tmp_path, *arguments, code=0):
 def rows(out):
     """Return cell id -> result, each checked against the schema."""
     found = {}
-    for path in sorted(out.glob("cells/*/result.json")):
+    for path in sorted(out.glob("jobs/*/result.json")):
         found[path.parent.name] = json.loads(path.read_text())
         jsonschema.validate(found[path.parent.name], result_schema())
         assert "metrics" in found[path.parent.name]
@@ -66,8 +66,8 @@ def timeless(out):
         kept = {key: value for key, value in result.items() if key not in TIMES}
         # The commit of refbench itself may change while this test runs; the key holds the hash of its code.
         kept["manifest"] = {key: value for key, value in result["manifest"].items() if key != "refbench"}
-        dsm = out / "cells" / name / "dsm.tif"
-        key = json.loads((out / "cells" / name / "key.json").read_text())["key"]
+        dsm = out / "jobs" / name / "dsm.tif"
+        key = json.loads((out / "jobs" / name / "key.json").read_text())["key"]
         found[name] = (json.dumps(kept, sort_keys=True), key, dsm.read_bytes() if dsm.exists() else None)
     return found
 
@@ -149,21 +149,21 @@ def test_every_way_to_end_is_a_row(tmp_path, suite):
     assert found["all-nan"]["metrics"]["own_domain"]["refined"]["all"]["completeness_valid"] == 0
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
     assert "refbench table out" in output and "out/report.html" in output and "out/table.md" in output
-    assert not list((tmp_path / "out" / "cells").glob("*.partial-*"))
+    assert not list((tmp_path / "out" / "jobs").glob("*.partial-*"))
 
 
 def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
     out = tmp_path / "out"
     path = suite("[input, shift, weightless]")
     bench(tmp_path, path, "--out", out, "--resume")  # nothing is there: it starts
-    assert {"suite.yaml", "manifest.json", "cells", "scenes"} <= {entry.name for entry in out.iterdir()}
-    request = json.loads((out / "cells" / "shift--embedded-16m--seed0" / "request.json").read_text())
+    assert {"suite.yaml", "manifest.json", "jobs", "scenes"} <= {entry.name for entry in out.iterdir()}
+    request = json.loads((out / "jobs" / "shift--embedded-16m--seed0" / "request.json").read_text())
     assert request["method"] == "shift" and request["out"].endswith("shift--embedded-16m--seed0")
     before = {name: row["created"] for name, row in rows(out).items()}
-    stamps = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "cells").iterdir()}
+    stamps = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "jobs").iterdir()}
 
     def ran():
-        now = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "cells").iterdir()}
+        now = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "jobs").iterdir()}
         changed = {entry.name.partition("--")[0] for entry in now if now[entry] != stamps.get(entry)}
         stamps.update(now)
         return changed
@@ -179,7 +179,7 @@ def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
         "--resume",
     )
     assert ran() == {"shift"}
-    (out / "cells" / "input--embedded-16m--seed0" / "result.json").write_text("{")  # damaged
+    (out / "jobs" / "input--embedded-16m--seed0" / "result.json").write_text("{")  # damaged
     bench(tmp_path, suite("[input, raising, weightless]"), "--out", out, "--resume", code=1)
     assert ran() == {"input", "raising"}
     output = bench(tmp_path, suite("[input, raising, weightless]"), "--out", out, "--resume", code=1)
@@ -215,7 +215,7 @@ def test_ctrl_c_keeps_finished_rows_and_leaves_no_process(tmp_path, suite):
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in error, error
     assert {name.partition("--")[0] for name in rows(out)} == {"input", "shift"}
-    assert {entry.name.partition("--")[0] for entry in (out / "cells").iterdir()} == {"input", "shift"}
+    assert {entry.name.partition("--")[0] for entry in (out / "jobs").iterdir()} == {"input", "shift"}
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
 
 
@@ -245,7 +245,7 @@ def kill_and_resume(tmp_path, path, times, seed):
             kills += 1
         process.communicate(timeout=30)
         assert gone(cells_of(out))
-        complete = {p.parent.name for p in out.glob("cells/*/result.json") if ".partial-" not in p.parent.name}
+        complete = {p.parent.name for p in out.glob("jobs/*/result.json") if ".partial-" not in p.parent.name}
         assert finished <= complete, "a finished row was lost"
         finished = complete
         if len(finished) == len(rows(tmp_path / "calm")):  # the next kill needs a new sweep

@@ -1,4 +1,4 @@
-"""Scoring what a cell wrote: its DSM, its depth maps, its views, each against the scene's reference."""
+"""Scoring what a job wrote: its DSM, its depth maps, its views, each against the scene's reference."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
 
 def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference."""
-    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
+    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored jobs only
 
     assert surfaces.reference is not None  # the caller looked
     mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None

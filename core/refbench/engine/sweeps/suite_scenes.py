@@ -41,7 +41,7 @@ class PlannedScene:
 
 @dataclass(frozen=True, slots=True)
 class ReadyScene:
-    """A scene that was made and opened: its key; or the status and reason of its cells."""
+    """A scene that was made and opened: its key; or the status and reason of its jobs."""
 
     request: SceneRequest
     key: str | None = None
@@ -112,13 +112,13 @@ def _found(folder: str) -> list[PlannedScene]:
 
 
 def safe_name(name: str) -> str:
-    """Return a name that can be part of a cell's: letters, digits, ``_ .`` and single ``-``."""
+    """Return a name that can be part of a job's: letters, digits, ``_ .`` and single ``-``."""
     kept = "".join(c if (c.isascii() and c.isalnum()) or c in "_." else "-" for c in name)
     return "-".join(part for part in kept.split("-") if part).strip(".") or "scene"
 
 
 def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
-    """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its cells.
+    """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its jobs.
 
     A scene that is there by the same recipe and the same code is taken as it is.
     """
