@@ -1,4 +1,4 @@
-"""Files made to harm who reads them: pickles put together opcode by opcode, archives that lie, real ones with damage."""
+"""Files made to harm their reader: pickles put together opcode by opcode, archives that lie, real ones with damage."""
 
 import collections
 import io
@@ -6,11 +6,13 @@ import pickle
 import random
 import struct
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
 import torch
 
+FOUR = np.arange(4, dtype="f4").tobytes()
 MAGIC = 0x1950A86A20F9469CFC6C
 NAMES = [
     *("posix system", "os system", "builtins eval", "builtins exec", "__builtin__ getattr", "builtins getattr"),
@@ -138,15 +140,16 @@ def tensor(over, offset=0, size=(2, 2), stride=(2, 1), grad=False):
 def archive(pickled, members=None, compression=zipfile.ZIP_STORED, more=()):
     """Return an archive of PyTorch; ``more`` are further members."""
     held = io.BytesIO()
-    members = {"0": np.arange(4, dtype="f4").tobytes()} if members is None else members
-    with zipfile.ZipFile(held, "w", compression) as file:
+    members = {"0": FOUR} if members is None else members
+    with zipfile.ZipFile(held, "w", compression) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that occur twice
         file.writestr("a/data.pkl", pickled)
         for key, data in [*((f"a/data/{key}", data) for key, data in members.items()), *more]:
             file.writestr(key, data)
     return held.getvalue()
 
 
-def stream(pickled, storages=((("0"), 4, np.arange(4, dtype="f4").tobytes()),), magic=MAGIC, version=1001):
+def stream(pickled, storages=(("0", 4, FOUR),), magic=MAGIC, version=1001):
     """Return a file of PyTorch's older format; storages are (key, count, bytes)."""
     start = b"".join(pickle.dumps(part, 2) for part in (magic, version, {"little_endian": True}))
     end = pickle.dumps([key for key, _, _ in storages], 2)
@@ -258,7 +261,8 @@ class Fuzzer:
     def soup(self):
         """Return opcodes in any order."""
         r = self.random
-        codes = b"(01254NaetudsblRcoi}])\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94QJKM\x8a\x8b\x8c\x8d\x8e\x96\x95\x82\x97\x98\x92PGFILSVTUXB"
+        codes = b"(01254NaetudsblRcoi}])QJKMPGFILSVTUXB\x81\x82\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e"
+        codes += b"\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98"
         return b"\x80\x04" + bytes(r.choice(codes) if r.random() < 0.8 else r.randrange(256) for _ in range(200)) + b"."
 
     def arrays(self):
