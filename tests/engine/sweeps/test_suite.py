@@ -292,7 +292,7 @@ def test_scenes_are_found_by_the_names_of_their_files(tmp_path):
         found_scenes(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("text", "size"), [("2KB", 2000), ("2KiB", 2048), ("1.5 gib", 3 << 29), ("4GB", 4 * 10**9), ("77", 77)])
+@pytest.mark.parametrize(("text", "size"), [("2KB", 2000), ("2KiB", 2048), ("1.5 gib", 3 << 29), ("77", 77)])
 def test_sizes(text, size):
     assert parse_size(text) == size
     for wrong in ("", "none", "-1GB", "nan", "inf", "0"):

@@ -10,7 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from refbench.api import results_frame
 from refbench.engine.job.result import Status, result_schema
+from refbench.engine.sweeps.check import sweep_faults
+from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.run import FAILURES, SweepState
 
 HERE = Path(__file__).parent
@@ -299,4 +302,19 @@ def test_the_live_view_shows_what_runs_and_how_long():
     state = SweepState(3, 10, 1, {"a--[b]--seed0": ("refine", 0.5)}, 75.0, "scene x")
     console.print(live_view("tiny", state))
     text = console.export_text()
-    assert "3 of 10 cells (1 were there), about 1 min 15 s left" in text and "a--[b]--seed0: refine 50 %" in text
+    assert "3 of 10 jobs (1 were there), about 1 min 15 s left" in text and "a--[b]--seed0: refine 50 %" in text
+
+
+def test_a_sweep_of_an_older_refbench_is_read_and_resumed(tmp_path, suite):
+    path, out = suite("[input, shift]"), tmp_path / "out"
+    bench(tmp_path, path, "--out", out)
+    before = timeless(out)
+    (out / "jobs").rename(out / "cells")  # where they lay before
+    for request in out.glob("cells/*/request.json"):
+        request.write_text(request.read_text().replace("/jobs/", "/cells/"))
+    assert [job.label for job in read_sweep(out)] == ["input", "shift"]
+    assert {job.request().folder.parent.name for job in read_sweep(out)} == {"cells"}
+    assert not list(sweep_faults(out)) and len(results_frame(out)) > 4
+    bench(tmp_path, path, "--out", out, "--resume")
+    assert not (out / "cells").exists()
+    assert timeless(out) == before  # nothing has run again
