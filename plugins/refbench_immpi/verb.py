@@ -88,9 +88,10 @@ def _targets(scene: Scene, image: MultiplaneImage, options: dict[str, Any]) -> I
 
     import numpy as np
 
+    from refbench.geometry.cameras import scaled_intrinsics
     from refbench_immpi.official.camera_text import read_camera_text
     from refbench_immpi.planes.homography import check_planes
-    from refbench_immpi.views.posed import posed_views, relative_pose, scaled_intrinsics
+    from refbench_immpi.views.posed import posed_views, relative_pose
 
     if options["track"] is not None:
         files = sorted(options["track"].glob("*.txt")) if options["track"].is_dir() else [options["track"]]
@@ -110,7 +111,8 @@ def _targets(scene: Scene, image: MultiplaneImage, options: dict[str, Any]) -> I
             yield view
         else:
             blank = np.zeros((3, *shape), np.float32)
-            yield dataclasses.replace(view, image=blank, K=scaled_intrinsics(view.K, view.shape, shape))
+            K = scaled_intrinsics(view.K, shape[1] / view.shape[1], shape[0] / view.shape[0])
+            yield dataclasses.replace(view, image=blank, K=K)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -248,10 +248,9 @@ def _view(name: str, files: ViewFiles, image: ImageFile, crs: CRS | None) -> Vie
         raise InputError(
             f"View {name}: {files.image} carries no RPC and has no _RPC.TXT beside it; give a camera file."
         )
-    size = getattr(camera, "height", None), getattr(camera, "width", None)
-    if None not in size and size != image.shape:
+    if camera.size is not None and camera.size != image.shape:
         raise GridMismatchError(
-            f"View {name}: the camera is for {size[1]} x {size[0]} px, but {files.image} has "
+            f"View {name}: the camera is for {camera.size[1]} x {camera.size[0]} px, but {files.image} has "
             f"{image.shape[1]} x {image.shape[0]}."
         )
     depth = None if files.depth is None else open_image(files.depth, in_camera=True)

@@ -9,10 +9,9 @@ import yaml
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
-from refbench.formats.camera_files import write_camera
+from refbench.formats.camera_files import image_tags, write_camera
 from refbench.formats.cloud_write import write_points
 from refbench.formats.raster_write import write_dsm, write_image, write_mask
-from refbench.geometry.rpc import RPC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +95,7 @@ class _Writer:
         return {name: self.mask(f"mask_{name}.tif", source) for name, source in masks.items()}
 
     def view(self, name: str, view: View) -> dict[str, Any]:
-        rpcs = view.camera.to_tags() if isinstance(view.camera, RPC) else None
+        rpcs = image_tags(view.camera)
         entry: dict[str, Any] = {"image": self.image(f"views/{name}.tif", view.image, rpcs)}
         if rpcs is None:
             entry["camera"] = f"views/{name}.yaml"

@@ -18,7 +18,7 @@ from refbench_diffrender.views.gl_cameras import Intrinsics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench.scenes.importers.colmap import ColmapModel
+    from refbench.scenes.importers.colmap_model import ColmapModel
 
 FILE = "transforms.json"
 NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from refbench.contracts.errors import InputError
-from refbench.scenes.importers.colmap import is_colmap_folder, open_colmap, read_model
+from refbench.scenes.importers.colmap import is_colmap_folder, open_colmap
+from refbench.scenes.importers.colmap_model import ColmapCamera, read_model
 
 SIZE = (40, 60)
 K = (50.0, 30.0, 20.0)
@@ -98,11 +99,18 @@ def test_a_folder_becomes_a_scene(tmp_path, write):
     np.testing.assert_array_equal(scene.views["left view"].tie_points, scene.points.read().xyz)
 
 
+def test_the_corner_origin_moves_by_half_a_pixel():
+    for model, params in (("PINHOLE", (500.0, 500.0, 640.5, 360.5)), ("SIMPLE_PINHOLE", (500.0, 640.5, 360.5))):
+        camera = ColmapCamera(model, 1280, 720, params).pinhole([1, 0, 0, 0], [0, 0, 0])
+        assert np.ravel(camera.project(np.array([0, 0, 1.0])))[:2].tolist() == [640.0, 360.0]
+        assert camera.size == (720, 1280)
+
+
 def test_lenses_are_straightened(tmp_path):
     write_text(tmp_path / "sparse", "SIMPLE_RADIAL", " -0.2")
     write_pictures(tmp_path)
     scene = open_colmap(tmp_path)
-    assert "straightened" in scene.warnings[0]
+    assert "undistorted" in scene.warnings[0]
     image = scene.views["left view"].image.read()
     row = image.pixels[0, SIZE[0] // 2].astype(float) / 4
     x = (np.arange(SIZE[1]) - 29.5) / 50
