@@ -129,6 +129,8 @@ def render_all(image: MultiplaneImage, targets: list[Posed], out: Path, *, layer
     import cv2
     import numpy as np
 
+    from refbench.files.names import as_file_name
+
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     frames = []
@@ -136,9 +138,10 @@ def render_all(image: MultiplaneImage, targets: list[Posed], out: Path, *, layer
         shown = image.seen_from(view)
         levels = np.floor(shown.rgb[0].clamp(0, 1).cpu().numpy() * 255).astype(np.uint8).transpose(1, 2, 0)
         mask = (shown.mask[0, 0].cpu().numpy() > 0).astype(np.uint8)
-        _write(cv2, out / FOLDERS[0] / f"{view.name}.png", levels[..., ::-1])
-        _write(cv2, out / FOLDERS[1] / f"{view.name}.tiff", shown.depth[0, 0].cpu().numpy().astype(np.float32))
-        _write(cv2, out / FOLDERS[2] / f"{view.name}.png", 255 * mask)
+        name = as_file_name(view.name)
+        _write(cv2, out / FOLDERS[0] / f"{name}.png", levels[..., ::-1])
+        _write(cv2, out / FOLDERS[1] / f"{name}.tiff", shown.depth[0, 0].cpu().numpy().astype(np.float32))
+        _write(cv2, out / FOLDERS[2] / f"{name}.png", 255 * mask)
         frames.append(levels * mask[..., None])
     if layers:
         write_layers(image, out / "layers")

@@ -58,6 +58,10 @@ class Camera(Protocol):
     def crs(self) -> CRS | None:
         """The CRS of the scene coordinates; None where the camera does not know it, or they are its own frame."""
 
+    @property
+    def lonlat(self) -> tuple[float, float] | None:
+        """Longitude and latitude (degrees, WGS 84) of the middle of what it sees; None where it knows no place."""
+
     def project(self, xyz: Floats) -> Projected:
         """Return (col, row, depth), each float64 [...], of scene points ``xyz`` float64 [..., 3].
 

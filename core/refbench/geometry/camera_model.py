@@ -69,6 +69,11 @@ class CameraModel(ABC):
         """None: not known."""
         return None
 
+    @property
+    def lonlat(self) -> tuple[float, float] | None:
+        """None: not known."""
+        return None
+
     def unproject_to_height(self, col: Floats, row: Floats, height: Floats) -> Floats:
         """Return where straight rays reach heights [...], float64 [..., 3]; NaN for rays along the horizon."""
         col, row, height = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (col, row, height)))

@@ -144,6 +144,11 @@ class RPC(CameraModel):
         half = abs(self.height_scale)
         return self.height_off - half, self.height_off + half
 
+    @property
+    def lonlat(self) -> tuple[float, float]:
+        """The middle of the domain, degrees."""
+        return self.long_off, self.lat_off
+
     def to_torch(self) -> TorchRPC:
         """Return the camera for tensors, with the map projection inside where it has a CRS."""
         from refbench.geometry.torch_cameras import TorchRPC

@@ -1,4 +1,4 @@
-"""Dense depth and normal maps of COLMAP's stereo: ``width&height&channels&`` and float32 values, column by column."""
+"""Dense depth and normal maps of COLMAP's stereo: ``width&height&channels&`` and float32 values, row by row, channel by channel."""
 
 from __future__ import annotations
 
