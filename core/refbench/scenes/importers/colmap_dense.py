@@ -1,4 +1,4 @@
-"""Dense depth and normal maps of COLMAP's stereo: ``width&height&channels&`` and float32 values, row by row, channel by channel."""
+"""Dense maps of COLMAP: ``width&height&channels&``, then float32 values, channel by channel and row by row."""
 
 from __future__ import annotations
 
