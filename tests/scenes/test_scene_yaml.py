@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import yaml
@@ -6,6 +8,7 @@ from scene_makers import UTM, cloud_of, dsm_of, grid_of, hills, looking_down, rp
 from refbench import Image, InputError, Mask, Need, Scene, View, load_scene
 from refbench.contracts.errors import ConfigError, GridMismatchError, MissingFileError
 from refbench.contracts.scene import Reference
+from refbench.formats.camera_files import write_camera
 from refbench.formats.cloud import HeldPoints, write_points
 from refbench.formats.raster import ArraySource, write_dsm
 from refbench.formats.raster_write import write_image, write_mask
@@ -224,6 +227,30 @@ def test_views_with_rpcs_alone_bring_a_crs_and_pinholes_none(folder):
     uav = {"v": {"image": "full/views/uav_1.tif", "camera": "full/views/uav_1.yaml"}}
     local = load(folder, **{**bare, "points": "points.npz"}, views=uav)
     assert local.grid is None and local.points.read().crs is None and local.origin[:2] == (500_000, 4_999_980)
+
+
+@pytest.mark.parametrize("suffix", [".json", "_RPC.TXT", ".yaml"])
+def test_an_rpc_in_a_file_of_its_own_is_named_or_found_and_brings_a_crs(folder, suffix):
+    rpc = rpc_looking_down(GRID)
+    write_tif(folder / "bare.tif", np.ones((60, 80), np.uint8)).rename(folder / "sat.png")
+    if suffix == ".json":
+        (folder / "sat.json").write_text(json.dumps({"width": 80, "height": 60, "rpc": rpc.to_dict()}))
+    else:
+        write_camera(folder / f"sat{suffix}", rpc)
+    bare = dict.fromkeys(("dsm", "points", "orthos", "pairs", "masks", "reference"), ...)
+    point = np.array([*GRID.origin, 100.0])
+    views = [{"image": "sat.png", "camera": f"sat{suffix}"}] + ([{"image": "sat.png"}] if suffix != ".yaml" else [])
+    for view in views:
+        scene = load(folder, **bare, views={"s": view})
+        assert "EPSG:32632" in scene.warnings[0] and scene.views["s"].camera.crs == UTM
+        np.testing.assert_array_equal(scene.views["s"].camera.project(point), rpc.project(point))
+
+
+def test_an_rpc_for_another_crop_is_refused(folder):
+    write_tif(folder / "sat.tif", np.ones((60, 80), np.uint8))
+    (folder / "sat.json").write_text(json.dumps({"width": 80, "height": 61, "rpc": rpc_looking_down(GRID).to_dict()}))
+    with pytest.raises(GridMismatchError, match="camera is for 80 x 61 px"):
+        load(folder, views={"s": {"image": "sat.tif"}})
 
 
 def test_different_datums_are_a_warning(folder):

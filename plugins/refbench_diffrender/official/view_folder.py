@@ -18,7 +18,7 @@ from refbench_diffrender.views.gl_cameras import Intrinsics, find_view
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench.scenes.importers.colmap import ColmapModel
+    from refbench.scenes.importers.colmap_model import ColmapModel
 
 FILE = "transforms.json"
 NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")
@@ -195,6 +195,14 @@ def seen_points(
     ]
     if not fitting:
         raise InputError(f"The COLMAP model has no picture of the view {name}.")
+    if not compat and len(fitting) > 1:
+        exact = [image for image in fitting if image.name == name or name.endswith(f"/{image.name}")]
+        if len(exact) != 1:
+            raise InputError(
+                f"The COLMAP model has {len(fitting)} images of the name {stem}, such as {fitting[0].name} and "
+                f"{fitting[1].name}: none or several are the view {name}. Give images of different names."
+            )
+        fitting = exact
     image = fitting[-1]
     camera = model.cameras[image.camera]
     order = {int(number): place for place, number in enumerate(model.point_ids)}

@@ -1,4 +1,4 @@
-"""The result of one job: what ``result.json`` holds. Versioned; its JSON Schema is published beside this file."""
+"""The result of one job: ``result.json``. Versioned; ``refbench validate --schema`` prints its JSON Schema."""
 
 from __future__ import annotations
 
@@ -143,8 +143,32 @@ def read_result(path: Path) -> Result:
 
 
 def result_schema() -> dict[str, Any]:
-    """Return the JSON Schema of ``result.json``."""
+    """Return the JSON Schema of ``result.json``, every metric with its formula, unit and direction by its record."""
+    from refbench.evaluation.metrics import metrics_schema  # reading results needs no evaluation
+
     schema = Result.model_json_schema()
+    schema["$defs"] |= {f"metrics_{kind}": of for kind, of in metrics_schema().items()}
+    schema["$defs"]["scores"] = _scores_schema()
+    scores = {"anyOf": [{"$ref": "#/$defs/scores"}, {"type": "null"}]}
+    of_views = {"type": "object", "additionalProperties": {"$ref": "#/$defs/metrics_views"}}
+    of_depths = {"type": "object", "additionalProperties": {"$ref": "#/$defs/metrics_depth"}}
+    held = next(option for option in schema["properties"]["metrics"]["anyOf"] if option["type"] == "object")
+    held["properties"] = {"input": scores, "refined": scores, "views": of_views}
+    held["properties"] |= {"depth": of_depths, "depth_input": of_depths}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "refbench result"
     return schema
+
+
+def _scores_schema() -> dict[str, Any]:
+    """Return the schema of what is said of one DSM: strata of any name, and what stands beside them."""
+    return {
+        "type": "object",
+        "properties": {
+            "shape": {"$ref": "#/$defs/metrics_shape"},
+            "intervals": {"type": "object"},
+            "notes": {"type": "object"},
+            "assessors": {"type": "object"},
+        },
+        "additionalProperties": {"$ref": "#/$defs/metrics_heights"},
+    }

@@ -78,7 +78,7 @@ def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Sur
 
 def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
     """Return the surfaces on the grid of the reference, by the protocol's kernel."""
-    from refbench.evaluation.evaluate import on_grid  # brings scipy
+    from refbench.evaluation.grids import on_grid  # brings scipy
 
     truth, initial = surfaces.reference, surfaces.initial
     if truth is None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import RefbenchError
 from refbench.engine.inputs.scene import open_scene
-from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, shift_of, surfaces
+from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, moved, shift_of, surfaces
 from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import compare
-from refbench.evaluation.metric_table import METRICS
-from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
+from refbench.evaluation.metrics import METRICS, RANKED
+from refbench.evaluation.ranking import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ def _change(
     if not all(scored):
         return Change(scene, label, jobs, "none")
     own = [row.get("methods", {}).get(label, {}).get("own", {}) for row in rows]
-    unpaired = {key: change for key in PAIRED if (change := _by_intervals(key, own)) is not None}
+    unpaired = {key: change for key in RANKED if (change := _by_intervals(key, own)) is not None}
     if scored[0][0].result.hashes.inputs != scored[1][0].result.hashes.inputs:
         return Change(scene, label, jobs, "intervals", unpaired, "the scene's files differ")
     files = [[job.result.hashes.outputs.get(job.result.outputs["dsm"]) for job in of] for of in scored]
@@ -102,9 +102,12 @@ def _change(
 
 def _paired(scored: Sequence[Sequence[SweepJob]]) -> dict[str, dict[str, Any]]:
     """Compare both sides' DSMs as two methods of one scene."""
-    _, reference, masks, gt_mask = surfaces(open_scene(scored[0][0].request()))
-    loaders = {side: dsm_loaders(jobs, shift_of(jobs)) for side, jobs in zip(SIDES, scored, strict=True)}
-    found = compare(reference, loaders, masks=masks, gt_mask=gt_mask).values
+    initial, reference, masks, gt_mask = surfaces(open_scene(scored[0][0].request()))
+    shifts = [shift_of(jobs) for jobs in scored]
+    loaders = {side: dsm_loaders(jobs, at) for side, jobs, at in zip(SIDES, scored, shifts, strict=True)}
+    # What refinement did to the input is told by the pair where both sides laid that input down alike.
+    baseline = None if initial is None or shifts[0] != shifts[1] else moved(initial, shifts[0])
+    found = compare(reference, loaders, baseline=baseline, masks=masks, gt_mask=gt_mask).values
     names = {"first": SIDES[0], "second": SIDES[1], None: None}
     changes: dict[str, dict[str, Any]] = {}
     for key, entries in found["differences"]["all"].items():

@@ -24,7 +24,7 @@ from refbench.engine.sweeps.cache_key import core_code
 from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.evaluation.coregistration import Shift, shifted
-from refbench.evaluation.evaluate import on_grid
+from refbench.evaluation.grids import on_grid
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
 from refbench.formats.raster import open_dsm
@@ -112,7 +112,7 @@ def compare_jobs(jobs: Sequence[SweepJob]) -> tuple[dict[str, Any], dict[str, di
         shift = shift_of(jobs)
         kernel = first.request().resampling
         if initial is not None:
-            initial = on_grid(initial if shift is None else shifted(initial, shift), reference, kernel)
+            initial = on_grid(moved(initial, shift), reference, kernel)
         loaders = {label: _on_reference(dsm_loaders(of, shift), reference, kernel) for label, of in scored.items()}
         found = compare(reference, loaders, initial=initial, masks=masks, gt_mask=gt_mask)
     except RefbenchError as error:
@@ -170,18 +170,23 @@ def dsm_loaders(jobs: Sequence[SweepJob], shift: Shift | None = None) -> list[Ca
 
     def loader(path: Path) -> Callable[[], DSM]:
         source = open_dsm(path)
-        return source.read if shift is None else lambda: shifted(source.read(), shift)
+        return lambda: moved(source.read(), shift)
 
     return [loader(path) for job in jobs if (path := job.dsm_path) is not None]
+
+
+def moved(dsm: DSM, shift: Shift | None) -> DSM:
+    """Return a DSM moved by a shift; itself where there is none."""
+    return dsm if shift is None else shifted(dsm, shift)
 
 
 def _on_reference(loaders: list[Callable[[], DSM]], reference: DSM, kernel: str) -> list[Callable[[], DSM]]:
     """Return loaders whose DSMs come to the reference's grid by a kernel."""
 
-    def moved(load: Callable[[], DSM]) -> Callable[[], DSM]:
+    def aligned(load: Callable[[], DSM]) -> Callable[[], DSM]:
         return lambda: on_grid(load(), reference, kernel)
 
-    return [moved(load) for load in loaders]
+    return [aligned(load) for load in loaders]
 
 
 def area(job: SweepJob) -> dict[str, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from refbench.evaluation.metric_table import METRICS
-from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
+from refbench.evaluation.metrics import METRICS, RANKED
+from refbench.evaluation.ranking import MIN_BLOCKS
 from refbench.reporting.tables.model import MISSING, Cell, Column, Document, Figure, Table, figure_cell, text_column
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ NOTES = (
 
 def change_tables(changes: Sequence[Change], first: str, second: str) -> Document:
     """Return the tables of the changes from the sweep called ``first`` (A) to that called ``second`` (B)."""
-    tables = [_endings(changes), *(_metric_table(changes, key) for key in PAIRED), _costs(changes)]
+    tables = [_endings(changes), *(_metric_table(changes, key) for key in RANKED), _costs(changes)]
     return Document(f"{first} (A) against {second} (B)", tuple(table for table in tables if table.rows), NOTES)
 
 

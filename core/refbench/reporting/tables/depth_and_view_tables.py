@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.engine.scoring.assess import KEY
+from refbench.evaluation.metrics import DEPTH, VIEWS, shown_in
 from refbench.reporting.tables.model import (
     Cell,
     Column,
@@ -18,12 +19,10 @@ from refbench.reporting.tables.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from refbench.evaluation.metrics.record import Metric
     from refbench.reporting.tables.rows import Row
 
-VIEW_KEYS = {
-    "depth": ("completeness_valid", "mae", "rmse", "abs_rel", "delta_1"),
-    "views": ("coverage", "psnr_db", "ssim"),
-}
+KINDS: Mapping[str, tuple[Metric, ...]] = {"depth": DEPTH, "views": VIEWS}
 TITLES = {
     "depth": "Depth maps in their cameras, mean over views and seeds; nothing is scaled or shifted",
     "views": "Rendered views against photographs, mean over held-out views and seeds, covered pixels",
@@ -45,7 +44,9 @@ def _of_views(rows: Sequence[Row], kind: str) -> Table:
             scores = [s for job in row.jobs for s in ((job.result.metrics or {}).get(key) or {}).values()]
             if scores and (row.scene, name) not in {(scene, other) for scene, other, _ in found}:
                 found.append((row.scene, name, scores))
-    keys = [key for key in VIEW_KEYS[kind] if any(s.get(key) is not None for _, _, of in found for s in of)]
+    keys = [
+        key for key in shown_in("table", KINDS[kind]) if any(s.get(key) is not None for _, _, of in found for s in of)
+    ]
     cells = [[Cell(scene) for scene, _, _ in found], [Cell(name) for _, name, _ in found]]
     cells.append([Cell(str(len(of)), len(of)) for _, _, of in found])
     for key in keys:
