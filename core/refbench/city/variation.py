@@ -117,10 +117,10 @@ def drawn(seed: int) -> Variation:
         optics=optics,
         image_gsd=float(rng.uniform(0.6, 1.15)),
         lean=(off_nadir * np.cos(towards), off_nadir * np.sin(towards)),
-        base=(float(np.exp(rng.uniform(np.log(0.1), np.log(0.6)))), float(rng.uniform(0, 2 * np.pi))),
+        base=(0.1 + 0.5 * float(rng.random()) ** 0.8, float(rng.uniform(0, 2 * np.pi))),
         matching_share=float(rng.uniform(0.7, 1.1)),
         match=_match_options(rng),
-        making=_making(rng),
+        making=draw_making(rng),
         dates=dates,
         furniture=float(rng.uniform(0, 1)) if rng.random() < 0.75 else 0.0,
         terraces=bool(rng.random() < 0.25),
@@ -128,7 +128,7 @@ def drawn(seed: int) -> Variation:
 
 
 def _match_options(rng: np.random.Generator) -> MatchOptions:
-    matcher = rng.choice(["sgbm", "census", "bm"], p=[0.5, 0.38, 0.12])
+    matcher = rng.choice(["sgbm", "census", "bm"], p=[0.52, 0.4, 0.08])
     common = {
         "uniqueness_percent": int(rng.choice([0, 5, 8, 15])),
         "speckle_px": int(rng.choice([0, 30, 60, 200])),
@@ -149,7 +149,8 @@ def _match_options(rng: np.random.Generator) -> MatchOptions:
     return MatchOptions(int(rng.choice([9, 13, 17, 21])), **common, matcher="bm")
 
 
-def _making(rng: np.random.Generator) -> Making:
+def draw_making(rng: np.random.Generator) -> Making:
+    """Return how one DSM is made from its points."""
     return Making(
         layer=str(rng.choice(["mean", "median", "max", "gaussian"], p=[0.45, 0.25, 0.1, 0.2])),
         passes=int(rng.choice([1, 3, 5], p=[0.75, 0.15, 0.1])),
