@@ -76,14 +76,14 @@ def _moved_edges(z: F4, gsd: float, rng: Rng) -> F4:
 
 def _melted_or_grown(z: F4, gsd: float, rng: Rng) -> F4:
     """Shrink, grow or blur what stands out, as a window that sees foreground and background does."""
-    kind = rng.choice(["melt", "grow", "blur", "both", "none"], p=[0.28, 0.28, 0.2, 0.16, 0.08])
+    kind = rng.choice(["melt", "grow", "blur", "both", "none"], p=[0.38, 0.2, 0.2, 0.14, 0.08])
     out = z
     side = max(3, 2 * round(float(rng.uniform(1.0, 5.0)) / gsd / 2) + 1)
     if kind in ("melt", "both"):
-        low = ndimage.percentile_filter(z, float(rng.uniform(5, 40)), side)
+        low = ndimage.minimum_filter(z, max(3, round(side * float(rng.uniform(0.25, 0.8)))))
         out = np.where(_blobs(z.shape, 20 / gsd, float(rng.uniform(0.4, 1.0)), rng), low, out)
     if kind in ("grow", "both"):
-        high = ndimage.percentile_filter(z, float(rng.uniform(60, 95)), side)
+        high = ndimage.maximum_filter(z, max(3, round(side * float(rng.uniform(0.25, 0.8)))))
         out = np.where(_blobs(z.shape, 20 / gsd, float(rng.uniform(0.4, 1.0)), rng), high, out)
     if kind in ("blur", "melt", "grow") and rng.random() < 0.7:
         out = ndimage.gaussian_filter(out, float(np.exp(rng.uniform(np.log(0.25), np.log(2.5)))) / gsd)
@@ -103,9 +103,9 @@ def _noise(z: F4, gsd: float, rng: Rng) -> F4:
 
 def _outliers(shape: tuple[int, ...], gsd: float, rng: Rng) -> F4:
     """Return blunders: compact patches that lie metres too high or too low."""
-    if rng.random() < 0.35:
+    if rng.random() < 0.5:
         return np.zeros(shape, np.float32)
-    fraction = float(np.exp(rng.uniform(np.log(1e-3), np.log(0.06))))
+    fraction = float(np.exp(rng.uniform(np.log(1e-3), np.log(0.04))))
     where = _blobs(shape, float(rng.uniform(1.0, 8.0)) / gsd, fraction, rng)
     height = float(np.exp(rng.uniform(np.log(1.0), np.log(10.0)))) * smooth_noise(shape, 6 / gsd, rng)
     return np.where(where, height, 0).astype(np.float32)

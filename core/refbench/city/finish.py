@@ -83,7 +83,7 @@ def _filled(heights: F4, how: str) -> F4:
     if how == "nearest":
         return nearest
     if how == "low":
-        low = ndimage.percentile_filter(nearest, 15, 2 * LOW_PX + 1)
+        low = ndimage.gaussian_filter(ndimage.minimum_filter(nearest, LOW_PX), LOW_PX / 3)
         return np.where(unknown, low, heights).astype(np.float32)
     # Relaxation from coarse to fine towards the membrane through the rim.
     smooth = nearest.copy()

@@ -24,7 +24,12 @@ PIECE_M = 6.0
 
 
 def add_furniture(
-    builder: MeshBuilder, town: Town, blocks: tuple[Rect, ...], terrain: Terrain, density: float, rng: np.random.Generator
+    builder: MeshBuilder,
+    town: Town,
+    blocks: tuple[Rect, ...],
+    terrain: Terrain,
+    density: float,
+    rng: np.random.Generator,
 ) -> None:
     """Add walls and hedges along and across the blocks, and rubble, sheds and bins inside them.
 

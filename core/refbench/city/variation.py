@@ -143,7 +143,7 @@ def _match_options(rng: np.random.Generator) -> MatchOptions:
     if matcher == "census":
         first = int(rng.integers(6, 26))
         subpixel = str(rng.choice(["parabola", "angle", "angle", "none"], p=[0.35, 0.3, 0.3, 0.05]))
-        window = int(rng.choice([5, 7, 9]))
+        window = int(rng.choice([3, 5, 7]))
         penalty = int(first * rng.uniform(2, 7))
         return MatchOptions(window, first, penalty, **common, matcher="census", subpixel=subpixel)  # type: ignore[arg-type]
     return MatchOptions(int(rng.choice([9, 13, 17, 21])), **common, matcher="bm")

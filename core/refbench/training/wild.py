@@ -68,7 +68,6 @@ def make_samples(seed: int, surfaces: Sequence[Path] = ()) -> list[WildSample]:
     """
     from refbench.city.degrade import degraded
     from refbench.city.make import fill_nearest, make_city
-    from refbench.formats.raster import open_dsm
     from refbench.geometry.ortho import orthorectify
 
     rng = derived_rng(seed, "wild")
@@ -76,8 +75,7 @@ def make_samples(seed: int, surfaces: Sequence[Path] = ()) -> list[WildSample]:
     is_surface = bool(surfaces) and rng.random() < SURFACE_FRACTION
     surface = None
     if is_surface:
-        # Only the metres of a surface count: where its file says no CRS, any metric one does.
-        surface = open_dsm(surfaces[int(rng.integers(len(surfaces)))], crs=ANY_METRIC_CRS).read()
+        surface = open_surface(surfaces[int(rng.integers(len(surfaces)))])
         gsd = max(gsd, 0.45 * surface.grid.gsd)
     city = make_city(seed, SIDE, gsd, aerial=0, version=2, surface=surface)
     samples = [_sample(city, city.initial, [city.orthos[name].pixels[0] for name in ("a", "b")])]
@@ -92,6 +90,16 @@ def make_samples(seed: int, surfaces: Sequence[Path] = ()) -> list[WildSample]:
     return samples
 
 
+def open_surface(path: Path) -> DSM:
+    """Return a surface; only its metres count, so that one without CRS is taken as metric."""
+    from refbench.formats.raster import open_dsm
+
+    try:
+        return open_dsm(path).read()
+    except InputError:
+        return open_dsm(path, crs=ANY_METRIC_CRS).read()
+
+
 def _sample(city: City, initial: DSM, orthos: Sequence[NDArray[np.generic]]) -> WildSample:
     from refbench.geometry.image_scale import robust_scale
 
@@ -100,9 +108,7 @@ def _sample(city: City, initial: DSM, orthos: Sequence[NDArray[np.generic]]) -> 
         values = np.where(np.isfinite(pixels) & (pixels > 0), pixels, np.nan).astype(np.float32)
         layers.append(np.clip(robust_scale(values).apply(values), -30, 30))
     masks = {name: city.masks[name].is_class for name in ("building", "forest")}
-    return WildSample(
-        initial.heights, city.truth.heights, np.stack(layers).astype(np.float16), city.grid.gsd, **masks
-    )
+    return WildSample(initial.heights, city.truth.heights, np.stack(layers).astype(np.float16), city.grid.gsd, **masks)
 
 
 def fill_cache(cache: Path, seeds: Sequence[int], surfaces: Sequence[Path] = (), *, training: bool = True) -> int:
