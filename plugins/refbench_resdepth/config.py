@@ -81,7 +81,8 @@ class ModelConfig:
 class NormalisationConfig:
     """How heights and images become network values. None takes what the weights carry.
 
-    ``dsm_std`` metres, under the ``height_rule`` ``gsd`` pixels; heights are centred on the mean of the tile. ``image_rule`` ``fixed``: ``image_mean`` and
+    ``dsm_std`` metres, under the ``height_rule`` ``gsd`` pixels; heights are centred on the mean of the tile.
+    ``image_rule`` ``fixed``: ``image_mean`` and
     ``image_std`` for all images (a mean of None or 0: the joint mean of the tile's views); ``robust``: each image's
     own median and interquartile range.
     """
@@ -172,12 +173,13 @@ class TrainingConfig:
 class WildConfig:
     """A training on the cached cities and surfaces of ``refbench.training.wild``.
 
-    ``cache`` is the folder of the samples, ``surfaces`` the files of real surfaces, ``seeds`` the first and the last.
+    ``cache`` is the folder of the samples (empty: ``cache`` beside the run), ``surfaces`` the files of
+    real surfaces, ``seeds`` the first and the last.
     ``image_odds`` are the odds of 0, 1 and 2 images. Pixels whose input is within ``keep_m`` metres (at 0.5 m pixels)
     weigh ``keep_weight`` times as much, so that good heights are kept. ``batch_size`` patches of ``tile_size``.
     """
 
-    cache: str
+    cache: str = ""
     surfaces: tuple[str, ...] = ()
     seeds: tuple[int, int] = (1, 999)
     image_odds: tuple[float, float, float] = (0.3, 0.2, 0.5)

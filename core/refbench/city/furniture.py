@@ -8,13 +8,13 @@ import numpy as np
 
 from refbench.city.mesh import Kind
 from refbench.city.palette import crown_colour, wall_colour
-from refbench.city.plan import Rect
 from refbench.city.shapes import add_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from refbench.city.mesh import MeshBuilder
+    from refbench.city.plan import Rect
     from refbench.city.shapes import Place
     from refbench.city.terrain import Terrain
     from refbench.city.town import Town

@@ -216,7 +216,7 @@ class _Maker:
         """Return what each image sees: on version 1 all the same city on one day."""
         variation, sun = self._variation, self._variation.suns[0]
         if variation.dates == Dates():
-            return {name: self._renderer for name in IMAGES}
+            return dict.fromkeys(IMAGES, self._renderer)
         rng = derived_rng(self._seed, "city 2", "dates")
         seen = on_image_dates(self._mesh, variation.dates, rng)
         first = Renderer(with_cars_of(seen, variation.dates, rng), texture, sun)

@@ -6,14 +6,14 @@ reach a user. Each version draws from its own generators, so that version 1 stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from refbench.city.render import Sun
 from refbench.contracts.method import derived_rng
 from refbench.geometry.disparity import MatchOptions
-from refbench.city.render import Sun
 
 if TYPE_CHECKING:
     from refbench.city.sensor import Optics
@@ -63,9 +63,9 @@ class Variation:
     base: tuple[float, float] = (0.35, 0.0)
     """Base-to-height ratio and its azimuth in radians, where ``lean`` is given."""
     matching_share: float = MATCHING_SHARE
-    match: MatchOptions = MatchOptions()
-    making: Making = Making()
-    dates: Dates = Dates()
+    match: MatchOptions = field(default_factory=MatchOptions)
+    making: Making = field(default_factory=Making)
+    dates: Dates = field(default_factory=Dates)
     furniture: float = 0.0
     """How densely walls, hedges, fences and rubble stand, 0 to 1."""
     terraces: bool = False

@@ -14,7 +14,7 @@ from refbench.contracts.raster import DSM, Mask
 from refbench.evaluation.misalignment import misalignment_warnings
 from refbench.evaluation.shape import Surface, roof_planes, shape_errors, step_edge_scores
 from refbench.evaluation.slope import slope_rad
-from refbench.evaluation.statistics import ordered_statistics, relative_gain
+from refbench.evaluation.statistics import harm_rate, ordered_statistics, relative_gain
 from refbench.evaluation.strata import land_strata, slope_strata
 from refbench.evaluation.uncertainty import LEVEL, block_bootstrap, paired_difference
 from refbench.geometry.warp import warp_dsm, warp_mask
@@ -149,9 +149,10 @@ def evaluate_pair(
                 scores[stratum]["completeness_valid"] = values["completeness_valid"]
     metrics["own_domain"] = own
     metrics["gain"] = relative_gain(metrics["input"]["all"], metrics["refined"]["all"])
+    errors = [dsm.heights.astype(np.float64) - reference.heights for dsm in pair.values()]
+    valid = _base_domain(reference, gt_mask, common)
+    metrics["refined"]["all"]["harm_rate"] = harm_rate(errors[0][valid], errors[1][valid])
     if bootstrap:
-        errors = [dsm.heights.astype(np.float64) - reference.heights for dsm in pair.values()]
-        valid = _base_domain(reference, gt_mask, common)
         difference = paired_difference(errors[0], errors[1], valid, seed=seed)
         metrics["mae_difference"] = None if difference is None else asdict(difference)
     return metrics

@@ -94,6 +94,8 @@ def _metrics() -> Iterator[Metric]:
         yield Metric(f"within_{t}m", f"within {t} m", "share", "higher", text, f"< {t} m")
         text = f"share of the reference's pixels with a < {t} m; a hole counts as a miss"
         yield Metric(f"complete_{t}m", f"complete within {t} m", "share", "higher", text)
+    text = "of the pixels within 0.5 m of the reference before refinement the fraction that is not after it"
+    yield Metric("harm_rate", "harm rate", "share", "lower", text, "harm")
     yield from _shape_metrics()
     yield from _view_metrics()
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THRESHOLDS_M = (0.5, 1.0, 2.0, 3.0, 5.0)
+HARM_M = 0.5
+"""Heights that are nearer to the reference are good: losing one is harm."""
 TRUNCATION_M = 5.0
 NMAD_FACTOR = 1.4826
 LE90_NORMAL_FACTOR = 1.6448536269514722
@@ -172,3 +174,15 @@ def relative_gain(initial: dict[str, Any], refined: dict[str, Any]) -> dict[str,
         before, after = initial.get(key), refined.get(key)
         gains[key] = 1 - after / before if before and after is not None else None
     return gains
+
+
+def harm_rate(
+    initial: NDArray[np.floating[Any]], refined: NDArray[np.floating[Any]], limit_m: float = HARM_M
+) -> float | None:
+    """Return of the pixels within ``limit_m`` before the fraction beyond it after; None where there was none.
+
+    ``initial`` and ``refined`` are residuals [N] of the same pixels, metres.
+    """
+    good = np.abs(initial) < limit_m
+    count = int(np.count_nonzero(good))
+    return int(np.count_nonzero(good & (np.abs(refined) >= limit_m))) / count if count else None

@@ -8,7 +8,6 @@ that several processes may fill one cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from refbench.files.atomic import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ LARGEST_GSD, SMALLEST_GSD = 1.0, 0.25
 SURFACE_FRACTION = 0.5
 """Fraction of the seeds that take a real surface, where surfaces are given."""
 ANY_METRIC_CRS = "EPSG:32632"
-DEGRADED = 2
+DEGRADED = 4
 """Degraded DSMs beside the matched one, of the same images."""
 
 

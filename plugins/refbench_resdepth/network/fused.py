@@ -89,7 +89,7 @@ class FusedUNet:
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
-        """Return heights [B, 1, H, W] (and what ``UNet`` gives beside them) float32 from inputs [B, C, H, W] float32, both normalised."""
+        """Return what ``UNet`` gives, float32 [B, 1 or 2, H, W], from inputs [B, C, H, W] float32, both normalised."""
         y = x.to(self.device, self.dtype, memory_format=torch.channels_last)
         skips = []
         for block in self._encoder:

@@ -58,7 +58,8 @@ def fit_wild(
     started = warm_start(net, old)
     total = steps or DEFAULT_STEPS
     scale = Scale(HEIGHT_PX, "robust", height_rule="gsd")
-    train_on, check_on = _files(config, context)
+    cache = Path(config.cache) if config.cache else (folder or Path()).parent / "cache"
+    train_on, check_on = _files(cache, config, context)
     batches = WildBatches(train_on, scale, config, context.seed)
     held_batches = WildBatches(check_on or train_on, scale, config, context.seed + 1)
     task = WildTask(net, batches, config, _held(held_batches), total)
@@ -126,9 +127,9 @@ def warm_start(net: UNet, old: Mapping[str, torch.Tensor]) -> int:
     return taken
 
 
-def _files(config: WildConfig, context: Context) -> tuple[list[Path], list[Path]]:
+def _files(cache: Path, config: WildConfig, context: Context) -> tuple[list[Path], list[Path]]:
     """Fill the cache and return the files to train on and those that validate."""
-    cache, (first, last) = Path(config.cache), config.seeds
+    first, last = config.seeds
     surfaces = [Path(path) for path in config.surfaces]
     seeds = range(first, last + 1)
     for number, seed in enumerate(seeds):

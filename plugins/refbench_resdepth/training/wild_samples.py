@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Batch = dict[str, torch.Tensor]
 
+MATCHED_FRACTION = 0.4
+"""Fraction of the patches whose DSM was matched, not degraded."""
 HOLE_WEIGHT = 0.25
 """What pixels count whose input is unknown: their heights do not reach the output."""
 
@@ -56,6 +58,15 @@ def patch(
     return {"x": x, "y": np.nan_to_num(y)[None].astype(np.float32), "weight": weight[None].astype(np.float32)}
 
 
+def _by_seed(files: Sequence[Path]) -> list[tuple[list[Path], list[Path]]]:
+    """Return the matched and the degraded samples of every seed."""
+    found: dict[str, tuple[list[Path], list[Path]]] = {}
+    for path in sorted(files):
+        _, seed, variant = path.stem.split("-")
+        found.setdefault(seed, ([], []))[int(variant != "0")].append(path)
+    return list(found.values())
+
+
 class WildBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     """Batch n: patches of files, places, orders and turns drawn from the seed and n."""
 
@@ -63,7 +74,8 @@ class WildBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         """Take the sample files; raises ``InputError`` where there are none."""
         if not files:
             raise InputError(f"The cache {config.cache} holds no training samples.")
-        self.files, self.scale, self.config, self.seed = list(files), scale, config, seed
+        self.scale, self.config, self.seed = scale, config, seed
+        self.groups = [(list(matched), list(others)) for matched, others in _by_seed(files)]
 
     def __getitem__(self, number: int) -> Batch:
         """Return ``x`` [B, 4, T, T], ``y`` and ``weight`` [B, 1, T, T] of batch ``number``."""
@@ -71,7 +83,9 @@ class WildBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         odds = np.array(self.config.image_odds) / sum(self.config.image_odds)
         patches = []
         while len(patches) < self.config.batch_size:
-            sample = read_sample(self.files[int(rng.integers(len(self.files)))])
+            matched, others = self.groups[int(rng.integers(len(self.groups)))]
+            pool = matched if matched and (not others or rng.random() < MATCHED_FRACTION) else others
+            sample = read_sample(pool[int(rng.integers(len(pool)))])
             room = sample.initial.shape[0] - self.config.tile_size
             at = int(rng.integers(room + 1)), int(rng.integers(room + 1))
             order = rng.permutation(2)[: int(rng.choice(3, p=odds))].tolist()
