@@ -64,8 +64,11 @@ class Scale:
         return normalise_images(pixels, self.image_mean, self.image_std)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the constants as ``model.yaml`` stores them."""
-        return asdict(self)
+        """Return the constants as ``model.yaml`` stores them: the height rule only where it is not the published one."""
+        values = asdict(self)
+        if self.height_rule == "fixed":
+            del values["height_rule"]
+        return values
 
 
 def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, images: bool) -> Scale:
