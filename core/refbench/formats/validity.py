@@ -15,7 +15,7 @@ import numpy as np
 from refbench.formats.raster_file import equals_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -64,16 +64,15 @@ class CodeSearch:
         self._extremes(values)
 
     def _extremes(self, values: NDArray[Any]) -> None:
-        for known, pick, larger in ((self.low, min, True), (self.high, max, False)):
-            rest = values
-            for _ in range(2):
-                if not rest.size:
-                    break
-                edge = rest.min() if larger else rest.max()
-                known[float(edge)] = known.get(float(edge), 0) + int(np.count_nonzero(rest == edge))
-                rest = rest[rest > edge] if larger else rest[rest < edge]
-            while len(known) > 2:  # the third from the edge says nothing
-                del known[max(known) if pick is min else min(known)]
+        """Note the two smallest and the two largest values of a block without known codes."""
+        if not values.size:
+            return
+        low, high = values.min(), values.max()
+        _note(self.low, low, values, min)
+        _note(self.high, high, values, max)
+        if low < high:  # the next ones lie between, without a copy of the block
+            _note(self.low, np.min(values, where=values > low, initial=high), values, min)
+            _note(self.high, np.max(values, where=values < high, initial=low), values, max)
 
     def found(self) -> tuple[tuple[float, int], ...]:
         """Return the codes that count as NoData, each with its number of pixels."""
@@ -94,6 +93,13 @@ class CodeSearch:
         if self.high[high] >= MANY and high - next_high > max((next_high - low) / 2, self.floor):
             found.append((high, self.high[high]))
         return tuple(found)
+
+
+def _note(known: dict[float, int], value: Any, values: NDArray[Any], edge: Callable[..., float]) -> None:  # noqa: ANN401
+    """Count a value among the two nearest to the edge (``min`` or ``max``) that are kept."""
+    known[float(value)] = known.get(float(value), 0) + int(np.count_nonzero(values == value))
+    while len(known) > 2:  # the third from the edge says nothing
+        del known[max(known) if edge is min else min(known)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +167,12 @@ class Validity:
 
     def valid(self, raw: NDArray[Any], part: Window) -> NDArray[np.bool_]:
         """Return where raw values [bands, rows, cols] of a window inside the raster hold data, by the whole rule."""
-        valid, _ = self.declared_valid(raw, part)
+        found = self.declared_valid(raw, part)
+        valid = found[0]
         if self._nothing_to_find:
             return valid
         if self._findings is None and raw.shape[1:] == (self.file.header.height, self.file.header.width):
-            self._findings = self._search([(raw, part)])  # all pixels are here: no second pass over the file
+            self._findings = self._search([(raw, *found)])  # all pixels are here: no second pass over the file
         for values, here, band, codes in zip(raw, valid, self.bands, self.findings.codes, strict=True):
             for code, _number in codes:
                 equal = equals_code(values.astype(self.file.header.dtypes[band - 1], copy=False), code)
@@ -183,10 +190,16 @@ class Validity:
     def findings(self) -> Findings:
         """What the pixels say; reads the whole raster, by blocks and only once."""
         if self._findings is None:
-            self._findings = self._search((self.file.read(self.bands, strip), strip) for strip in self.file.strips())
+            self._findings = self._search(self._blocks())
         return self._findings
 
-    def _search(self, blocks: Iterable[tuple[NDArray[Any], Window]]) -> Findings:
+    def _blocks(self) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_], int]]:
+        for strip in self.file.strips():
+            raw = self.file.read(self.bands, strip)
+            yield raw, *self.declared_valid(raw, strip)
+
+    def _search(self, blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_], int]]) -> Findings:
+        """Return what blocks say: raw values [bands, rows, cols], where these hold data, number of wild ones."""
         header = self.file.header
         searches = [
             CodeSearch(
@@ -195,8 +208,7 @@ class Validity:
             for band in self.bands
         ]
         pixels = undeclared = 0
-        for raw, window in blocks:
-            valid, wild = self.declared_valid(raw, window)
+        for raw, valid, wild in blocks:
             undeclared += wild
             pixels += int(np.count_nonzero(valid.all(axis=0)))
             for search, values, here in zip(searches, raw, valid, strict=True):
