@@ -69,6 +69,13 @@ def test_what_is_no_number_stays_text(text):
     assert parse_yaml(text) == text
 
 
+def test_files_of_yaml_1_1_keep_its_floats_under_the_same_bounds():
+    assert parse_yaml("[1e-3, 1.0e-3, 5]", yaml_1_1=True) == ["1e-3", 0.001, 5]
+    for text in (BOMB, *DEEP.values(), "a: 1\na: 2", "9" * 5000):
+        with pytest.raises(yaml.YAMLError):
+            parse_yaml(text, yaml_1_1=True)
+
+
 def test_infinities_and_nan_are_numbers():
     assert parse_yaml("[.inf, -.inf]") == [math.inf, -math.inf] and math.isnan(parse_yaml(".nan"))
 
