@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refbench.contracts.errors import ConfigError, MissingFileError
@@ -54,6 +54,7 @@ def reader(request):
 
 @settings(max_examples=200, deadline=None)
 @given(st.recursive(SCALAR, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=12))
+@example({"\n": "a\nb", "\u2028": ["\x85", "x\r\n"]})
 def test_a_value_comes_back_from_one_line(value):
     line = yaml_value(value)
     assert "\n" not in line and parse_yaml(line) == value

@@ -74,7 +74,13 @@ class _Dumper(yaml.SafeDumper):
         del data
         return True
 
+    def one_line(self, data: str) -> yaml.ScalarNode:
+        """Write a text with breaks in double quotes, where they are escaped: everything stays on one line."""
+        style = '"' if any(mark in data for mark in _BREAKS) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
+
+_BREAKS = tuple("\n\r\x85\u2028\u2029")
 _FLOAT = "tag:yaml.org,2002:float"
 _FLOAT_RULE = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 for _class in (_Loader, _Dumper):
@@ -83,6 +89,7 @@ for _class in (_Loader, _Dumper):
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     _class.add_implicit_resolver(_FLOAT, _FLOAT_RULE, list("-+0123456789."))
+_Dumper.add_representer(str, _Dumper.one_line)
 for _tag in (_FLOAT, "tag:yaml.org,2002:int"):
     _BoundedLoader.add_constructor(_tag, _BoundedLoader.number)
     _Loader.add_constructor(_tag, _Loader.number)
