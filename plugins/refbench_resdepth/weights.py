@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from refbench_resdepth.scale import Scale
 
 METHOD = "resdepth"
+FACTS = ("tile_size", "gsd", "sigma_factor", "shrink")
+"""What ``model.yaml`` may say beside architecture and scales; see ``shrinkage`` for the last two."""
 CHECKPOINTS = "checkpoints"
 PREFERRED = ("Model_best.pth", "Model_last.pth")
 
@@ -33,7 +35,7 @@ PREFERRED = ("Model_best.pth", "Model_last.pth")
 class StoredModel:
     """Tensors by published key, the architecture (None where no file says it), and constants.
 
-    ``scale`` holds what is known of ``Scale``; ``facts`` may hold ``tile_size`` and ``gsd``.
+    ``scale`` holds what is known of ``Scale``; ``facts`` may hold what ``FACTS`` names.
     """
 
     path: Path
@@ -103,7 +105,7 @@ def _read_folder(path: Path) -> StoredModel:
         first = error.errors(include_url=False)[0]
         raise WeightsError(f"{path / 'model.yaml'}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
     tensors = {name: _tensor(array) for name, array in folder.tensors().items()}
-    facts = {key: meta[key] for key in ("tile_size", "gsd") if key in meta}
+    facts = {key: meta[key] for key in FACTS if key in meta}
     return StoredModel(folder.path, tensors, model, meta.get("normalisation") or {}, facts)
 
 

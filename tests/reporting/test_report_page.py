@@ -13,7 +13,7 @@ from affine import Affine
 from sweep_maker import GRID, SweepMaker
 
 from refbench.contracts.raster import DSM
-from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.evaluation.orientation import Orientation
 from refbench.formats.raster import ArraySource
@@ -183,7 +183,7 @@ def test_labels_of_the_plot_do_not_cover_each_other():
 
 def test_the_command_is_what_was_asked():
     files = {"dsm": "/a b/d.tif", "orthos": ["x.tif"], "masks": {"water": "w.tif"}, "gsd": 0.5}
-    request = CellRequest(
+    request = JobRequest(
         "tv-l1",
         SceneRequest(None, files),
         "",

@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 
 from refbench.contracts.grid import Grid
 from refbench.contracts.raster import DSM
-from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Cost, Hashes, Phase, Result, Status, json_ready, write_result
 from refbench.evaluation.evaluate import evaluate_pair
 from refbench.files.hashing import hash_file
@@ -24,7 +24,7 @@ class SweepMaker:
 
     def __init__(self, out, *, initial=1.0):
         self.out, self.initial = out, initial
-        (out / "cells").mkdir(parents=True)
+        (out / "jobs").mkdir(parents=True)
 
     def surface(self, scene, error, holes=None):
         """Return the reference of a scene plus an error."""
@@ -79,14 +79,14 @@ class SweepMaker:
 
     def folder(self, label, scene, seed):
         """Return the new folder of a cell."""
-        folder = self.out / "cells" / f"{label}--{scene}--seed{seed}"
+        folder = self.out / "jobs" / f"{label}--{scene}--seed{seed}"
         folder.mkdir(exist_ok=True)
         return folder
 
     def write(self, folder, files, method, result):
         """Write what a sweep keeps of a cell."""
         scene = SceneRequest(files={key: str(path) for key, path in files.items()})
-        request = replace(CellRequest(method, scene, str(folder)), seed=result.seed)
+        request = replace(JobRequest(method, scene, str(folder)), seed=result.seed)
         (folder / "request.json").write_text(request.to_json())
         write_result(folder, result)
 

@@ -12,7 +12,7 @@ from refbench.contracts.errors import InputError, MissingFileError
 from refbench.engine.job.result import RESULT_FILE, read_result, result_schema
 from refbench.engine.sweeps.check import result_faults, sweep_faults
 from refbench.engine.sweeps.finished import read_sweep
-from refbench.engine.sweeps.jobs import CELLS_FOLDER
+from refbench.engine.sweeps.jobs import jobs_folder
 
 
 @click.command()
@@ -30,12 +30,12 @@ def command(folder: Path) -> None:
 
     Every result must be of the published schema, every file there and unchanged. Exit code 2 where anything is wrong.
     """
-    if (folder / CELLS_FOLDER).is_dir():
+    if jobs_folder(folder).is_dir():
         _refuse(folder, list(sweep_faults(folder)))
-        cells = read_sweep(folder)
-        ends = [cell.result.status.value for cell in cells]
+        jobs = read_sweep(folder)
+        ends = [job.result.status.value for job in jobs]
         counts = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
-        click.echo(f"{folder} is valid: {len(cells)} cells, {counts}.")
+        click.echo(f"{folder} is valid: {len(jobs)} jobs, {counts}.")
         return
     path = folder / RESULT_FILE if folder.is_dir() else folder
     if not path.is_file():

@@ -167,7 +167,7 @@ class Ground:
         return found
 
     def pair_samples(self, before: Floats, after: Floats, draws: BlockDraws) -> dict[str, Floats]:
-        """Return metric -> its value in every draw [repeats]; NaN where a draw holds no pixel to take a fraction of."""
+        """Return metric -> its value in every draw [repeats]; NaN in a draw without a pixel that it counts among."""
         pixels = before.ravel()[draws.inside], after.ravel()[draws.inside]
         known = np.isfinite(pixels[0]) & np.isfinite(pixels[1])
         sizes = np.abs(pixels[0]), np.abs(pixels[1])

@@ -1,4 +1,4 @@
-"""The result of one cell: ``result.json``. Versioned; ``refbench validate --schema`` prints its JSON Schema."""
+"""The result of one job: ``result.json``. Versioned; ``refbench validate --schema`` prints its JSON Schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULT_FILE = "result.json"
 
 
 class Status(str, Enum):
-    """How a cell ended."""
+    """How a job ended."""
 
     OK = "ok"
     FAILED = "failed"
@@ -50,7 +50,7 @@ class Phase(_Model):
 
 
 class Cost(_Model):
-    """What the whole process of the cell took, from ``wait4``."""
+    """What the whole process of the job took, from ``wait4``."""
 
     wall_s: float | None = None
     cpu_s: float | None = None
@@ -67,7 +67,7 @@ class Hashes(_Model):
 
 
 class Result(_Model):
-    """One cell = (method, config, scene, seed). Residuals are evaluated minus reference, metres; missing is null.
+    """One job = (method, config, scene, seed). Residuals are evaluated minus reference, metres; missing is null.
 
     ``metrics`` is null with ``metrics_reason`` where nothing was scored; else ``metrics.input`` and
     ``metrics.refined`` are stratum -> key -> value on the pixels where reference, input and refined are valid, and

@@ -25,7 +25,7 @@ Scores = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """What a cell ends with, each on its own grid."""
+    """What a job ends with, each on its own grid."""
 
     initial: DSM | None
     refined: DSM

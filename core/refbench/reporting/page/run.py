@@ -154,7 +154,7 @@ def _cost(result: Result) -> Table:
 
 
 def as_run(result: Result, name: str, command: str) -> Run:
-    """Return how a cell ended, what it noted and how to run it again."""
+    """Return how a job ended, what it noted and how to run it again."""
     facts = [("weights", result.weights or "")] if result.weights else []
     facts += [("bridge", bridge) for bridge in result.bridges]
     facts += [

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = (text_column("scene", "scene"), text_column("method", "method"))
 COST_FACTOR = 1.25
-"""Cost is measured once per cell, so there is no interval; smaller factors are called no change."""
+"""Cost is measured once per job, so there is no interval; smaller factors are called no change."""
 COSTS = (("cpu_s", "CPU (s)", 1.0), ("wall_s", "wall (s)", 1.0), ("peak_memory_bytes", "peak memory (MiB)", 1 << 20))
 NOTES = (
     "A is the first sweep, B the second; differences are B - A.",
@@ -42,10 +42,10 @@ def _endings(changes: Sequence[Change]) -> Table:
     for change in changes:
         before, after = change.statuses
         if before != after:
-            reason = next((cell.result.reason for of in change.cells for cell in of if cell.result.reason), None)
+            reason = next((job.result.reason for of in change.jobs for job in of if job.result.reason), None)
             rows.append((*_named(change), Cell(before), Cell(after), Cell(reason or "")))
     columns = (*NAMES, text_column("status_a", "A"), text_column("status_b", "B"), text_column("reason", "reason"))
-    return Table("status_changes", "Cells that end otherwise", columns, tuple(rows))
+    return Table("status_changes", "Jobs that end otherwise", columns, tuple(rows))
 
 
 def _metric_table(changes: Sequence[Change], key: str) -> Table:

@@ -272,10 +272,10 @@ def endings_table(data: SweepData) -> Table:
     """Return what did not end ok, or was not scored, with the reason."""
     found = []
     for row in data.rows:
-        for cell in row.cells:
-            reason = cell.result.reason if not cell.is_ok else cell.result.metrics_reason
-            if not cell.is_ok or cell.result.metrics is None:
-                texts = (row.scene, row.name, str(cell.seed), cell.result.status.value, reason or "")
+        for job in row.jobs:
+            reason = job.result.reason if not job.is_ok else job.result.metrics_reason
+            if not job.is_ok or job.result.metrics is None:
+                texts = (row.scene, row.name, str(job.seed), job.result.status.value, reason or "")
                 found.append(tuple(Cell(text) for text in texts))
     columns = (
         *NAME_COLUMNS,

@@ -41,7 +41,7 @@ def _of_views(rows: Sequence[Row], kind: str) -> Table:
     found: list[tuple[str, str, list[Mapping[str, Any]]]] = []
     for row in rows:
         for name, key in ((INITIAL_DEPTH, f"{kind}_input"), (row.name, kind)):
-            scores = [s for cell in row.cells for s in ((cell.result.metrics or {}).get(key) or {}).values()]
+            scores = [s for job in row.jobs for s in ((job.result.metrics or {}).get(key) or {}).values()]
             if scores and (row.scene, name) not in {(scene, other) for scene, other, _ in found}:
                 found.append((row.scene, name, scores))
     keys = [
@@ -64,10 +64,10 @@ def _mean(of: Sequence[Mapping[str, Any]], key: str) -> float | None:
 def _of_assessors(rows: Sequence[Row]) -> list[Table]:
     found: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for row in rows:
-        for cell in row.cells:
-            scores = ((cell.result.metrics or {}).get("refined") or {}).get(KEY) or {}
+        for job in row.jobs:
+            scores = ((job.result.metrics or {}).get("refined") or {}).get(KEY) or {}
             for name, of in scores.items():
-                seed = f", seed {cell.seed}" if len(row.cells) > 1 else ""
+                seed = f", seed {job.seed}" if len(row.jobs) > 1 else ""
                 found.setdefault(name, []).append((row.scene, f"{row.name}{seed}", of))
     return [_assessor(name, of) for name, of in found.items()]
 
