@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError
@@ -11,6 +12,7 @@ from refbench.engine.job.draft import Noted, Refined
 from refbench.engine.tiles.stream import CONFIDENCE, DSM, run_tiles
 from refbench.files.image_file import write_picture
 from refbench.files.names import as_file_name
+from refbench.formats.output_nodata import OutputCode, output_nodata
 from refbench.formats.raster_write import DSMWriter, write_band, write_dsm
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ def refine(
         return _refine_tiles(record, method, scene, context, request, tags)
     prediction: Prediction = method.refine(scene, context)
     recorder.add(Noted(notes=dict(prediction.notes)))
-    return Refined(outputs=write_prediction(prediction, scene, request.folder, request.nodata, tags))
+    return Refined(
+        outputs=write_prediction(prediction, scene, request.folder, output_nodata(request.nodata, scene.dsm), tags)
+    )
 
 
 def _refine_tiles(
@@ -55,14 +59,14 @@ def _refine_tiles(
     needs = (*record.needs, *record.optional)
     names = {layer: CONFIDENCE if layer == CONFIDENCE else f"dsm_{layer}" for layer in method.layers()}
     files = {DSM: DSM_FILE, **{layer: f"{name}.tif" for layer, name in names.items()}}
-    grid = scene.require_grid()
+    grid, nodata = scene.require_grid(), output_nodata(request.nodata, scene.dsm)
     with contextlib.ExitStack() as stack:
         writers = {
             layer: stack.enter_context(
                 DSMWriter(
                     request.folder / file,
                     grid,
-                    nodata=request.nodata,
+                    nodata=nodata,
                     tags=tags,
                     description=CONFIDENCE if layer == CONFIDENCE else "height",
                 )
@@ -74,7 +78,7 @@ def _refine_tiles(
 
 
 def write_prediction(
-    prediction: Prediction, scene: Scene, folder: Path, nodata: float, tags: dict[str, str]
+    prediction: Prediction, scene: Scene, folder: Path, nodata: OutputCode, tags: dict[str, str]
 ) -> dict[str, str]:
     """Write the DSM, its confidence and provenance, depth maps and images; keep what the method left in its scratch.
 
@@ -97,11 +101,12 @@ def write_prediction(
         if prediction.provenance is not None:
             outputs["provenance"] = "dsm_provenance.tif"
         if prediction.confidence is not None:
-            write_band(folder / "confidence.tif", prediction.confidence, prediction.dsm.grid, "confidence")
+            confidence = folder / "confidence.tif"
+            write_band(confidence, prediction.confidence, prediction.dsm.grid, "confidence", nodata=math.nan)
             outputs["confidence"] = "confidence.tif"
     for name, depth in prediction.depths.items():
         outputs[f"depth_{name}"] = f"depth_{as_file_name(name)}.tif"
-        write_band(folder / outputs[f"depth_{name}"], depth, None, "depth")
+        write_band(folder / outputs[f"depth_{name}"], depth, None, "depth", nodata=math.nan)
     for name, picture in prediction.views.items():
         outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
         write_picture(folder / outputs[f"view_{name}"], picture)
