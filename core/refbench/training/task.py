@@ -82,8 +82,8 @@ class TrainTask(ABC):
         del device
         return {}
 
-    def pictures(self, device: torch.device) -> Mapping[str, NDArray[np.float32]]:
-        """Return sample pictures [rows, cols] in [0, 1] by name, for TensorBoard; asked for after a validation."""
+    def images(self, device: torch.device) -> Mapping[str, NDArray[np.float32]]:
+        """Return sample images [rows, cols] in [0, 1] by name, for TensorBoard; asked for after a validation."""
         del device
         return {}
 
@@ -106,6 +106,10 @@ class TrainTask(ABC):
     @abstractmethod
     def read(self, path: Path) -> TrainState:
         """Restore model, optimiser and scheduler from a checkpoint file and return how far it was."""
+
+    def read_model(self, path: Path) -> None:
+        """Restore the model alone from a checkpoint file; by default ``read`` restores the rest, too."""
+        self.read(path)
 
     def is_better(self, score: float, best: float | None) -> bool:
         """Return whether ``score`` beats ``best``; NaN never does."""

@@ -56,22 +56,21 @@ def import_weights(source: Path, folder: Path, epoch: str = "latest", path: str 
     WeightsError
         The file is damaged, wants to run code, or is of another network.
     """
-    from refbench_pix2pix.config import Pix2PixConfig, ValueConfig
-    from refbench_pix2pix.method import Pix2Pix
-    from refbench_pix2pix.weights import read_model
+    from refbench_pix2pix.config import ValueConfig
+    from refbench_pix2pix.weights import filled_network, read_model, trained_model
 
     if path not in ("float", "8bit"):
         raise InputError(f"path must be float or 8bit, got {path!r}.")
     stored = read_model(Path(source), epoch)
-    method = Pix2Pix(Pix2PixConfig(values=ValueConfig(path="8bit" if path == "8bit" else "float")), stored.path)
+    net, values = filled_network(stored), ValueConfig(path="8bit" if path == "8bit" else "float")
     card = (
         f"# pix2pix DSM enhancer, imported\n\nFrom the official {stored.path.name}. One level is one metre above 0, so "
         "it knows heights from 0 to 255 m only. The official repository grants no licence: whether its weights may be "
         "used or passed on is for its authors to say.\n"
     )
-    method.save(Path(folder), provenance={"source": stored.path.name}, card=card)
-    parameters = sum(parameter.numel() for parameter in method.net.parameters())
-    return {"input channels": method.net.config.input_nc, "parameters": parameters, "path": path}
+    trained_model(net, values, provenance={"source": stored.path.name}, card=card).save(Path(folder))
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return {"input channels": net.config.input_nc, "parameters": parameters, "path": path}
 
 
 def export_scene(scene: Scene, folder: Path) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def test_which_views_are_taken():
 
 
 def test_a_prior_learns_and_resumes(tmp_path):
-    pytest.importorskip("lightning")
+    pytest.importorskip("lightning_fabric")
     scenes = [flat_scene(), replace(flat_scene(), id="other")]
     training = TrainingConfig(lr=2e-3, milestones=(), validate_every=5, checkpoint_every=5)
     whole, parts = (method(training=training) for _ in range(2))

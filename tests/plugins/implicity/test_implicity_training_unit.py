@@ -11,7 +11,7 @@ import yaml
 from affine import Affine
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 
 from refbench import DSM, Grid, Image, InputError, PointCloud, Scene  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingFileError, WeightsError  # noqa: E402

@@ -11,7 +11,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 
 from refbench import DSM, Context, Grid, Image, InputError, Scene  # noqa: E402
 from refbench.contracts.errors import CancelledError, ConfigError  # noqa: E402
