@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK = 1 << 16
+_OPENCV_SIZES = (3, 5)
+"""Windows whose median of float32 OpenCV selects; the rim, where it and scipy differ, is taken the slow way."""
 
 
 def median(heights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Return the median of the known heights in a window of ``size`` x ``size`` pixels; of two, their mean."""
     valid = np.isfinite(heights)
     reach = size // 2
-    out = ndimage.median_filter(np.where(valid, heights, np.float32(0)), size=size, mode="nearest")
+    known = np.where(valid, heights, np.float32(0))
+    if size in _OPENCV_SIZES:
+        out = cv2.medianBlur(known, size)
+    else:
+        out = ndimage.median_filter(known, size=size, mode="nearest")
     padded = np.pad(heights, reach, constant_values=np.nan)
     # Only windows that hold an unknown pixel need the slow way.
     unknown = np.pad(~valid, reach, constant_values=True).astype(np.uint8)
@@ -31,9 +37,19 @@ def median(heights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     windows = sliding_window_view(padded, (size, size))
     for start in range(0, rows.size, _CHUNK):
         part = slice(start, start + _CHUNK)
-        out[rows[part], cols[part]] = np.nanmedian(windows[rows[part], cols[part]], axis=(1, 2))
+        out[rows[part], cols[part]] = _median_of_known(windows[rows[part], cols[part]].reshape(-1, size * size))
     out[~valid] = np.nan
     return out
+
+
+def _median_of_known(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of the finite values of each row of [N, K]; every row has one at least."""
+    # Sorting puts NaN last, so that the known values of a row are its first ones.
+    ordered = np.sort(values, axis=1)
+    count = np.isfinite(values).sum(axis=1)
+    each = np.arange(len(values))
+    lower, upper = ordered[each, (count - 1) // 2], ordered[each, count // 2]
+    return (lower + upper) * np.float32(0.5)
 
 
 def bilateral(heights: NDArray[np.float32], radius: int, sigma_px: float, sigma_m: float) -> NDArray[np.float32]:
@@ -93,29 +109,49 @@ def guided(heights: NDArray[np.float32], radius: int, sigma_m: float) -> NDArray
 def tv_l1(heights: NDArray[np.float32], fidelity: float, iterations: int) -> NDArray[np.float32]:
     """Return the heights after ``iterations`` primal-dual steps on |grad u| + fidelity |u - heights|.
 
-    Steps across an unknown pixel or the edge of the array do not count. tau sigma = 1/8 is the largest product
-    that converges.
+    Steps across an unknown pixel or the edge of the array do not count. tau = 1 and sigma = 1/8: their product is the
+    largest that converges.
     """
-    tau, sigma = np.float32(1.0), np.float32(0.125)
     valid = np.isfinite(heights)
     data = np.where(valid, heights, np.float32(0))
+    primal = _tv_l1_steps(data, valid, iterations, np.float32(fidelity))
+    return np.where(valid, primal, np.float32(np.nan))
+
+
+def _tv_l1_steps(
+    data: NDArray[np.float32], valid: NDArray[np.bool_], iterations: int, limit: np.float32
+) -> NDArray[np.float32]:
+    """Return the primal variable, by compiled loops where numba is installed; the same numbers either way."""
+    try:
+        from refbench_baselines.kernels import tv_l1_steps
+    except ImportError:
+        return plain_tv_l1_steps(data, valid, iterations, limit)
+    return tv_l1_steps(data, valid, iterations, limit)
+
+
+def plain_tv_l1_steps(
+    data: NDArray[np.float32], valid: NDArray[np.bool_], iterations: int, limit: np.float32
+) -> NDArray[np.float32]:
+    """Return what ``kernels.tv_l1_steps`` returns, by whole arrays."""
+    sigma = np.float32(0.125)
     both_x = np.zeros_like(data)
     both_y = np.zeros_like(data)
     both_x[:, :-1] = valid[:, :-1] & valid[:, 1:]
     both_y[:-1] = valid[:-1] & valid[1:]
     dual_x, dual_y = np.zeros_like(data), np.zeros_like(data)
     primal, leading = data.copy(), data.copy()
-    limit = np.float32(tau * fidelity)
     for _ in range(iterations):
+        # Dual ascent on forward differences, then projection onto the unit disc.
         dual_x[:, :-1] += sigma * (leading[:, 1:] - leading[:, :-1]) * both_x[:, :-1]
         dual_y[:-1] += sigma * (leading[1:] - leading[:-1]) * both_y[:-1]
         length = np.maximum(np.sqrt(dual_x * dual_x + dual_y * dual_y), np.float32(1))
         dual_x /= length
         dual_y /= length
-        new = primal + tau * (dual_x + dual_y)
-        new[:, 1:] -= tau * dual_x[:, :-1]
-        new[1:] -= tau * dual_y[:-1]
+        # Primal descent along the dual's divergence, then shrinkage towards the data.
+        new = primal + (dual_x + dual_y)
+        new[:, 1:] -= dual_x[:, :-1]
+        new[1:] -= dual_y[:-1]
         new += np.clip(data - new, -limit, limit)
         leading = 2 * new - primal
         primal = new
-    return np.where(valid, primal, np.float32(np.nan))
+    return primal

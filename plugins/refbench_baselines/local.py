@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 CORE_PX = 512
+WIDE_HALO_PX = 32
+"""Beyond it cores are twice as wide, so that little of the work is thrown away with the halo."""
 
 
 class Local(TileMethod, Generic[C]):
@@ -39,7 +41,7 @@ class Local(TileMethod, Generic[C]):
 
     def plan(self, grid: Grid) -> TilePlan:
         """Return tiles that overlap by the halo, of which only the inner part counts."""
-        return halo_plan(grid, self.halo)
+        return halo_plan(grid, self.halo, CORE_PX if self.halo <= WIDE_HALO_PX else 2 * CORE_PX)
 
     def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32]:
         """Filter every tile of the batch; float32 [N, rows, cols]."""

@@ -13,7 +13,7 @@ from refbench.formats.raster import ArraySource
 from refbench.registry.registry import load_registry
 from refbench_baselines.config import FillConfig
 from refbench_baselines.fill import filled
-from refbench_baselines.filters import bilateral, guided, median, tv_l1
+from refbench_baselines.filters import bilateral, guided, median, plain_tv_l1_steps, tv_l1
 
 BASELINES = ("input", "median", "bilateral", "guided", "tv-l1", "fill")
 LOCAL = ("input", "median", "bilateral", "guided", "tv-l1")
@@ -206,6 +206,17 @@ def test_tv_l1_lowers_its_energy_and_converges():
     energies = [energy(tv_l1(heights, 0.8, steps)) for steps in (1, 30, 100, 2000)]
     assert energies[0] > energies[1] > energies[2] > energies[3]
     assert energies[2] < 1.02 * energies[3]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_compiled_tv_l1_equals_the_plain_form_bit_by_bit(rows, cols, iterations, seed):
+    kernels = pytest.importorskip("refbench_baselines.kernels", reason="numba is not installed")
+    rng = np.random.default_rng(seed)
+    valid = rng.random((rows, cols)) < 0.8
+    data = np.where(valid, rng.normal(0, 5, (rows, cols)), 0).astype(np.float32)
+    limit = np.float32(rng.uniform(0.1, 2))
+    got = kernels.tv_l1_steps(data, valid, iterations, limit)
+    assert np.array_equal(got, plain_tv_l1_steps(data, valid, iterations, limit))
 
 
 def test_tv_l1_keeps_a_step_and_removes_a_spike():
