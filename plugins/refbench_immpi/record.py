@@ -43,8 +43,8 @@ def refbench_importers() -> list[ImporterRecord]:
     return [
         ImporterRecord(
             name="immpi-views",
-            target=f"{_PACKAGE}.folders:open_scene_folder",
-            recognises=f"{_PACKAGE}.folders:is_data_folder",
+            target=f"{_PACKAGE}.official.folders:open_scene_folder",
+            recognises=f"{_PACKAGE}.official.folders:is_data_folder",
             summary="A scene of LEVIR-NVS or WHU-MVS: Images, Cams and, where there are any, Depths.",
         )
     ]
@@ -56,7 +56,7 @@ def refbench_verbs() -> list[VerbRecord]:
     return [
         VerbRecord(
             name="render",
-            target=f"{_PACKAGE}.render_verb:command",
+            target=f"{_PACKAGE}.verb:command",
             summary="Render novel views, depths, planes and a video from multiplane images.",
         )
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,7 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, SkippedError, UnsupportedError, WeightsError
-from refbench.training.learnt import for_fewer_inputs, gsd_remarks, without_weights
-from refbench.training.task import initialised
+from refbench.training.learnt import first_network, for_fewer_inputs, gsd_remarks, without_weights
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, ValueConfig
 from refbench_pix2pix.inputs import network_tile
 from refbench_pix2pix.network.fused import FusedGenerator
@@ -149,13 +147,12 @@ class Pix2Pix(TileMethod):
 
         if not scenes:
             raise ConfigError("Training needs scenes with an initial DSM and a reference; name their folders.")
-        if self.is_trained:
-            net = copy.deepcopy(self.net)
-        else:
-            training, shape = self.config.training, self.net.config
-            net = initialised(
-                context.seed, lambda: initialise(Generator(shape), training.init_type, training.init_gain)
-            )
+        training, shape = self.config.training, self.net.config
+        net = first_network(
+            self.net if self.is_trained else None,
+            context.seed,
+            lambda: initialise(Generator(shape), training.init_type, training.init_gain),
+        )
         start = Start(net, self.values, self.weights_used)
         return fit_scenes(start, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
 

@@ -49,8 +49,8 @@ def refbench_importers() -> list[ImporterRecord]:
     return [
         ImporterRecord(
             name="pix2pix-tiles",
-            target=f"{_PACKAGE}.tile_scene:open_tile_folder",
-            recognises=f"{_PACKAGE}.names:is_tile_folder",
+            target=f"{_PACKAGE}.official.tile_scene:open_tile_folder",
+            recognises=f"{_PACKAGE}.official.names:is_tile_folder",
             summary="Tiles of the pix2pix enhancer: a folder of 256-<x0>-<y0>.tif, DSM and NDVI side by side.",
         )
     ]
@@ -62,7 +62,7 @@ def refbench_reporters() -> list[ReporterRecord]:
     return [
         ReporterRecord(
             name="pix2pix-tiles",
-            target=f"{_PACKAGE}.tile_scene:write_output_tiles",
+            target=f"{_PACKAGE}.official.tile_scene:write_output_tiles",
             summary="The refined DSM as official 8-bit RGB tiles of 256 px; incomplete tiles are left out.",
             suffix="",
         )

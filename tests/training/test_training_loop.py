@@ -135,14 +135,6 @@ def test_cancelling_keeps_the_last_step(tmp_path):
     assert torch.load(FILES.last_in(tmp_path))["step"] == 3
 
 
-def test_a_time_limit_ends_after_a_whole_step(tmp_path):
-    task = Line()
-    state = train(task, settings(10**6, tmp_path, checkpoint_every=0, validate_every=0, max_seconds=0.2))
-    assert 1 <= state.step < 10**6
-    assert torch.load(FILES.last_in(tmp_path))["step"] == state.step
-    assert len(task.seen) == state.step * task.batches_per_step
-
-
 def test_progress_tells_rate_and_time_left():
     told = []
     train(Line(), settings(4), Context(report=lambda share, text: told.append((share, text))))

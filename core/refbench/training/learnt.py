@@ -6,6 +6,7 @@ A plugin's ``weights.py`` adds what is its own: ``read_model`` (path -> ``Stored
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from refbench.contracts.errors import SkippedError, WeightsError
-from refbench.formats.memory_budget import MemoryBudget
+from refbench.training.task import initialised
 from refbench.weights.state_dict import load_state
 from refbench.weights.weights_folder import META_FILE, TENSORS_FILE, is_weights_folder, read_weights, write_weights
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.method import Context
+    from refbench.formats.memory_budget import MemoryBudget
     from refbench.training.settings import TrainSettings
     from refbench.training.task import TrainTask
 
@@ -133,6 +135,11 @@ def filled(build: Callable[[], N], stored: StoredModel[Any], hint: str = "give w
     return load_state(build, stored.tensors, stored.path, hint).eval()
 
 
+def first_network(learnt: N | None, seed: int, build: Callable[[], N]) -> N:
+    """Return what a training begins with: a copy of what was ``learnt`` before, else a fresh network of the seed."""
+    return initialised(seed, build) if learnt is None else copy.deepcopy(learnt)
+
+
 def for_fewer_inputs(used: Path | None, built_in: Path, names: Iterable[str]) -> Iterator[Path]:
     """Yield the weights folders among ``names``, best first: beside the weights ``used``, else the built-in ones.
 
@@ -160,6 +167,8 @@ def gsd_remarks(trained: float | None, gsd: float) -> list[str]:
 
 def raster_budget(context: Context) -> MemoryBudget:
     """Return the memory that a training may cache rasters in."""
+    from refbench.formats.memory_budget import MemoryBudget
+
     return MemoryBudget(context.memory_budget_bytes // RASTER_FRACTION)
 
 

@@ -6,8 +6,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
@@ -19,9 +19,8 @@ from refbench.training.task import TrainState
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench.contracts.method import Context
     from refbench.training.settings import TrainSettings
-    from refbench.training.task import TrainTask
+    from refbench.training.task import TrainTask, Values
 
     Outcome = tuple[TrainState, dict[str, NDArray[Any]] | None]
 
@@ -40,10 +39,22 @@ def _fabric() -> Any:  # noqa: ANN401  # Fabric is not typed here
     return fabric
 
 
-class _Rhythm:
-    """What happens after a step: logs, validation, checkpoints, progress, the early end."""
+class Observer(Protocol):
+    """What a training tells and asks: progress in [0, 1] with a message, and whether to stop. A ``Context`` is one."""
 
-    def __init__(self, task: TrainTask, settings: TrainSettings, state: TrainState, context: Context | None) -> None:
+    @property
+    def report(self) -> Callable[[float, str], None]:
+        """Takes progress."""
+
+    @property
+    def is_cancelled(self) -> Callable[[], bool]:
+        """Tells whether to stop."""
+
+
+class _Rhythm:
+    """What happens after a step: logs, validation, checkpoints, progress."""
+
+    def __init__(self, task: TrainTask, settings: TrainSettings, state: TrainState, context: Observer | None) -> None:
         self.task, self.settings, self.state, self.context = task, settings, state, context
         self.first_step, self.seconds_before = state.step, state.seconds
         self.start = self.reported = time.monotonic()
@@ -59,12 +70,7 @@ class _Rhythm:
         return every > 0 and (self.state.step % every == 0)
 
     def _is_last(self) -> bool:
-        return self.state.step >= self.settings.steps or self.is_out_of_time
-
-    @property
-    def is_out_of_time(self) -> bool:
-        """Whether ``max_seconds`` of this session are used up."""
-        return self.settings.max_seconds is not None and time.monotonic() - self.start >= self.settings.max_seconds
+        return self.state.step >= self.settings.steps
 
     def after_step(self, read: Callable[[], dict[str, float]], device: torch.device, log: Log) -> None:
         """Do what is due after one optimiser step (rank 0 only); ``read`` waits for the device."""
@@ -145,7 +151,7 @@ class _Objective(torch.nn.Module):
         super().__init__()
         self.model, self.task = task.model, task
 
-    def forward(self, batch: _Batch, of_adversary: bool = False) -> tuple[torch.Tensor, Mapping[str, float]]:
+    def forward(self, batch: _Batch, of_adversary: bool = False) -> tuple[torch.Tensor, Values]:
         """Return the loss of a batch, and values to log."""
         return (self.task.adversary_loss if of_adversary else self.task.loss)(batch.content)
 
@@ -166,7 +172,7 @@ class _Steps:
         self.sums: dict[str, Any] = {}  # tensors are read when they are logged, not each step
 
     def run(self) -> None:
-        """Take the steps that are left, or as many as time and the context allow."""
+        """Take the steps that are left, or as many as the context allows."""
         fabric, rhythm = self.fabric, self.rhythm
         batches = batch_loader(self.task, rhythm.settings, rhythm.state.step, fabric.global_rank, fabric.world_size)
         try:
@@ -189,7 +195,7 @@ class _Steps:
         if self.count * fabric.world_size >= task.batches_per_step:
             self._step()
 
-    def _adversary_step(self, batch: _Batch) -> Mapping[str, float]:
+    def _adversary_step(self, batch: _Batch) -> Values:
         loss, values = self.objective(batch, of_adversary=True)
         self.fabric.backward(loss)
         self.optimizers[1].step()
@@ -219,7 +225,7 @@ class _Steps:
     def _is_over(self) -> bool:
         """Return whether any rank is to stop: one that stopped alone would leave the others waiting."""
         context = self.rhythm.context
-        own = self.rhythm.is_out_of_time or (context is not None and context.is_cancelled())
+        own = context is not None and context.is_cancelled()
         return bool(self.fabric.all_reduce(torch.tensor(float(own), device=self.fabric.device), reduce_op="sum") > 0)
 
     def _log(self, values: dict[str, float]) -> None:
@@ -250,7 +256,7 @@ def _start(task: TrainTask, settings: TrainSettings) -> TrainState:
 
 
 def train(
-    task: TrainTask, settings: TrainSettings, context: Context | None = None, start: TrainState | None = None
+    task: TrainTask, settings: TrainSettings, context: Observer | None = None, start: TrainState | None = None
 ) -> TrainState:
     """Run a training and return how far it came.
 
@@ -302,7 +308,7 @@ def _run(
     task: TrainTask,
     settings: TrainSettings,
     state: TrainState,
-    context: Context | None,
+    context: Observer | None,
     starter: int,
 ) -> Outcome:
     """Train in this process; return how far it came, and the model where ``starter`` is another process."""

@@ -21,8 +21,7 @@ FABRIC_PRECISIONS: dict[TrainPrecision, str] = {"float32": "32-true", "mixed": "
 class TrainSettings:
     """How long and where to train. Counts are optimiser steps; a count <= 0 means never.
 
-    ``steps`` is the total, also after a resume. ``max_seconds`` ends a training early, after a whole step: results
-    then depend on the machine, so it is for experiments, not for tables.
+    ``steps`` is the total, also after a resume.
     """
 
     steps: int
@@ -35,7 +34,6 @@ class TrainSettings:
     backup_every: int = 0
     log_every: int = 1
     resume: bool = False
-    max_seconds: float | None = None
     device: str = "cpu"
     devices: int = 1
     nodes: int = 1

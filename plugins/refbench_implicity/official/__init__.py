@@ -209,6 +209,7 @@ def import_weights(source: Path, folder: Path, config: Path | None = None) -> di
     """
     from refbench_implicity.config import ImpliCityConfig
     from refbench_implicity.method import ImpliCity
+    from refbench_implicity.weights import trained_model
 
     translated = read_config(Path(config)) if config is not None else None
     if config is not None and translated is None:
@@ -220,7 +221,8 @@ def import_weights(source: Path, folder: Path, config: Path | None = None) -> di
         remarks.append("No configuration was given: architecture, patch size and threshold are the published ones.")
     origin = {"source": Path(source).name, "configuration": None if config is None else Path(config).name}
     card = f"# ImpliCity-{method.model.variant}, imported\n\nFrom the official checkpoint {Path(source).name}.\n"
-    method.save(Path(folder), provenance=origin, card="\n".join([card, *(f"- {remark}" for remark in remarks), ""]))
+    text = "\n".join([card, *(f"- {remark}" for remark in remarks), ""])
+    trained_model(method.net, method.normalisation, method.constants, provenance=origin, card=text).save(Path(folder))
     parameters = sum(parameter.numel() for parameter in method.net.parameters())
     return {"variant": method.model.variant, "parameters": parameters, "remarks": remarks}
 
