@@ -91,7 +91,7 @@ def refbench_verbs() -> list[VerbRecord]:
     return [
         VerbRecord(
             name="implicity-chunks",
-            target=f"{_PACKAGE}.verb:command",
+            target=f"{_PACKAGE}.chunks_verb:command",
             summary="Build an ImpliCity chunk data set from meshes, rasters and point clouds.",
         )
     ]

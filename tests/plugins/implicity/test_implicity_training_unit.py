@@ -290,7 +290,7 @@ def test_a_built_data_set_is_labelled_and_read(built):
 def test_the_verb_builds_what_the_builder_builds(built, tmp_path):
     from click.testing import CliRunner
 
-    from refbench_implicity.verb import command
+    from refbench_implicity.chunks_verb import command
 
     root, config = built
     (root / "build.yaml").write_text(yaml.safe_dump(config))
