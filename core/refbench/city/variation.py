@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from refbench.city.render import Sun
 from refbench.contracts.method import derived_rng
 from refbench.geometry.disparity import MatchOptions
-from refbench.city.render import Sun
 
 if TYPE_CHECKING:
     from refbench.city.sensor import Optics

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from torch.utils.tensorboard import SummaryWriter
 
+TENSORBOARD = "tensorboard"
+
 
 class CurveFile:
     """A CSV whose first column is ``step``; rows after the resumed step are dropped when it is opened."""
@@ -41,8 +43,10 @@ class CurveFile:
             writer.writerow(row)
 
 
-def tensorboard_writer(folder: Path | None, wanted: bool, resumed_step: int = 0) -> SummaryWriter | None:
-    """Return what writes TensorBoard's events to ``folder/tensorboard``; None where not wanted or not installed.
+def tensorboard_writer(
+    folder: Path | None, wanted: bool, resumed_step: int = 0, name: str = ""
+) -> SummaryWriter | None:
+    """Return what writes TensorBoard's events to ``folder/tensorboard/name``; None if not wanted or not installed.
 
     Events after ``resumed_step`` are dropped where that is not 0.
     """
@@ -50,7 +54,7 @@ def tensorboard_writer(folder: Path | None, wanted: bool, resumed_step: int = 0)
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step + 1 if resumed_step else None)
+    return SummaryWriter(str(folder / TENSORBOARD / name), purge_step=resumed_step + 1 if resumed_step else None)
 
 
 def duration(seconds: float) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from refbench_diffrender.depth_mode.loop import Follower, Progress
+from refbench.training.per_scene import StateFile, resumed_from
+from refbench.training.step_log import log_folder
+from refbench_diffrender.depth_mode.loop import Follower
 from refbench_diffrender.depth_mode.refinement_state import digest, joined, restore, state_of
-from refbench_diffrender.running.run_log import RunLog, log_folder, safe_name
-from refbench_diffrender.running.state_file import ANEW, StateFile, gone_on, take_progress
+from refbench_diffrender.running.run_log import RunLog, safe_name
+from refbench_diffrender.running.stages import Progress, take_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +33,7 @@ def refined_jointly(
     """Refine views in turns of ``config.turn`` steps, and return what was seen of each by its name.
 
     A view sees the depth maps of others as they were after their last turn, at first the initial ones. With
-    ``context.checkpoints`` the state of all is kept in one file there, and one that is there is gone on from.
+    ``context.checkpoints`` the state of all is kept in one file there, and one that is there is resumed from.
 
     Parameters
     ----------
@@ -155,12 +157,11 @@ class JointCheckpoint:
         """
         at = self.round
         optimizers: list[torch.optim.Optimizer | None] = [None] * len(at.runs)
-        if not self.file.path.exists():
-            return optimizers
-        content = self.file.read()
+        notes: dict[str, Any] = {}
+        content = self.file.resumed(notes)
         if content is None:
             for one in at.progress:
-                one.notes["checkpoint"] = ANEW
+                one.notes |= notes
             return optimizers
         with self.file.restoring(content):
             for number, (run, state) in enumerate(zip(at.runs, content["states"], strict=True)):
@@ -171,5 +172,5 @@ class JointCheckpoint:
             for name, depth in content["maps"].items():
                 at.share_map(name, depth.to(at.runs[0].device))
         for one in at.progress:
-            one.notes["checkpoint"] = gone_on(one)
+            one.notes["checkpoint"] = resumed_from(one.where)
         return optimizers
