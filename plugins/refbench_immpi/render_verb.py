@@ -43,14 +43,13 @@ def command(scene: Path, weights: Path, out: Path, **options: Any) -> None:  # n
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} is there and not empty; give a new folder.")
     from refbench_immpi.planes.mpi import Networks
-    from refbench_immpi.weights import read_model
+    from refbench_immpi.weights import filled_network, read_model
 
     opened = _opened(scene)
     stored = read_model(weights)
-    networks = Networks(
-        stored.encoder.to(options["device"]), stored.generator.to(options["device"]), options["norms"] == "batch"
-    )
-    image = _image(opened, networks, options, int(options["planes"] or stored.facts.get("planes") or 32))
+    nets = filled_network(stored).to(options["device"])
+    networks = Networks(nets.encoder, nets.generator, options["norms"] == "batch")
+    image = _image(opened, networks, options, int(options["planes"] or stored.meta.get("planes") or 32))
     targets = list(_targets(opened, image, options))
     render_all(image, targets, out, layers=options["layers"], video=_wants_video(options))
     click.echo(f"Rendered {len(targets)} views of the {len(image.depths)} planes of view {image.view.name}: {out}.")

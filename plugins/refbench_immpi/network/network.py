@@ -213,21 +213,6 @@ def as_planes(x: Tensor, batch: int) -> Tensor:
     return torch.cat([torch.sigmoid(x[:, :, :3]), x[:, :, 3:].abs() + LEAST_SIGMA], dim=2)
 
 
-def check_side(shape: Sequence[int]) -> None:
-    """Refuse a picture that the network cannot halve so often.
-
-    Raises
-    ------
-    InputError
-        A side that is no multiple of 128.
-    """
-    rows, cols = shape[-2:]
-    if rows % SIDE or cols % SIDE:
-        raise InputError(
-            f"The network takes pictures whose sides are multiples of {SIDE}, not {rows} x {cols}: pad them."
-        )
-
-
 def check_batch(shape: Sequence[int], is_training: bool) -> None:
     """Refuse a picture whose smallest map is a single pixel where norms need several.
 

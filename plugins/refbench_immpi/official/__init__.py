@@ -107,7 +107,7 @@ def import_weights(source: Path, folder: Path) -> dict[str, Any]:
     WeightsError
         The file is damaged, wants to run code, or is of another network.
     """
-    from refbench_immpi.weights import read_model, write_model
+    from refbench_immpi.weights import filled_network, read_model, trained_model
 
     stored = read_model(Path(source))
     card = (
@@ -116,15 +116,12 @@ def import_weights(source: Path, folder: Path) -> dict[str, Any]:
         "take the statistics of what they see. The official repository grants no licence: whether its weights may be "
         "used or passed on is for its authors to say.\n"
     )
-    facts = {"planes": 32}
-    write_model(
-        Path(folder), stored.encoder, stored.generator, facts, provenance={"source": stored.path.name}, card=card
-    )
-    nets = (stored.encoder, stored.generator)
+    nets = filled_network(stored)
+    trained_model(nets, 32, provenance={"source": stored.path.name}, card=card).save(Path(folder))
     return {
-        "parameters": sum(parameter.numel() for net in nets for parameter in net.parameters()),
-        "encoder": stored.config.encoder,
-        "epoch": int(stored.facts.get("epoch", 0)),
+        "parameters": sum(parameter.numel() for parameter in nets.parameters()),
+        "encoder": nets.generator.config.encoder,
+        "epoch": int(stored.meta.get("epoch", 0)),
     }
 
 

@@ -46,24 +46,6 @@ def pyramid_intrinsics(K: torch.Tensor, scale: int, *, half_pixel: bool = False)
     return found
 
 
-def plane_homographies(planes: Values, T_tgt_ref: Values, K_ref: Values, K_tgt: Values) -> Floats:
-    """Return float64 [D, 3, 3]: target pixel to pixel of the multiplane image, for every plane.
-
-    Parameters
-    ----------
-    planes
-        [D], depth in the reference camera.
-    T_tgt_ref
-        [4, 4], reference camera to target camera.
-    K_ref, K_tgt
-        [3, 3], pixel centres at integers.
-    """
-    depths, pose, reference, target = map(_float64, (planes, T_tgt_ref, K_ref, K_tgt))
-    normal = np.array([[0.0, 0.0, 1.0]])
-    induced = pose[:3, :3] + pose[:3, 3:] @ normal / depths[:, None, None]
-    return np.asarray(np.linalg.inv(target @ induced @ np.linalg.inv(reference)))
-
-
 def check_planes(planes: Values, T_tgt_ref: Values, view: str) -> None:
     """Check that no plane goes through the centre of the target camera, where it would be seen edge-on everywhere.
 
