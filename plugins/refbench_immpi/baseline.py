@@ -29,7 +29,7 @@ def warped_by_plane(source: Posed, target: Posed, depth: float) -> tuple[NDArray
     pose = torch.from_numpy(relative_pose(source, target))[None]
     K = [torch.from_numpy(view.K)[None] for view in (source, target)]
     sigma = torch.full((1, 1, 1, *source.shape), OPAQUE)
-    view = render(rgb, sigma, torch.tensor([[depth]], dtype=torch.float32), pose, *K, target.shape)
+    view = render(rgb, sigma, torch.tensor([[depth]], dtype=torch.float32), pose, K[0], K[1], target.shape)
     return view.rgb[0].numpy(), view.mask[0, 0].numpy() > 0
 
 

@@ -170,7 +170,8 @@ def write_video(frames: list[Any], path: Path) -> None:
         import imageio.v2 as imageio
     except ImportError:
         raise InputError("A video needs imageio: pip install 'refbench[immpi]' brings it; or add --no-video.") from None
-    with imageio.get_writer(path, fps=FRAMES_PER_SECOND, macro_block_size=1) as writer:
+    open_writer: Any = imageio.get_writer  # its result is typed without what it does
+    with open_writer(path, fps=FRAMES_PER_SECOND, macro_block_size=1) as writer:
         for frame in frames:
             rows, cols = frame.shape[:2]
             writer.append_data(np.pad(frame, ((0, rows % 2), (0, cols % 2), (0, 0)), mode="edge"))

@@ -86,4 +86,4 @@ def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, ima
             "Neither the weights nor the configuration know the scale of the images; give the official "
             "Image_normalization_parameters.p beside the checkpoint, or --set normalisation.image_rule=robust."
         )
-    return Scale(**{key: values.get(key) for key in ("dsm_std", "image_rule", "image_mean", "image_std")})
+    return Scale(values["dsm_std"], values["image_rule"], values.get("image_mean"), values.get("image_std"))

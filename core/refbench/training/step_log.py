@@ -61,6 +61,8 @@ class StepLog:
         Of what is optimised, as a file's name.
     columns
         Of the curves besides ``step``, ``total`` and ``lr``.
+    first
+        Columns right after ``step``.
     tensorboard
         Whether events are wanted.
     resumed_step
@@ -68,7 +70,14 @@ class StepLog:
     """
 
     def __init__(
-        self, folder: Path | None, name: str, columns: Sequence[str], *, tensorboard: bool = True, resumed_step: int = 0
+        self,
+        folder: Path | None,
+        name: str,
+        columns: Sequence[str],
+        *,
+        first: Sequence[str] = (),
+        tensorboard: bool = True,
+        resumed_step: int = 0,
     ) -> None:
         self._curve: CurveFile | None = None
         self.board: SummaryWriter | None = None
@@ -76,7 +85,7 @@ class StepLog:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._curve = CurveFile(folder / f"{name}.csv", resumed_step)
-        self._curve.columns = ["step", "total", "lr", *columns]
+        self._curve.columns = ["step", *first, "total", "lr", *columns]
         if resumed_step == 0:
             shutil.rmtree(folder / TENSORBOARD / name, ignore_errors=True)
         self.board = tensorboard_writer(folder, tensorboard, resumed_step, name)

@@ -42,8 +42,9 @@ class RunLog(StepLog):
         resumed_step: int,
         terms: Sequence[str] = TERMS,
     ) -> None:
-        columns = ("stage", *terms)
-        super().__init__(folder, name, columns, tensorboard=config.tensorboard, resumed_step=resumed_step)
+        super().__init__(
+            folder, name, terms, first=("stage",), tensorboard=config.tensorboard, resumed_step=resumed_step
+        )
 
     def add_step(self, report: StepReport, rates: Sequence[float]) -> None:
         """Write the losses and learning rates of a step; steps are counted from 1 over both stages."""

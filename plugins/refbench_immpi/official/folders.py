@@ -76,7 +76,7 @@ class SceneFolder:
         values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if values is None or values.ndim != 2:
             raise InputError(f"{path} is no picture of depths with one band.")
-        return values.astype(np.float32) / np.float32(unit)
+        return np.asarray(values.astype(np.float32) / np.float32(unit), np.float32)
 
     def track(self) -> list[CameraText]:
         """Return the cameras of the track, ascending; empty without one."""

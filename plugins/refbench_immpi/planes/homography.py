@@ -39,7 +39,7 @@ def pyramid_intrinsics(K: torch.Tensor, scale: int, *, half_pixel: bool = False)
 
     As published the principal point is halved as it is; ``half_pixel`` regards that pixel centres lie at integers.
     """
-    found = K / 2**scale
+    found: torch.Tensor = K / 2**scale
     if half_pixel:
         found[..., :2, 2] = (K[..., :2, 2] + 0.5) / 2**scale - 0.5
     found[..., 2, 2] = 1

@@ -86,7 +86,7 @@ class Comparer:
                 for v in (reference, target)
             ]
             shape = target.shape[0] // 2**scale, target.shape[1] // 2**scale
-            found.append(render(planes[:, :, :3], planes[:, :, 3:], depths[None].to(planes), T, *K, shape))
+            found.append(render(planes[:, :, :3], planes[:, :, 3:], depths[None].to(planes), T, K[0], K[1], shape))
         return found
 
     def losses(self, mpi: Mapping[int, Tensor], reference: Posed, target: Posed) -> Losses:

@@ -99,7 +99,7 @@ def economical(rows: float, cols: float) -> float:
             return np.inf
         return float(np.prod(whole) / np.prod(sides))
 
-    return min((scale for scale in scales if scale >= LEAST_SCALE), key=waste)
+    return float(min((scale for scale in scales if scale >= LEAST_SCALE), key=waste))
 
 
 def inscribed(corners: Floats) -> tuple[float, float, float, float]:

@@ -164,7 +164,8 @@ def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str
         return np.asarray(depths[(depths > 0) & (col >= 0) & (row >= 0) & (col < cols) & (row < rows)])
     view = scene.views.get(name)
     if view is not None and view.depth is not None:
-        return view.depth.read().pixels[0].astype(np.float64)
+        found: NDArray[np.float64] = view.depth.read().pixels[0].astype(np.float64)
+        return found
     raise UnsupportedError(
         f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a range of "
         "depths in its camera file."

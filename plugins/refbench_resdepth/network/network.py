@@ -39,6 +39,13 @@ def up(channels: int, mode: UpMode) -> nn.Module:
     raise ValueError(f"Unknown up mode {mode!r}: transpose and bilinear are there.")
 
 
+def parts(stage: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the two parts of a stage: block and pooling of the encoder, rise and block of the decoder."""
+    assert isinstance(stage, nn.Sequential)  # all stages but the last rise are
+    first, second = stage
+    return first, second
+
+
 class UNet(nn.Module):
     """A U-Net with summed skips whose output is a correction of its first input channel (spec, section 2).
 
@@ -72,13 +79,15 @@ class UNet(nn.Module):
         """Return heights [B, 1, H, W] from inputs [B, C, H, W], both normalised; H and W multiples of 2^depth."""
         skips = []
         y = x
-        for block, pool in self.encoder:
+        for stage in self.encoder:
+            block, pool = parts(stage)
             y = block(y)
             skips.append(y)
             y = pool(y)
         y = self.bottleneck(y)
         *stages, last_up = self.decoder
-        for rise, block in stages:
+        for stage in stages:
+            rise, block = parts(stage)
             y = block(rise(y) + skips.pop())
         y = self.last_layer(last_up(y) + skips.pop())
         return y + self.layer_outer_skip(x[:, :1]) if self.config.outer_skip else y

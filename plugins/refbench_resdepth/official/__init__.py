@@ -77,7 +77,7 @@ def import_weights(source: Path, folder: Path) -> dict[str, Any]:
     """
     from refbench_resdepth.method import ResDepth
     from refbench_resdepth.official.model import ARCHITECTURE_FILE
-    from refbench_resdepth.weights import read_model
+    from refbench_resdepth.weights import read_model, trained_model
 
     source = Path(source)
     stored = read_model(source)
@@ -91,7 +91,9 @@ def import_weights(source: Path, folder: Path) -> dict[str, Any]:
         f"From the official checkpoint {stored.path.name}. Images are scaled by the constants of its training: on "
         "images of another sensor or another bit depth the result degrades badly.\n"
     )
-    method.save(Path(folder), provenance={"source": stored.path.name}, card=card)
+    assert method.scale is not None  # it came with the weights
+    origin = {"source": stored.path.name}
+    trained_model(method.net, method.scale, method.facts, provenance=origin, card=card).save(Path(folder))
     parameters = sum(parameter.numel() for parameter in method.net.parameters())
     return {"inputs": method.model.input_channels, "parameters": parameters, **method.facts}
 
