@@ -18,8 +18,8 @@ import numpy as np
 from measures import COLUMNS, Realism, realism
 
 from refbench.evaluation.coregistration import coregister, shifted
-from refbench.geometry.warp import warp_dsm
 from refbench.formats.raster import open_dsm
+from refbench.geometry.warp import warp_dsm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

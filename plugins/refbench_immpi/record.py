@@ -28,7 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="Wu, Zou, Shi, IEEE TGRS 60 (2022), doi 10.1109/TGRS.2022.3197409",
             config=f"{_PACKAGE}.config:ImMPIConfig",
             configs_in="immpi",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("small",),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,

@@ -39,7 +39,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="Stucker et al., ISPRS Annals V-2-2022, pp. 193-201, arXiv 2201.09968",
             config=f"{_PACKAGE}.config:ImpliCityConfig",
             configs_in="implicity",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,

@@ -28,7 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="After Isola et al., CVPR 2017 (pix2pix), and Bittner et al., ISPRS Archives XLII-2 (2018) 103-108",
             config=f"{_PACKAGE}.config:Pix2PixConfig",
             configs_in="pix2pix",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("ndvi", "dsm"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,

@@ -18,6 +18,7 @@ from refbench_resdepth.network.fused import FusedUNet
 from refbench_resdepth.network.network import UNet
 from refbench_resdepth.normalise import normalise_heights, patch_mean
 from refbench_resdepth.scale import resolve_scale
+from refbench_resdepth.shrinkage import combined, shrunk, standard_deviation
 from refbench_resdepth.tiling import plan_tiles
 from refbench_resdepth.weights import FACTS, filled_network, read_model
 
@@ -62,6 +63,7 @@ class ResDepth(TileMethod):
         self._run: FusedUNet | None = None
         self._tuples: tuple[Names, ...] = ((),)
         self._own_scales: dict[str, ImageScale] = {}
+        self._std = 1.0
         if weights is None:
             self.model = self.config.model or ModelConfig()
             self.net = UNet(self.model).eval()
@@ -93,7 +95,9 @@ class ResDepth(TileMethod):
         if not self.is_trained or self.scale is None:
             raise without_weights("ResDepth", "resdepth")
         remarks = self._fall_back(scene)
-        self._tuples = image_tuples(scene, self.model.n_images)
+        there = min(self.model.n_images, len(scene.orthos)) if self.model.optional_images else self.model.n_images
+        self._tuples = image_tuples(scene, there)
+        self._std = self.scale.height_std(scene.require_grid().gsd)
         used = {name: scene.orthos[name] for name in self.orthos(scene)}
         self._own_scales = self.scale.image_scales(used)
         remarks += gsd_remarks(self.facts.get("gsd"), scene.require_grid().gsd)
@@ -124,7 +128,7 @@ class ResDepth(TileMethod):
         """Return one layer per tuple of images where there are several, and the spread where passes are averaged."""
         config = self.config.inference
         several = [layer_name(names) for names in self._tuples] if len(self._tuples) > 1 else []
-        spread = [CONFIDENCE] if config.average_flips or config.average_orders else []
+        spread = [CONFIDENCE] if self.model.uncertainty or config.average_flips or config.average_orders else []
         return (*several, *spread)
 
     def plan(self, grid: Grid) -> TilePlan:
@@ -157,9 +161,10 @@ class ResDepth(TileMethod):
         known = heights[part]
         if np.isnan(known).all():
             return {}
-        mean = float(patch_mean(known))
+        mean, std = float(patch_mean(known)), self._std
         dsm = continued(_placed(filled(known), part, shape), part, shape)
-        dsm = normalise_heights(dsm, mean, self.scale.dsm_std)
+        dsm = normalise_heights(dsm, mean, std)
+        holes = continued(_placed(np.isnan(known).astype(np.float32), part, shape), part, shape)
         at = {name: position for position, name in enumerate(names)}
         answers, layers = [], {}
         for chosen in self._tuples:
@@ -170,29 +175,43 @@ class ResDepth(TileMethod):
                     assert images is not None  # the record asks for them
                     pixels = self.scale.images(images[[at[name] for name in order]], order, self._own_scales)
                     x = np.concatenate([x, continued(pixels, part, shape)])
+                absent = np.zeros((self.model.n_images - len(order), *shape), np.float32)
+                x = np.concatenate([x, absent, holes[None][: self.model.hole_channel]])
                 members += self._forward(x)
             answers += members
             if len(self._tuples) > 1:
-                layers[layer_name(chosen)] = np.mean(members, axis=0)
-        stack = np.stack(answers)
-        layers["dsm"] = stack.mean(axis=0, dtype=np.float64)
-        metres = {name: (layer * self.scale.dsm_std + mean).astype(np.float32) for name, layer in layers.items()}
+                layers[layer_name(chosen)] = self._answer(dsm, np.stack(members))[0]
+        layers["dsm"], spread = self._answer(dsm, np.stack(answers))
+        metres = {name: (layer * std + mean).astype(np.float32) for name, layer in layers.items()}
         if CONFIDENCE in self.layers():
-            metres[CONFIDENCE] = (stack.std(axis=0, dtype=np.float64) * self.scale.dsm_std).astype(np.float32)
+            metres[CONFIDENCE] = (spread * std).astype(np.float32)
         return metres
+
+    def _answer(
+        self, initial: NDArray[np.float32], members: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return heights and deviation [rows, cols] of passes [n, outputs, rows, cols], all normalised."""
+        heights = members[:, 0]
+        if not self.model.uncertainty:
+            return heights.mean(axis=0, dtype=np.float64), heights.std(axis=0, dtype=np.float64)
+        factor, strength = float(self.facts.get("sigma_factor", 1.0)), self.config.inference.shrink
+        if strength is None:
+            strength = float(self.facts.get("shrink", 0.0))
+        refined, deviation = combined(heights, standard_deviation(members[:, 1], factor))
+        kept, deviation = shrunk(initial, refined, deviation, strength)
+        return kept.astype(np.float64), deviation.astype(np.float64)
 
     def _member_orders(self, names: Names) -> list[Names]:
         return list(orders(names, self.config.inference))
 
     def _forward(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Return the network's answers [rows, cols], normalised, one per symmetry."""
+        """Return the network's answers [outputs, rows, cols], normalised, one per symmetry."""
         assert self._run is not None  # the caller checked
         turns = symmetries(self.config.inference)
         turned = [torch.from_numpy(np.ascontiguousarray(turn.apply(x), np.float32)) for turn in turns]
         size = CUDA_BATCH if self._run.device.type == "cuda" else 1  # one tile at a time stays in the CPU's cache
         found = [
-            self._run(torch.stack(turned[first : first + size])).cpu().numpy()[:, 0]
-            for first in range(0, len(turned), size)
+            self._run(torch.stack(turned[first : first + size])).cpu().numpy() for first in range(0, len(turned), size)
         ]
         return [turn.undo(y) for turn, y in zip(turns, np.concatenate(found), strict=True)]
 
@@ -206,6 +225,11 @@ class ResDepth(TileMethod):
         resume: bool = False,
     ) -> Trained:
         """Train from these weights, or afresh; see ``fit_scenes`` and ``fit_official`` for the options and errors."""
+        if self.config.wild is not None and not scenes:
+            from refbench_resdepth.training.fit_wild import fit_wild, wild_model
+
+            model, old = self.config.model or wild_model(), self.net.state_dict() if self.is_trained else {}
+            return fit_wild(model, self.config.wild, context, old=old, steps=steps, folder=folder, resume=resume)
         from refbench_resdepth.training.fit import fit_scenes  # Fabric is loaded for training only
         from refbench_resdepth.training.fit_official import fit_official
 
@@ -224,6 +248,8 @@ class ResDepth(TileMethod):
         asked, there = self.model.n_images, len(scene.orthos)
         if there >= asked:
             return []
+        if self.model.optional_images:
+            return [f"The scene has {there} of the {asked} ortho images that the weights can use."]
         for found in for_fewer_inputs(self.weights_used, BUILT_IN, BY_IMAGES[min(there, 2) :: -1]):
             stored = read_model(found)
             fits = stored.model is not None and BY_IMAGES[min(stored.model.n_images, 2)] == found.name

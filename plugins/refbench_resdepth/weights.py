@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from refbench_resdepth.scale import Scale
 
 METHOD = "resdepth"
+FACTS = ("tile_size", "gsd", "sigma_factor", "shrink")
+"""What ``model.yaml`` may say beside architecture and scales; see ``shrinkage`` for the last two."""
 CHECKPOINTS = "checkpoints"
 PREFERRED = ("Model_best.pth", "Model_last.pth")
 
-
-FACTS = ("tile_size", "gsd")
-"""What ``model.yaml`` may say besides: pixels of a training tile, and the pixel in metres."""
 
 Stored: TypeAlias = StoredModel[ModelConfig]
 """Its ``meta`` may hold ``normalisation``, what is known of ``Scale``, and ``FACTS``."""

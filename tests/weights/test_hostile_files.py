@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("torch")
 from hostile_files import Fuzzer  # it needs torch
 
+MEMORY = 512 * 2**20
+"""Bytes; the largest file has 300 kB, but some are free."""
 READER = Path(__file__).parents[1] / "support" / "hostile_reader.py"
 
 
@@ -23,6 +25,7 @@ def read_in_a_process(folder, files):
     assert done.returncode == 0, f"file {at} of {folder} ended the reader ({done.returncode}): {done.stderr[-2000:]}"
     report = json.loads((folder / "outcomes.json").read_text())
     assert report["imported"] == []
+    assert report["grown"] < MEMORY
     assert len(report["outcomes"]) == len(files)
     for name, found, _, events in report["outcomes"]:
         assert not [what for kind, what in found if kind == "fault"], f"file {name} of {folder}: {found}"
@@ -44,7 +47,7 @@ def test_a_hundred_hostile_files_are_read_or_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_thousands_of_hostile_files_are_read_or_refused(tmp_path, seed):
     fuzzer = Fuzzer(seed)
     found = counts(read_in_a_process(tmp_path, [fuzzer.file(index) for index in range(550)]))

@@ -81,11 +81,13 @@ def read_weights(path: Path) -> WeightsFolder:
     """
     import yaml
 
+    from refbench.files.yaml_text import parse_yaml
+
     folder = path.parent if path.name == TENSORS_FILE else path
     if not is_weights_folder(folder):
         raise MissingFileError(f"{folder} is no weights folder: it must hold {TENSORS_FILE} and {META_FILE}.")
     try:
-        meta = yaml.safe_load((folder / META_FILE).read_text(encoding="utf-8"))
+        meta = parse_yaml((folder / META_FILE).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise WeightsError(f"{folder / META_FILE} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(meta, dict):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from refbench.files.names import as_file_name
 from refbench.training.per_scene import StepProgress, has_settled, keep_in_time
 from refbench.training.step_log import log_folder
-from refbench_diffrender.running.run_log import RunLog, safe_name
+from refbench_diffrender.running.run_log import RunLog
 from refbench_diffrender.running.stages import Progress
 from refbench_diffrender.running.state_file import Checkpointer
 
@@ -46,7 +47,7 @@ def follow(
     CancelledError
         The run was asked to stop; its state was kept.
     """
-    checkpoint = Checkpointer.of(run, config, context, safe_name(name))
+    checkpoint = Checkpointer.of(run, config, context, as_file_name(name))
     progress, optimizer = Progress(), None
     if checkpoint is not None:
         optimizer = checkpoint.restored(run, progress)
@@ -54,7 +55,7 @@ def follow(
     def overall() -> float:
         return span[0] + span[1] * progress.done / max(1, config.init_steps + config.steps)
 
-    with RunLog(log_folder(context), safe_name(name), config, progress.done) as log:
+    with RunLog(log_folder(context), as_file_name(name), config, progress.done) as log:
         for _ in Follower(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
             pass
     return progress.notes

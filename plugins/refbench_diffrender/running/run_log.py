@@ -26,11 +26,6 @@ TERMS = tuple(
 )
 
 
-def safe_name(name: str) -> str:
-    """Return a view's name as that of a file."""
-    return name.replace("/", "_").replace("\\", "_")
-
-
 class RunLog(StepLog):
     """The curves of a view or of a block, with images of its depth map or heights for TensorBoard; see ``StepLog``."""
 

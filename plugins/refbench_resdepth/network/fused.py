@@ -98,7 +98,7 @@ class FusedUNet:
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
-        """Return heights [B, 1, H, W] float32 from inputs [B, C, H, W] float32, both normalised."""
+        """Return what ``UNet`` gives, float32 [B, 1 or 2, H, W], from inputs [B, C, H, W] float32, both normalised."""
         y = x.to(self.device, self.dtype, memory_format=torch.channels_last)
         skips = []
         for block in self._encoder:
@@ -111,8 +111,9 @@ class FusedUNet:
         out = self._tail(y, skips.pop()).float()
         if not self._outer:
             return out
-        # The skip stays in float32: it carries the heights themselves.
-        return out + (x[:, :1].to(self.device) * self._skip_scale + self._skip_shift)
+        # The skip stays in float32: it carries the heights themselves. A second output is no height.
+        out[:, :1] += x[:, :1].to(self.device) * self._skip_scale + self._skip_shift
+        return out
 
 
 class _Tail:
@@ -126,8 +127,10 @@ class _Tail:
     def __init__(self, rise: nn.Module, last: nn.Conv2d, dtype: torch.dtype, device: torch.device) -> None:
         self._last_weight = _placed(last.weight, dtype, device)
         self._last_bias = None if last.bias is None else last.bias.detach().to(device, dtype)
-        self._rise = None if isinstance(rise, nn.ConvTranspose2d) else _up(rise, dtype, device)
-        if isinstance(rise, nn.ConvTranspose2d):
+        # Phases of one output channel; with a second one the plain way is as fast.
+        has_phases = isinstance(rise, nn.ConvTranspose2d) and last.out_channels == 1
+        self._rise = None if has_phases else _up(rise, dtype, device)
+        if isinstance(rise, nn.ConvTranspose2d) and has_phases:
             assert rise.bias is not None  # the network's always has one
             self._phases = _placed(_phase_kernel(rise.weight, last.weight), dtype, device)
             # [1, C, 3, 3] times the bias per channel: what each tap of the 3 x 3 kernel adds.
