@@ -94,8 +94,8 @@ class UNet(nn.Module):
         for stage in stages:
             rise, block = parts(stage)
             y = block(rise(y) + skips.pop())
-        y = self.last_layer(last_up(y) + skips.pop())
+        out: Tensor = self.last_layer(last_up(y) + skips.pop())
         if not self.config.outer_skip:
-            return y
-        heights = y[:, :1] + self.layer_outer_skip(x[:, :1])
-        return torch.cat([heights, y[:, 1:]], dim=1) if self.config.uncertainty else heights
+            return out
+        heights: Tensor = out[:, :1] + self.layer_outer_skip(x[:, :1])
+        return torch.cat([heights, out[:, 1:]], dim=1) if self.config.uncertainty else heights
