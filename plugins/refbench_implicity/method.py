@@ -82,7 +82,7 @@ class ImpliCity(TileMethod):
         """Build the network and take the constants that belong to its weights."""
         self.model = model
         self.net = build_model(model).eval() if stored is None else filled_network(stored, model)
-        self.weights_used = None if stored is None else stored.path
+        self.weights_used: Path | None = None if stored is None else stored.path
         carried: Mapping[str, Any] = {} if stored is None else stored.meta
         self.normalisation, self.notes = resolve_normalisation(
             self.config.normalisation, carried.get("normalisation") or {}, images=model.n_images > 0

@@ -1,4 +1,4 @@
-"""The overfitting of the generator to the posed images of one scene (`docs/methods/immpi.md`, section 6)."""
+"""The overfitting of the generator to the posed images of one scene, pair after pair of views."""
 
 from __future__ import annotations
 
