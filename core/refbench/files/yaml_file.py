@@ -54,10 +54,3 @@ def check_keys(where: str, given: Iterable[str], known: Iterable[str]) -> None:
             near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.5)
             hint = f"did you mean {lower[near[0]]!r}?" if near else f"known are {', '.join(known)}."
             raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
-
-
-def text(where: str, value: object) -> str:
-    """Return ``value`` where it is a text, else raise ``ConfigError``."""
-    if not isinstance(value, str):
-        raise ConfigError(f"{where} must be a text, got {value!r}.")
-    return value
