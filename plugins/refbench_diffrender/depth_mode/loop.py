@@ -9,7 +9,7 @@ from refbench.training.per_scene import StepProgress, has_settled, keep_in_time
 from refbench.training.step_log import log_folder
 from refbench_diffrender.running.run_log import RunLog
 from refbench_diffrender.running.stages import Progress
-from refbench_diffrender.running.state_file import Checkpointer
+from refbench_diffrender.running.state_file import ViewCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def follow(
     CancelledError
         The run was asked to stop; its state was kept.
     """
-    checkpoint = Checkpointer.of(run, config, context, as_file_name(name))
+    checkpoint = ViewCheckpoint.of(run, config, context, as_file_name(name))
     progress, optimizer = Progress(), None
     if checkpoint is not None:
         optimizer = checkpoint.restored(run, progress)
@@ -56,13 +56,13 @@ def follow(
         return span[0] + span[1] * progress.done / max(1, config.init_steps + config.steps)
 
     with RunLog(log_folder(context), as_file_name(name), config, progress.done) as log:
-        for _ in Follower(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
+        for _ in ViewOptimiser(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
             pass
     return progress.notes
 
 
-class Keeper(Protocol):
-    """What keeps the state of a view; see ``running.state_file.Checkpointer``."""
+class Checkpointer(Protocol):
+    """What keeps the state of a view; see ``running.state_file.ViewCheckpoint``."""
 
     def is_due(self) -> bool:
         """Return whether the last writing is long enough ago."""
@@ -71,7 +71,7 @@ class Keeper(Protocol):
         """Keep the state."""
 
 
-class Follower:
+class ViewOptimiser:
     """The steps of one view, one after the other: logged, kept, shown. ``overall``: the share of all work done."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Follower:
         config: DiffrenderConfig,
         context: Context,
         name: str,
-        checkpoint: Keeper | None,
+        checkpoint: Checkpointer | None,
         log: RunLog,
         progress: Progress,
         overall: Callable[[], float],

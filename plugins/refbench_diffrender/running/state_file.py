@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from refbench_diffrender.running.stages import Progress
 
 
-class Checkpointer:
+class ViewCheckpoint:
     """Keeps the state of one view in a file."""
 
     def __init__(self, file: StateFile) -> None:
         self.file = file
 
     @classmethod
-    def of(cls, run: ViewRefinement, config: DiffrenderConfig, context: Context, name: str) -> Checkpointer | None:
+    def of(cls, run: ViewRefinement, config: DiffrenderConfig, context: Context, name: str) -> ViewCheckpoint | None:
         """Return the checkpoint of a view as it is before its first step; None where none is kept.
 
         Raises
