@@ -261,3 +261,29 @@ def test_the_registry_is_free_of_numpy(path):
     code = f"import sys, {module_name(path)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "torch", "rasterio", "scipy"} & set(done.stdout.split())
+
+
+def _reached(graph, start):
+    found, waiting = set(), list(graph.get(start, ()))
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += graph.get(module, ())
+    return found
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_official_files_and_the_method_form_no_circle(folder):
+    """Every import counts: lazy ones and those for type checkers, too."""
+    paths = {module_name(path): path for path in sorted(folder.rglob("*.py"))}
+    graph = {}
+    for module, path in paths.items():
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        graph[module] = {node.module for node in nodes if node.module in paths}
+    method = f"{folder.name}.method"
+    official = [module for module in paths if module.startswith(f"{folder.name}.official.")]
+    by_method = _reached(graph, method)
+    assert not [module for module in official if module in by_method and method in _reached(graph, module)]
+    for package in (f"{folder.name}.official",):
+        assert package not in paths or not graph[package], "official/__init__.py is a docstring"

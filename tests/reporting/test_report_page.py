@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sweep_maker import SweepMaker
 
-from refbench.engine.job.request import CellRequest, SceneRequest
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.reporting.figures import ErrorScale, error_picture, error_scale, hillshade, surface_picture
 from refbench.reporting.page.plot import Point, cost_plot
@@ -178,7 +178,7 @@ def test_labels_of_the_plot_do_not_cover_each_other():
 
 def test_the_command_is_what_was_asked():
     files = {"dsm": "/a b/d.tif", "orthos": ["x.tif"], "masks": {"water": "w.tif"}, "gsd": 0.5}
-    request = CellRequest(
+    request = JobRequest(
         "tv-l1",
         SceneRequest(None, files),
         "",

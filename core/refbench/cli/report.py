@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from refbench.engine.job.request import CellRequest, open_scene
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.store import REQUEST_FILE
 from refbench.reporting.page.rerun_command import command_line
@@ -24,5 +25,5 @@ def command(folder: Path) -> None:
     if not request.is_file():
         click.echo(str(write_report(folder, result)))
         return
-    asked = CellRequest.from_json(request.read_text(encoding="utf-8"))
+    asked = JobRequest.from_json(request.read_text(encoding="utf-8"))
     click.echo(str(write_report(folder, result, open_scene(asked), command_line(asked))))

@@ -1,4 +1,4 @@
-"""Running one cell: its own process group, deadline, memory cap, ``wait4`` figures, typed status, atomic folder."""
+"""Running one job: its own process group, deadline, memory cap, ``wait4`` figures, typed status, atomic folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import refbench
 from refbench.contracts.errors import CancelledError, InputError
+from refbench.engine.job.draft import ResultDraft
 from refbench.engine.job.lifeline import PARENT_VARIABLE, Lifeline
 from refbench.engine.job.out_of_memory import memory_kills, was_memory
 from refbench.engine.job.recorder import DRAFT_FILE, PROGRESS_VARIABLE
-from refbench.engine.job.result import RESULT_FILE, Cost, Result, Status, write_result
+from refbench.engine.job.result import RESULT_FILE, Cost, Status, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from resource import struct_rusage
 
-    from refbench.engine.job.request import CellRequest
+    from refbench.engine.job.request import JobRequest
+    from refbench.engine.job.result import Result
 
 LOG_FILE = "log.txt"
 LOG_TAIL_LINES = 20
@@ -55,15 +55,15 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out} holds other files; give an empty or a new folder.")
 
 
-def run_cell(
-    request: CellRequest,
+def run_job(
+    request: JobRequest,
     *,
     overwrite: bool = False,
     progress: Callable[[str, float, str], None] | None = None,
     finish: Callable[[Path, Result], None] | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Result:
-    """Run a cell and put its folder in place when it is whole; until then an older one stays.
+    """Run a job and put its folder in place when it is whole; until then an older one stays.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def run_cell(
     finish
         Called with the folder and the result before the folder is put in place: for reports; it may amend the result.
     is_cancelled
-        Asked all the time; where it says so, the cell's processes are killed.
+        Asked all the time; where it says so, the job's processes are killed.
 
     Raises
     ------
     InputError
-        Bad input, also where it shows in the cell's process only; nothing is left behind.
+        Bad input, also where it shows in the job's process only; nothing is left behind.
     CancelledError
         It was cancelled; nothing is left behind.
     """
@@ -121,7 +121,7 @@ def _put_in_place(partial: Path, out: Path) -> None:
 
 def _run_in(
     folder: Path,
-    request: CellRequest,
+    request: JobRequest,
     progress: Callable[[str, float, str], None] | None,
     is_cancelled: Callable[[], bool],
 ) -> Result:
@@ -133,7 +133,7 @@ def _run_in(
         try:
             lifeline.guard(process.pid)
             code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, is_cancelled)
-        except BaseException:  # Ctrl-C and the like: nothing of the cell may live on
+        except BaseException:  # Ctrl-C and the like: nothing of the job may live on
             _kill_group(process.pid)
             process.wait()
             raise
@@ -144,13 +144,16 @@ def _run_in(
     request_file.unlink()
     shutil.rmtree(folder / "scratch", ignore_errors=True)
     ran_out = was_memory(kills, _peak_bytes(usage)) or _says_out_of_memory(folder)
-    return _result(folder, request, draft, _ending(code, timed_out, draft, request, ran_out), usage, wall)
+    status, reason = _ending(code, timed_out, draft, request, ran_out)
+    cost = Cost(wall_s=wall, cpu_s=usage.ru_utime + usage.ru_stime, peak_memory_bytes=_peak_bytes(usage))
+    tail = (folder / LOG_FILE).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    return draft.result(request, status, reason, cost, tail)
 
 
-def _start(folder: Path, request: CellRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the cell's process in a session of its own; return it and the pipe that its progress comes from."""
+def _start(folder: Path, request: JobRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the job's process in a session of its own; return it and the pipe that its progress comes from."""
     reader, writer = os.pipe()
-    # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
+    # Threads that spin while they wait multiply the time on a shared machine: a job of 4.6 CPU s took 25.
     # The matrices of the evaluation are small: BLAS threads cost there more than they bring.
     thrifty = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
     environment = {**thrifty, **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
@@ -190,10 +193,10 @@ def _wait(
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            _signal_group(process.pid, signal.SIGKILL)  # children that the cell left behind
+            _signal_group(process.pid, signal.SIGKILL)  # children that the job left behind
             return status, usage, timed_out
         if is_cancelled():
-            raise CancelledError("The cell was cancelled.")
+            raise CancelledError("The job was cancelled.")
         if end is not None and time.monotonic() > end:
             _signal_group(process.pid, signal.SIGKILL if timed_out else signal.SIGTERM)
             timed_out, end = True, time.monotonic() + GRACE_S
@@ -220,11 +223,12 @@ def _kill_group(pid: int) -> None:
     _signal_group(pid, signal.SIGKILL)
 
 
-def _read_draft(folder: Path) -> dict[str, Any]:
+def _read_draft(folder: Path) -> ResultDraft:
+    """Return what the job wrote of itself; raises ``ValueError`` where it is damaged."""
     path = folder / DRAFT_FILE
     if not path.exists():
-        return {}
-    draft: dict[str, Any] = json.loads(path.read_text())
+        return ResultDraft()
+    draft = ResultDraft.model_validate_json(path.read_bytes())
     path.unlink()
     return draft
 
@@ -239,7 +243,7 @@ def _says_out_of_memory(folder: Path) -> bool:
 
 
 def _ending(
-    wait_status: int, timed_out: bool, draft: dict[str, Any], request: CellRequest, ran_out: bool
+    wait_status: int, timed_out: bool, draft: ResultDraft, request: JobRequest, ran_out: bool
 ) -> tuple[Status, str | None]:
     """Return status and reason from how the process ended and what it wrote before."""
     if timed_out:
@@ -251,43 +255,8 @@ def _ending(
             how = ", as the system does where memory runs out" if number == signal.SIGKILL else " without memory"
             return Status.OOM, f"Its process ended by {name}{how}."
         return Status.CRASHED, f"Its process died of {name}."
-    if not draft:
+    if draft.ending is None:
         return Status.CRASHED, f"Its process ended with code {os.WEXITSTATUS(wait_status)} and wrote no result."
-    status, reason = draft.pop("status"), draft.pop("reason")
-    if status == "bad_input":
-        raise InputError(reason)
-    return Status(status), reason
-
-
-def _result(
-    folder: Path,
-    request: CellRequest,
-    draft: dict[str, Any],
-    ending: tuple[Status, str | None],
-    usage: struct_rusage,
-    wall: float,
-) -> Result:
-    status, reason = ending
-    for name in ("status", "reason"):
-        draft.pop(name, None)
-    if draft.get("metrics") is None:
-        draft.setdefault("metrics_reason", None)
-        draft["metrics_reason"] = draft["metrics_reason"] or f"Nothing was scored: the cell is {status.value}."
-    tail = (folder / LOG_FILE).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    cost = Cost(
-        wall_s=wall,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_memory_bytes=draft.pop("peak_memory_bytes", None) or _peak_bytes(usage),
-    )
-    return Result(
-        refbench_version=refbench.__version__,
-        method=request.method,
-        scene=draft.pop("scene", "") or Path(request.scene.path or "").name,
-        seed=request.seed,
-        status=status,
-        reason=reason,
-        log_tail=tail if status is not Status.OK else [],
-        cost=cost,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        **draft,
-    )
+    if draft.ending.status == "bad_input":
+        raise InputError(draft.ending.reason)
+    return Status(draft.ending.status), draft.ending.reason

@@ -1,4 +1,4 @@
-"""What a cell's process says of itself: progress through a pipe, and a draft of the result beside its outputs."""
+"""What a job's process says of itself: progress through a pipe, and a draft of the result beside its outputs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refbench.engine.job.result import Phase, json_ready
+from refbench.engine.job.draft import Ending, ResultDraft
+from refbench.engine.job.result import Phase, Status
 from refbench.registry.records import RunEvent
 from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
+
+    from refbench.engine.job.draft import Part
 
 DRAFT_FILE = "draft.json"
 PROGRESS_VARIABLE = "REFBENCH_PROGRESS_FD"
@@ -22,11 +26,11 @@ _REPORT_EVERY_S = 0.1
 
 
 class Recorder:
-    """Collects the draft of the result: phases, facts, and how it ended."""
+    """Collects the draft of the result: phases, their parts, and how the job ended."""
 
     def __init__(self, folder: Path, method: str = "") -> None:
         self.folder, self.method = folder, method
-        self.draft: dict[str, Any] = {"phases": [], "warnings": [], "notes": {}}
+        self.draft = ResultDraft()
         self._fd = int(os.environ.get(PROGRESS_VARIABLE, "-1"))
         self._last = 0.0
         self._phase = ""
@@ -41,15 +45,25 @@ class Recorder:
         try:
             yield
         finally:
-            self.draft["phases"].append(
-                Phase(name=name, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu).model_dump()
-            )
-            self.notify("phase_ended", self.draft["phases"][-1])
+            ended = Phase(name=name, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
+            self.draft = self.draft.with_phase(ended)
+            self.notify("phase_ended", ended.model_dump())
+
+    @property
+    def status(self) -> str:
+        """How the job ended, as the draft says it; empty before."""
+        ending = self.draft.ending
+        if ending is None:
+            return ""
+        return ending.status.value if isinstance(ending.status, Status) else ending.status
+
+    def add(self, part: Part) -> None:
+        """Put a part of the result into the draft."""
+        self.draft = self.draft.with_part(part)
 
     def notify(self, kind: str, values: dict[str, Any] | None = None) -> None:
         """Tell the plugins that observe runs."""
-        scene = str(self.draft.get("scene", ""))
-        load_registry().notify(RunEvent(kind, self.method, scene, self._phase, values or {}))
+        load_registry().notify(RunEvent(kind, self.method, self.draft.opened.scene, self._phase, values or {}))
 
     def progress(self, share: float, message: str) -> None:
         """Send progress in [0, 1] to the parent, at most ten times a second."""
@@ -63,11 +77,11 @@ class Recorder:
         except OSError:
             self._fd = -1
 
-    def write(self, status: str, reason: str | None = None) -> None:
+    def write(self, status: Status | Literal["bad_input"], reason: str | None = None) -> None:
         """Write the draft beside the outputs."""
-        self.draft.update(status=status, reason=reason, peak_memory_bytes=peak_memory())
+        self.add(Ending(status=status, reason=reason, peak_memory_bytes=peak_memory()))
         temporary = self.folder / (DRAFT_FILE + ".partial")
-        temporary.write_text(json.dumps(json_ready(self.draft)))
+        temporary.write_text(self.draft.to_json())
         temporary.replace(self.folder / DRAFT_FILE)
 
 

@@ -1,4 +1,4 @@
-"""The process of one cell: ``python -m refbench.engine.job.worker REQUEST``. It writes files and a draft of the result.
+"""The process of one job: ``python -m refbench.engine.job.worker REQUEST``. It writes files and a draft of the result.
 
 Progress goes to the file descriptor in ``REFBENCH_PROGRESS_FD`` as one JSON line each; everything else to the log.
 """
@@ -14,7 +14,8 @@ from refbench.contracts.errors import InputError, SkippedError, UnsupportedError
 from refbench.contracts.method import Context
 from refbench.engine.job.lifeline import die_with_parent
 from refbench.engine.job.recorder import Recorder
-from refbench.engine.job.request import CellRequest
+from refbench.engine.job.request import JobRequest
+from refbench.engine.job.result import Status
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -24,8 +25,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(w in text for w in words)
 
 
-def run(request: CellRequest) -> None:
-    """Run the cell and write the draft; every error becomes a status with its reason."""
+def run(request: JobRequest) -> None:
+    """Run the job and write the draft; every error becomes a status with its reason."""
     from refbench.engine.job.steps import execute
 
     recorder = Recorder(request.folder, request.method)
@@ -42,9 +43,9 @@ def run(request: CellRequest) -> None:
         recorder.notify("run_started")
         execute(request, context, recorder)
     except UnsupportedError as error:
-        recorder.write("unsupported", str(error))
+        recorder.write(Status.UNSUPPORTED, str(error))
     except SkippedError as error:
-        recorder.write("skipped", str(error))
+        recorder.write(Status.SKIPPED, str(error))
     except InputError as error:
         recorder.write("bad_input", str(error))
     except BaseException as error:
@@ -52,10 +53,10 @@ def run(request: CellRequest) -> None:
             _make_room(error)
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        recorder.write("oom" if is_out_of_memory(error) else "failed", text)
+        recorder.write(Status.OOM if is_out_of_memory(error) else Status.FAILED, text)
     else:
-        recorder.write("ok")
-    recorder.notify("run_ended", {"status": recorder.draft["status"]})
+        recorder.write(Status.OK)
+    recorder.notify("run_ended", {"status": recorder.status})
 
 
 def _make_room(error: BaseException) -> None:
@@ -68,7 +69,7 @@ def _make_room(error: BaseException) -> None:
 def main() -> None:
     """Read the request, set limits, run."""
     die_with_parent()
-    request = CellRequest.from_json(Path(sys.argv[1]).read_text())
+    request = JobRequest.from_json(Path(sys.argv[1]).read_text())
     if request.memory_cap_bytes is not None:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         cap = request.memory_cap_bytes if hard == resource.RLIM_INFINITY else min(request.memory_cap_bytes, hard)

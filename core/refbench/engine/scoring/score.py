@@ -1,18 +1,21 @@
-"""Scoring what a cell wrote: its DSM, its depth maps, its views, each against the scene's reference."""
+"""Scoring what a job wrote: its DSM, its depth maps, its views, each against the scene's reference."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
 from refbench.formats.raster import open_dsm, open_image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from refbench.contracts.raster import DSM, Image
     from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import RasterSource
-    from refbench.engine.job.request import CellRequest
+    from refbench.engine.job.request import JobRequest
     from refbench.evaluation.coregistration import Shift
 
 COREGISTRATION = "coregistration"
@@ -20,44 +23,43 @@ COREGISTRATION = "coregistration"
 EMPTY: dict[str, Any] = {"input": None, "refined": None, "own_domain": {"input": None, "refined": None}, "gain": None}
 
 
-def score(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
-    """Put ``metrics`` of all that was written into the draft, or ``metrics_reason``: why there are none."""
-    draft["metrics"] = None
-    if "dsm" in draft["outputs"]:
-        score_dsm(scene, request, draft)
-    else:
-        draft["metrics_reason"] = "The method returned no DSM."
-    further = {**depth_metrics(scene, request, draft), **view_metrics(scene, request, draft)}
-    if further:
-        draft["metrics"] = {**(draft["metrics"] or EMPTY), **further}
+def score(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> Scored:
+    """Return the metrics of all that was written (name -> file in the request's folder), or why there are none."""
+    dsm = score_dsm(scene, request, outputs) if "dsm" in outputs else Scored(reason="The method returned no DSM.")
+    depth, warnings = depth_metrics(scene, request, outputs)
+    further = {**depth, **view_metrics(scene, request, outputs)}
+    metrics = {**(dsm.metrics or EMPTY), **further} if further else dsm.metrics
+    return Scored(metrics=metrics, reason=dsm.reason, warnings=(*dsm.warnings, *warnings))
 
 
-def score_dsm(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> None:
-    """Score input and refined on the same pixels, or say why there is nothing to score."""
+def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> Scored:
+    """Return the scores of input and refined on the same pixels, or why there is nothing to score."""
     source = scene.reference.dsm if scene.reference is not None else None
-    if source is None:
-        draft["metrics_reason"] = "The scene has no reference DSM."
-        if not request.assessors:
-            return
+    reason = "The scene has no reference DSM." if source is None else None
+    if source is None and not request.assessors:
+        return Scored(reason=reason)
     surfaces = Surfaces(
         initial=scene.dsm.read() if scene.dsm is not None else None,
-        refined=open_dsm(request.folder / draft["outputs"]["dsm"]).read(),
+        refined=open_dsm(request.folder / outputs["dsm"]).read(),
         reference=source.read() if source is not None else None,
         masks={name: mask.read() for name, mask in scene.masks.items()},
     )
+    metrics: dict[str, Any] | None = None
+    warnings: list[str] = []
     if surfaces.reference is not None:
-        surfaces, shift = coregistered(surfaces, request.coregister, draft["warnings"])
+        surfaces, shift = coregistered(surfaces, request.coregister, warnings)
         surfaces = resampled(surfaces, request.resampling)
-        draft["metrics"] = compare(scene, surfaces, request, shift)
-        draft["warnings"] += [
+        metrics = compare(scene, surfaces, request, shift)
+        warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")
-            for text in ((draft["metrics"][name] or {}).get("notes") or {}).get("warnings", ())
+            for text in ((metrics[name] or {}).get("notes") or {}).get("warnings", ())
         ]
     if request.assessors:
-        found, warnings = assess_pair(surfaces, request.assessors, request.assessor_options)
-        draft["metrics"] = with_assessors(draft["metrics"], found)
-        draft["warnings"] += warnings
+        found, failed = assess_pair(surfaces, request.assessors, request.assessor_options)
+        metrics = with_assessors(metrics, found)
+        warnings += failed
+    return Scored(metrics=metrics, reason=reason, warnings=tuple(warnings))
 
 
 def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Surfaces, Shift | None]:
@@ -76,7 +78,7 @@ def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Sur
 
 def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
     """Return the surfaces on the grid of the reference, by the protocol's kernel."""
-    from refbench.evaluation.evaluate import on_grid  # brings scipy
+    from refbench.evaluation.grids import on_grid  # brings scipy
 
     truth, initial = surfaces.reference, surfaces.initial
     if truth is None:
@@ -85,9 +87,9 @@ def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
     return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
 
 
-def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift | None = None) -> dict[str, Any]:
+def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference."""
-    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
+    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored jobs only
 
     assert surfaces.reference is not None  # the caller looked
     mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
@@ -110,37 +112,39 @@ def compare(scene: Scene, surfaces: Surfaces, request: CellRequest, shift: Shift
     return found
 
 
-def depth_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
-    """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map.
+def depth_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Return ``depth`` and ``depth_input``: view -> scores of the refined and of the initial depth map; and warnings.
 
     The initial one is the view's own or, where it has none, that of the initial DSM. As with DSMs, both are scored on
     the pixels that both know; ``completeness_valid`` is that of each.
     """
     references = scene.reference.depths if scene.reference is not None else {}
-    written = {name: f"depth_{name}" for name in references if f"depth_{name}" in draft["outputs"]}
+    written = {name: f"depth_{name}" for name in references if f"depth_{name}" in outputs}
+    warnings: list[str] = []
     if not written:
-        return {}
+        return {}, warnings
     found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
     dsm = scene.dsm.read() if scene.dsm is not None else None
     for name, key in written.items():
         truth = _band(references[name])
-        refined = _band(open_image(request.folder / draft["outputs"][key], in_camera=True))
+        refined = _band(open_image(request.folder / outputs[key], in_camera=True))
         if refined.shape != truth.shape:
-            draft["warnings"].append(f"The depth map of {name} has not the size of its reference; it is not scored.")
+            warnings.append(f"The depth map of {name} has not the size of its reference; it is not scored.")
             continue
         initial = initial_depth(scene.views.get(name), dsm, truth.shape)
         found["depth"][name] = _scores(refined, truth, refined if initial is None else initial)
         if initial is not None:
             found["depth_input"][name] = _scores(initial, truth, refined)
-    return {key: values for key, values in found.items() if values}
+    return {key: values for key, values in found.items() if values}, warnings
 
 
 def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) -> Any:  # noqa: ANN401  # an array
-    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where there is neither."""
+    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where neither has ``shape``."""
     if view is None:
         return None
     if view.depth is not None:
-        return _band(view.depth)
+        depth = _band(view.depth)
+        return depth if depth.shape == shape else None
     if dsm is None:
         return None
     from refbench.geometry.depth import render_depth
@@ -148,16 +152,16 @@ def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) ->
     return render_depth(dsm, view.camera, shape)
 
 
-def view_metrics(scene: Scene, request: CellRequest, draft: dict[str, Any]) -> dict[str, Any]:
+def view_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> dict[str, Any]:
     """Return ``views``: view -> scores of a rendered picture against the photograph of the same camera."""
-    written = {name: f"view_{name}" for name in scene.views if f"view_{name}" in draft["outputs"]}
+    written = {name: f"view_{name}" for name in scene.views if f"view_{name}" in outputs}
     if not written:
         return {}
     from refbench.evaluation.view_scores import view_scores
 
     found = {}
     for name, key in written.items():
-        rendered = open_image(request.folder / draft["outputs"][key], in_camera=True).read()
+        rendered = open_image(request.folder / outputs[key], in_camera=True).read()
         found[name] = view_scores(rendered, scene.views[name].image.read())
     return {"views": found}
 
