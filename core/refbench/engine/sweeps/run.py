@@ -1,25 +1,27 @@
-"""Running a suite: every cell on its own, every end a row, nothing finished is ever lost."""
+"""Running a suite: every job on its own, every end a row, nothing finished is ever lost."""
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import CancelledError, InputError
-from refbench.engine.job.launch import run_job
+from refbench.contracts.errors import InputError
 from refbench.engine.job.result import Status
+from refbench.engine.sweeps.executor import LocalProcesses
 from refbench.engine.sweeps.jobs import plan_cells
-from refbench.engine.sweeps.store import discard, finished, sweep_folder, unplanned, write_key, write_row
+from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
 from refbench.engine.sweeps.suite import check_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from refbench.engine.job.result import Result
+    from refbench.engine.sweeps.executor import Executor
     from refbench.engine.sweeps.jobs import PlannedCell
     from refbench.engine.sweeps.suite import Suite
 
@@ -49,6 +51,7 @@ def run_sweep(
     retry: Collection[Status] = (),
     trust: bool = False,
     progress: Callable[[SweepState], None] = lambda state: None,
+    executor: Executor | None = None,
 ) -> dict[PlannedCell, Result]:
     """Run the cells of a suite, each in a process of its own, and return every one's result, in the suite's order.
 
@@ -60,7 +63,7 @@ def run_sweep(
         Folder of the sweep: ``suite.yaml``, ``manifest.json``, ``scenes/`` and ``cells/<id>/result.json``, with
         ``key.json`` and ``request.json`` beside.
     workers
-        How many cells run at once.
+        How many jobs run at once, where no executor is given.
     resume
         Continue a sweep: cells whose key is the same are kept. A folder that is not there is started.
     only
@@ -71,6 +74,8 @@ def run_sweep(
         Allow a suite from elsewhere to name interpreters.
     progress
         Told about every change, from several threads, one at a time.
+    executor
+        Where the jobs run; None takes processes of this machine. It is closed at the end.
 
     Raises
     ------
@@ -84,11 +89,11 @@ def run_sweep(
         cells = plan_cells(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
         stray = [] if only else unplanned(folder, cells)
         note = f"{len(stray)} cells there are not of this suite, such as {stray[0]}" if stray else ""
-        return _Sweep(cells, retry, progress, note).run(workers)
+        return _Sweep(cells, retry, progress, note).run(executor or LocalProcesses(workers))
 
 
 class _Sweep:
-    """The state that the workers share."""
+    """The state of a sweep: what is finished, what runs."""
 
     def __init__(
         self,
@@ -103,68 +108,55 @@ class _Sweep:
         self._kept = len(kept)
         self._running: dict[str, tuple[str, float]] = {}
         self._seconds: list[float] = []
-        self._lock, self._stop = threading.Lock(), threading.Event()
-        self._workers = 1
+        self._lock = threading.Lock()
+        self._slots = 1
 
-    def run(self, workers: int) -> dict[PlannedCell, Result]:
-        """Run what is not finished with so many workers."""
-        self._workers = workers
-        self._tell()
+    def run(self, executor: Executor) -> dict[PlannedCell, Result]:
+        """Run what is not finished; no more than the executor's slots are under way at once."""
+        self._slots = executor.slots
         todo = [cell for cell in self._cells if cell.id not in self._results]
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            futures = [pool.submit(self._one, cell) for cell in todo]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        under_way: dict[Future[Result], tuple[PlannedCell, float]] = {}
+        is_whole = False
+        self._tell()
+        try:
+            while todo or under_way:
+                # A stale result stays until its job starts: an interrupted sweep keeps the rows it did not reach.
+                while todo and len(under_way) < executor.slots:
+                    self._start(todo.pop(0), executor, under_way)
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    cell, started = under_way.pop(future)
+                    self._take(cell, _ended(cell, future), time.monotonic() - started)
+            is_whole = True
+        finally:
+            executor.close(cancel=not is_whole)
         return {cell: self._results[cell.id] for cell in self._cells}
 
-    def _one(self, cell: PlannedCell) -> None:
-        """Bring one cell to its end; only trouble with the sweep's own folder is raised."""
-        if self._stop.is_set():
-            return
-        started = time.monotonic()
-        self._change(cell, "start", 0.0)
-        try:
-            result = self._result(cell)
-        finally:
-            with self._lock:
-                self._running.pop(cell.id, None)
-        with self._lock:
-            self._results[cell.id] = result
-            if cell.ending is None:
-                self._seconds.append(time.monotonic() - started)
-        self._tell()
-
-    def _result(self, cell: PlannedCell) -> Result:
+    def _start(
+        self, cell: PlannedCell, executor: Executor, under_way: dict[Future[Result], tuple[PlannedCell, float]]
+    ) -> None:
+        """Submit a job, or write its row where it cannot run."""
         if cell.ending is not None:
-            return write_row(cell, *cell.ending)
+            self._take(cell, write_row(cell, *cell.ending), None)
+            return
         discard(cell.request.folder)
+        self._change(cell, "start", 0.0)
+        request = replace(cell.request, out=str(staging_folder(cell)))
+        future = executor.submit(request, lambda phase, fraction: self._change(cell, phase, fraction))
+        under_way[future] = cell, time.monotonic()
 
-        def finish(folder: Path, result: Result) -> None:
-            result.scene = cell.scene
-            write_key(folder, cell)
-
-        try:
-            return run_job(
-                cell.request,
-                progress=lambda phase, share, message: self._change(cell, phase, share),
-                finish=finish,
-                is_cancelled=self._stop.is_set,
-            )
-        except CancelledError:
-            raise
-        except InputError as error:
-            return write_row(cell, Status.FAILED, str(error))
-        except (ValueError, TypeError, KeyError) as error:
-            text = " ".join(str(error).split())
-            return write_row(cell, Status.CRASHED, f"Its process left something unreadable: {text}")
+    def _take(self, cell: PlannedCell, result: Result, seconds: float | None) -> None:
+        """Note that a job has ended."""
+        with self._lock:
+            self._running.pop(cell.id, None)
+            self._results[cell.id] = result
+            if seconds is not None:
+                self._seconds.append(seconds)
+        self._tell()
 
     def _change(self, cell: PlannedCell, phase: str, share: float) -> None:
         with self._lock:
+            if cell.id in self._results:  # what an executor tells late
+                return
             self._running[cell.id] = (phase, share)
         self._tell()
 
@@ -172,8 +164,24 @@ class _Sweep:
         with self._lock:
             left = len(self._cells) - len(self._results)
             mean = sum(self._seconds) / len(self._seconds) if self._seconds else None
-            seconds = None if mean is None else mean * left / self._workers
+            seconds = None if mean is None else mean * left / self._slots
             state = SweepState(
                 len(self._results), len(self._cells), self._kept, dict(self._running), seconds, self._note
             )
             self._progress(state)
+
+
+def _ended(cell: PlannedCell, future: Future[Result]) -> Result:
+    """Return the row of a job that has ended, with its key beside; whatever went wrong is a row, too.
+
+    Only trouble with the sweep's own folder is raised.
+    """
+    try:
+        result = future.result()
+    except InputError as error:
+        return write_row(cell, Status.FAILED, str(error))
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return write_row(cell, Status.CRASHED, f"Its executor could not bring it to an end: {text}")
+    put_row(cell, staging_folder(cell), result)
+    return result

@@ -121,10 +121,11 @@ def discard(folder: Path) -> None:
 
 
 def write_key(folder: Path, cell: PlannedCell) -> None:
-    """Write ``key.json`` and ``request.json`` beside a result."""
+    """Write ``request.json`` and ``key.json`` beside a result, the key last: it says that all is there."""
     facts = {"key": cell.key, "label": cell.label, "scene": cell.scene, "seed": cell.seed, "parts": cell.parts}
-    (folder / KEY_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    (folder / REQUEST_FILE).write_text(cell.request.to_json() + "\n")
+    for name, text in ((REQUEST_FILE, cell.request.to_json()), (KEY_FILE, json.dumps(facts, indent=1))):
+        with atomic_file(folder / name) as file:
+            file.write(text.encode() + b"\n")
 
 
 def write_row(cell: PlannedCell, status: Status, reason: str) -> Result:
@@ -140,14 +141,25 @@ def write_row(cell: PlannedCell, status: Status, reason: str) -> Result:
         metrics_reason=f"Nothing was scored: the cell is {status.value}.",
         created=_now(),
     )
-    folder = cell.request.folder
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    write_key(partial, cell)
-    write_result(partial, result)
-    discard(folder)
-    partial.rename(folder)
+    staging = staging_folder(cell)
+    discard(staging)
+    staging.mkdir(parents=True)
+    put_row(cell, staging, result)
     return result
+
+
+def staging_folder(cell: PlannedCell) -> Path:
+    """Return the folder beside a job's own where its row is made whole."""
+    return cell.request.folder.with_name(f"{cell.id}.partial-{os.getpid()}")
+
+
+def put_row(cell: PlannedCell, staging: Path, result: Result) -> None:
+    """Complete the row that lies in ``staging`` by its key and the scene's name in the suite; put it in place."""
+    result.scene = cell.scene
+    write_key(staging, cell)
+    write_result(staging, result)
+    discard(cell.request.folder)
+    staging.rename(cell.request.folder)
 
 
 def _now() -> str:
