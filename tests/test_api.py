@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import refbench
 from refbench.contracts.errors import InputError
 from refbench.engine.job.migrate import CURRENT, STEPS, migrated
 from refbench.engine.job.result import RESULT_FILE, Status, read_result
+from refbench.python_words import python_words
 
 SUITE = """
 refbench_suite: 1
@@ -68,6 +70,41 @@ def test_what_is_no_scene_is_refused():
         refbench.run("scene", method="median", files={"dsm": "a.tif"})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"files": {"dms": "d.tif"}}, r"files: unknown name 'dms'; did you mean 'dsm'"),
+        ({"files": {"orthos": "a.tif"}}, r"files\['orthos'\] must be a list of paths"),
+        ({"files": {"gsd": 1.0}}, r"files\['gsd'\] is for plain files"),
+        ({"sise": 3}, r"^configuration values \(keywords\): unknown key sise"),
+        ({"weights": "mine"}, r"^weights mine: there is no such file"),
+        ({"config": "absent"}, r"no configuration file absent"),
+        ({"scene": "absent"}, r"absent"),
+        ({"files": {"dsm": "absent.tif"}}, r"absent\.tif"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_bad_input_is_told_in_python_before_anything_is_written(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match=words) as caught:
+        refbench.run(method="median", **arguments)
+    assert "--" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_there_is_told_in_python(tmp_path, sweep):
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(InputError, match=r"out .* already holds a result; give another folder or overwrite=True"):
+        refbench.run(method="median", out=tmp_path)
+    with pytest.raises(InputError, match=r"already holds a sweep; continue it with resume=True"):
+        refbench.bench(sweep.folder.parent / "suite.yaml", sweep.folder)
+
+
+def test_options_without_an_argument_keep_their_spelling():
+    assert python_words("give --set values.path=float or --no-report") == "give values__path=float or --no-report"
+
+
 def test_frames_are_tidy(sweep):
     frame = sweep.frame()
     assert set(frame["label"]) == {"input", "median"} and set(frame["domain"]) == {"common", "own"}
@@ -78,7 +115,7 @@ def test_frames_are_tidy(sweep):
     assert (frame["cpu_s"] > 0).all() and not frame.duplicated(
         ["label", "scene", "seed", "surface", "domain", "stratum"]
     ).any()
-    assert len(refbench.results_frame(sweep.folder / "cells" / next(iter(sweep.results)))) > 5
+    assert len(refbench.results_frame(sweep.folder / "jobs" / next(iter(sweep.results)))) > 5
 
 
 def test_frames_need_results(tmp_path):
@@ -133,7 +170,7 @@ def test_a_sweep_is_checked_file_by_file(sweep, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(sweep.folder, copy)
     assert "2 cells, 2 ok" in command("validate", copy)
-    cell = next(path for path in (copy / "cells").iterdir() if path.name.startswith("median"))
+    cell = next(path for path in (copy / "jobs").iterdir() if path.name.startswith("median"))
     (cell / "dsm.tif").write_bytes((cell / "dsm.tif").read_bytes() + b"x")
     assert "was changed since" in command("validate", copy, code=2)
     (cell / "dsm.tif").unlink()

@@ -54,7 +54,7 @@ def patch(variant):
 
     from refbench_implicity.config import ModelConfig
     from refbench_implicity.network.network import build_model
-    from refbench_implicity.official import typed_config
+    from refbench_implicity.official.translation import typed_config
     from refbench_implicity.training.dataset import SlidingWindowItems, official_items
 
     cases = [(path, name) for path, name in (case.values for case in golden.named_cases("dsm"))]

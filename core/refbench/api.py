@@ -1,20 +1,22 @@
-"""refbench from Python: run a method, run a suite, read results as a pandas frame. The same cells as on the shell."""
+"""refbench from Python: run a method, run a suite, read results as a pandas frame. The same jobs as on the shell."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingExtraError
+from refbench.engine.inputs.check import check_inputs
 from refbench.engine.job.launch import check_out, run_job
-from refbench.engine.job.request import JobRequest, SceneRequest
+from refbench.engine.job.request import FILES, JobRequest, check_files
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.finished import read_sweep
-from refbench.engine.sweeps.jobs import CELLS_FOLDER
+from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
+from refbench.python_words import speaks_python
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +30,7 @@ DOMAINS = {"input": "common", "refined": "common"}
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """A finished sweep: its folder and its results by cell."""
+    """A finished sweep: its folder and its results by job."""
 
     folder: Path
     results: Mapping[str, Result]
@@ -38,6 +40,7 @@ class BenchResult:
         return results_frame(self.folder)
 
 
+@speaks_python
 def run(
     scene: str | Path | None = None,
     *,
@@ -72,7 +75,7 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``.
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``scene_id``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -81,28 +84,30 @@ def run(
     InputError
         Bad input; nothing was written.
     """
-    if scene is not None and not isinstance(scene, (str, Path)):
+    if scene is not None and not isinstance(scene, str | Path):
         raise InputError(f"scene must be the folder of a scene, got a {type(scene).__name__}; write_scene makes one.")
-    if scene is not None and files:
-        raise InputError("Give either a scene or files, not both.")
+    check_files(files or {})
+    options = {
+        **(files or {}),
+        "scene": scene,
+        "config": config,
+        "overrides": {key.replace("__", "."): value for key, value in overrides.items()},
+        "weights": weights,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+        "timeout": deadline_s,
+    }
+    request = JobRequest.from_options(method, options, _spelt)
+    check_inputs(request)
     folder = Path(tempfile.mkdtemp(prefix="refbench-")) / "out" if out is None else Path(out)
     check_out(folder.absolute(), overwrite)
-    request = JobRequest(
-        method=method,
-        scene=SceneRequest(None if scene is None else str(Path(scene).absolute()), _absolute(files or {})),
-        out=str(folder.absolute()),
-        config=None if config is None else _name_or_path(config),
-        overrides={key.replace("__", "."): value for key, value in overrides.items()},
-        weights=None if weights is None else _name_or_path(weights),
-        seed=seed,
-        device=device,
-        threads=threads,
-        deadline_s=deadline_s,
-    )
+    request = replace(request, out=str(folder.absolute()))
     result = run_job(request, overwrite=overwrite)
     return result.model_copy(update={"notes": {**result.notes, "folder": str(folder.absolute())}})
 
 
+@speaks_python
 def bench(
     suite: str | Path,
     out: str | Path,
@@ -122,14 +127,14 @@ def bench(
     """
     folder = Path(out)
     found = run_sweep(load_suite(suite), folder, workers=workers, resume=resume, only=only, retry=retry, trust=trust)
-    return BenchResult(folder, {cell.id: result for cell, result in found.items()})
+    return BenchResult(folder, {job.id: result for job, result in found.items()})
 
 
 def results_frame(folder: str | Path) -> pd.DataFrame:
     """Return the results below a folder, of a sweep or of one run, as a tidy frame.
 
-    One row per cell, surface (``input``, ``refined``), domain (``common``, ``own``) and stratum; the columns after
-    these are the metrics, then ``status``, ``reason``, ``cpu_s``, ``wall_s`` and ``peak_memory_bytes``. A cell that was
+    One row per job, surface (``input``, ``refined``), domain (``common``, ``own``) and stratum; the columns after
+    these are the metrics, then ``status``, ``reason``, ``cpu_s``, ``wall_s`` and ``peak_memory_bytes``. A job that was
     not scored has one row without metrics.
 
     Raises
@@ -144,14 +149,14 @@ def results_frame(folder: str | Path) -> pd.DataFrame:
     except ImportError:
         raise MissingExtraError("Frames need pandas: pip install 'refbench[notebook]' brings it.") from None
     path = Path(folder)
-    if (path / CELLS_FOLDER).is_dir():
-        cells = [(cell.label, cell.scene, cell.result) for cell in read_sweep(path)]
+    if jobs_folder(path).is_dir():
+        jobs = [(job.label, job.scene, job.result) for job in read_sweep(path)]
     elif (path / RESULT_FILE).is_file():
         result = read_result(path / RESULT_FILE)
-        cells = [(result.method, result.scene, result)]
+        jobs = [(result.method, result.scene, result)]
     else:
         raise InputError(f"{path} holds neither a sweep nor a result.")
-    return pd.DataFrame([row for label, scene, result in cells for row in _rows(label, scene, result)])
+    return pd.DataFrame([row for label, scene, result in jobs for row in _rows(label, scene, result)])
 
 
 def _rows(label: str, scene: str, result: Result) -> list[dict[str, Any]]:
@@ -180,21 +185,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
     return {key: value for key, value in values.items() if not isinstance(value, (dict, list))}
 
 
-def _absolute(files: Mapping[str, Any]) -> dict[str, Any]:
-    def path(value: Any) -> str:  # noqa: ANN401  # a path
-        return str(Path(value).absolute())
-
-    out: dict[str, Any] = {}
-    for key, value in files.items():
-        if key in ("orthos", "views"):
-            out[key] = [path(item) for item in value]
-        elif key == "masks":
-            out[key] = {name: path(item) for name, item in value.items()}
-        else:
-            out[key] = path(value) if key in ("points", "dsm", "ndvi", "reference") else value
-    return out
-
-
-def _name_or_path(value: str | Path) -> str:
-    path = Path(value)
-    return str(path.absolute()) if path.exists() else str(value)
+def _spelt(name: str) -> str:
+    """Return an argument of ``run`` by the name that ``JobRequest.from_options`` has for it."""
+    return f"files[{name!r}]" if name in FILES else {"timeout": "deadline_s"}.get(name, name)

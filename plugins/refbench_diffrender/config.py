@@ -125,7 +125,8 @@ class DiffrenderConfig:
     the scene has two pinhole views, else the DSM."""
     dsm: DsmConfig = field(default_factory=DsmConfig)
     official: str | None = None
-    """An official configuration whose own view is refined."""
+    """An official configuration: its own view is refined where the scene is the one that it names; another scene runs
+    with its settings alone."""
     min_views: int = 2
     agree_m: float = 1.0
     """Depth maps agree on a point where they differ by at most so much."""

@@ -15,6 +15,8 @@ from refbench_diffrender.depth_mode.loop import follow
 from refbench_diffrender.depth_mode.refinement import ViewRefinement
 from refbench_diffrender.dsm_mode.dsm_mode import refined_dsm, refines_dsm
 from refbench_diffrender.losses.filters import median_filter
+from refbench_diffrender.official.run import run_official
+from refbench_diffrender.official.scene import is_own_scene
 from refbench_diffrender.outputs.confidence import DepthView
 from refbench_diffrender.outputs.fusion import Fused, fused, fused_dsm
 from refbench_diffrender.outputs.held_out import held_out_notes
@@ -58,8 +60,8 @@ class Diffrender:
         InputError
             A view that the configuration names is not there.
         """
-        if self.config.official is not None:
-            return self._official(context)
+        if self.config.official is not None and is_own_scene(scene, self.config.official):
+            return run_official(self.config, context)
         if refines_dsm(scene, self.config):
             return refined_dsm(scene, self.config, context)
         chosen, views, held = parted_views(scene_views(scene, self.config, context), self.config)
@@ -83,12 +85,6 @@ class Diffrender:
             files={**files, **kept_log(context)},
             notes={"backend": draw.name, "views": notes, **kept_apart},
         )
-
-    def _official(self, context: Context) -> Prediction:
-        """Refine the view that an official configuration names."""
-        from refbench_diffrender.official.run import run_official
-
-        return run_official(self.config, context)
 
     def _runs(
         self,

@@ -18,6 +18,7 @@ def refbench_methods() -> list[MethodRecord]:
             needs=(Need.VIEWS,),
             optional=(Need.DSM,),
             gives=(Gives.DSM, Gives.DEPTHS, Gives.CONFIDENCE),
+            stochastic=True,  # batches of views are drawn
             fills=True,
             device=("cpu", "cuda"),
             extras=("diffrender",),
@@ -27,7 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="Fink, Franke, Egger, Keinert, Stamminger, VMV 2025, doi 10.2312/vmv.20251232",
             config=f"{_PACKAGE}.config:DiffrenderConfig",
             configs_in="diffrender",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             checks=f"{_PACKAGE}.doctor:checks",
             tags={"seconds_per_view": "6"},
         )

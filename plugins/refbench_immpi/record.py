@@ -28,7 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="Wu, Zou, Shi, IEEE TGRS 60 (2022), doi 10.1109/TGRS.2022.3197409",
             config=f"{_PACKAGE}.config:ImMPIConfig",
             configs_in="immpi",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("small",),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
@@ -43,8 +43,8 @@ def refbench_importers() -> list[ImporterRecord]:
     return [
         ImporterRecord(
             name="immpi-views",
-            target=f"{_PACKAGE}.folders:open_scene_folder",
-            recognises=f"{_PACKAGE}.folders:is_data_folder",
+            target=f"{_PACKAGE}.official.folders:open_scene_folder",
+            recognises=f"{_PACKAGE}.official.folders:is_data_folder",
             summary="A scene of LEVIR-NVS or WHU-MVS: Images, Cams and, where there are any, Depths.",
         )
     ]
@@ -56,7 +56,7 @@ def refbench_verbs() -> list[VerbRecord]:
     return [
         VerbRecord(
             name="render",
-            target=f"{_PACKAGE}.render_verb:command",
+            target=f"{_PACKAGE}.verb:command",
             summary="Render novel views, depths, planes and a video from multiplane images.",
         )
     ]

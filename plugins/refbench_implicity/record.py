@@ -28,7 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="Stucker et al., ISPRS Annals V-2-2022, pp. 193-201, arXiv 2201.09968",
             config=f"{_PACKAGE}.config:ImpliCityConfig",
             configs_in="implicity",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
@@ -43,8 +43,8 @@ def refbench_importers() -> list[ImporterRecord]:
     return [
         ImporterRecord(
             name="implicity-chunks",
-            target=f"{_PACKAGE}.official_scene:open_chunk_folder",
-            recognises=f"{_PACKAGE}.names:is_chunk_folder",
+            target=f"{_PACKAGE}.official.scene:open_chunk_folder",
+            recognises=f"{_PACKAGE}.official.names:is_chunk_folder",
             summary="ImpliCity chunk data set: a folder with chunk_info.yaml.",
         )
     ]
@@ -56,7 +56,7 @@ def refbench_reporters() -> list[ReporterRecord]:
     return [
         ReporterRecord(
             name="implicity-eval",
-            target=f"{_PACKAGE}.official_report:write_official_report",
+            target=f"{_PACKAGE}.official.report:write_official_report",
             summary="The official evaluation table, with its NMAD about the median absolute error.",
             suffix=".txt",
         )

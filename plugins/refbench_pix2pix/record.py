@@ -28,7 +28,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="After Isola et al., CVPR 2017 (pix2pix), and Bittner et al., ISPRS Archives XLII-2 (2018) 103-108",
             config=f"{_PACKAGE}.config:Pix2PixConfig",
             configs_in="pix2pix",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("ndvi", "dsm"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
@@ -49,8 +49,8 @@ def refbench_importers() -> list[ImporterRecord]:
     return [
         ImporterRecord(
             name="pix2pix-tiles",
-            target=f"{_PACKAGE}.tile_scene:open_tile_folder",
-            recognises=f"{_PACKAGE}.names:is_tile_folder",
+            target=f"{_PACKAGE}.official.tile_scene:open_tile_folder",
+            recognises=f"{_PACKAGE}.official.names:is_tile_folder",
             summary="Tiles of the pix2pix enhancer: a folder of 256-<x0>-<y0>.tif, DSM and NDVI side by side.",
         )
     ]
@@ -62,7 +62,7 @@ def refbench_reporters() -> list[ReporterRecord]:
     return [
         ReporterRecord(
             name="pix2pix-tiles",
-            target=f"{_PACKAGE}.tile_scene:write_output_tiles",
+            target=f"{_PACKAGE}.official.tile_scene:write_output_tiles",
             summary="The refined DSM as official 8-bit RGB tiles of 256 px; incomplete tiles are left out.",
             suffix="",
         )

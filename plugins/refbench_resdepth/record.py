@@ -27,7 +27,7 @@ def refbench_methods() -> list[MethodRecord]:
             paper="Stucker and Schindler, ISPRS J. Photogramm. 183 (2022), pp. 560-580, arXiv 2106.08107",
             config=f"{_PACKAGE}.config:ResDepthConfig",
             configs_in="resdepth",
-            official=f"{_PACKAGE}.official",
+            official=f"{_PACKAGE}.official.files:Files",
             weights=("stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,

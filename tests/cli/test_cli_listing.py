@@ -110,7 +110,7 @@ def test_info_of_an_unlicensed_needy_method(fresh, tmp_path, capsys):
         "@hookimpl\n"
         "def refbench_methods():\n"
         "    return [MethodRecord('needy', 'a:B', 'Wants much.', (Need.VIEWS,), (Gives.DEPTHS,),\n"
-        "            packages=('no_such',), extras=('needy',), official='needy_plugin',\n"
+        "            packages=('no_such',), extras=('needy',), official='needy_plugin:Files',\n"
         "            weights=('big',), needs_weights=True)]\n"
     )
     fresh.setenv("REFBENCH_WEIGHTS", str(tmp_path))
@@ -248,7 +248,7 @@ def test_doctor_asks_methods_about_their_optional_parts(tmp_path):
 
 def test_import_weights_refuses_what_it_cannot_do(fresh, capsys, tmp_path):
     assert main(["import-weights", "--method", "median", str(tmp_path)]) == 2
-    assert "no import weights" in capsys.readouterr().err
+    assert "(import weights)" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -259,15 +259,20 @@ def official_plugin(fresh, tmp_path, capsys):
         "from refbench import Gives, MethodRecord, Need, hookimpl\n"
         "@hookimpl\n"
         "def refbench_methods():\n"
-        "    return [MethodRecord('foreign', 'a:B', 'X.', (Need.DSM,), (Gives.DSM,), official='official_plugin')]\n"
-        "def import_weights(source, folder, gain=1):\n"
-        "    folder.mkdir(parents=True)\n"
-        "    (folder / 'copy').write_text(source.read_text() * gain)\n"
-        "    return {'gain': gain}\n"
-        "def export_scene(scene, folder):\n"
-        "    folder.mkdir()\n"
-        "    (folder / 'half').write_text('x')\n"
-        "    raise OSError(28, 'No space left on device')\n"
+        "    files = 'official_plugin:Files'\n"
+        "    return [MethodRecord('foreign', 'a:B', 'X.', (Need.DSM,), (Gives.DSM,), official=files)]\n"
+        "from refbench.contracts.official import NoOfficialFiles\n"
+        "class Files(NoOfficialFiles):\n"
+        "    import_options = {'gain': 'how often'}\n"
+        "    def import_weights(self, source, folder, options):\n"
+        "        gain = options.get('gain', 1)\n"
+        "        folder.mkdir(parents=True)\n"
+        "        (folder / 'copy').write_text(source.read_text() * gain)\n"
+        "        return {'gain': gain}\n"
+        "    def export_scene(self, scene, folder, options):\n"
+        "        folder.mkdir()\n"
+        "        (folder / 'half').write_text('x')\n"
+        "        raise OSError(28, 'No space left on device')\n"
     )
     fresh.setenv("REFBENCH_PLUGINS", str(file))
     fresh.setenv("REFBENCH_WEIGHTS", str(tmp_path / "weights"))

@@ -84,13 +84,6 @@ def test_the_default_scene_is_refined_scored_and_reported(tmp_path):
     assert not (tmp_path / "refbench-runs" / "0002-fine" / "report.html").exists()
 
 
-def test_the_published_schema_is_current():
-    import refbench.engine.job.result as module
-
-    published = Path(module.__file__).with_name("result.schema.json")
-    assert json.loads(published.read_text()) == result_schema()
-
-
 @pytest.mark.parametrize(
     ("method", "arguments", "code", "status", "reason"),
     [

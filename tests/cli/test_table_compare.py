@@ -57,7 +57,7 @@ def test_the_table_agrees_with_the_results(sweeps):
     )
     (own,) = (t for t in found["tables"] if t["name"] == "accuracy_own_building")
     (cell,) = (row[4] for row in own["rows"] if row[1]["text"] == "smooth")
-    result = json.loads((sweeps / "first" / "cells" / f"smooth--{SCENE}--seed0" / "result.json").read_text())
+    result = json.loads((sweeps / "first" / "jobs" / f"smooth--{SCENE}--seed0" / "result.json").read_text())
     assert cell["value"] == pytest.approx(result["metrics"]["own_domain"]["refined"]["building"]["mae"])
     kept = json.loads((sweeps / "first" / "comparison" / f"{SCENE}.json").read_text())
     interval = kept["methods"]["smooth"]["own"]["intervals"]["all"]["mae"]
@@ -77,7 +77,7 @@ def test_compare_tells_change_from_noise(sweeps):
 
 def test_a_moved_sweep_is_compared_where_it_lies_now(sweeps, tmp_path):
     shutil.copytree(sweeps / "first", tmp_path / "moved", ignore=shutil.ignore_patterns("comparison"))
-    shutil.rmtree(tmp_path / "moved" / "cells" / f"guided--{SCENE}--seed0")
+    shutil.rmtree(tmp_path / "moved" / "jobs" / f"guided--{SCENE}--seed0")
     text = refbench("compare", sweeps / "second", tmp_path / "moved")
     assert "missing" in text and "better" in text
 
@@ -85,7 +85,7 @@ def test_a_moved_sweep_is_compared_where_it_lies_now(sweeps, tmp_path):
 def test_what_is_no_sweep_is_refused_in_one_sentence(tmp_path):
     for arguments in (("table", tmp_path), ("compare", tmp_path, tmp_path)):
         assert refbench(*arguments, code=2).startswith(f"Error: {tmp_path} holds no sweep")
-    (tmp_path / "cells" / "a--b--seed0").mkdir(parents=True)
+    (tmp_path / "jobs" / "a--b--seed0").mkdir(parents=True)
     assert "no finished cell" in refbench("table", tmp_path, code=2)
-    (tmp_path / "cells" / "a--b--seed0" / "result.json").write_text('{"schema_version": 1}')
+    (tmp_path / "jobs" / "a--b--seed0" / "result.json").write_text('{"schema_version": 1}')
     assert "is no result" in refbench("table", tmp_path, code=2)

@@ -11,8 +11,8 @@ from refbench.contracts.grid import Grid
 from refbench.contracts.raster import DSM, Mask
 from refbench.evaluation.comparison import BLOCK_KEYS, compare
 from refbench.evaluation.evaluate import evaluate
-from refbench.evaluation.metric_table import METRICS, metric
-from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED, difference, rank
+from refbench.evaluation.metrics import METRICS, RANKED, metric
+from refbench.evaluation.ranking import MIN_BLOCKS, difference, rank
 
 SIZE, BLOCK = 48, 8
 GRID = Grid(SIZE, SIZE, Affine(1, 0, 0, 0, -1, SIZE))
@@ -82,9 +82,10 @@ def test_the_common_domain_is_where_all_are_valid_and_completeness_stays_each_on
 def test_differences_are_symmetric(seed, factor, holes):
     lost = np.random.default_rng(seed + 1).random((SIZE, SIZE)) < holes
     a, b = runs(surface(noise(seed))), runs(surface(factor * noise(seed + 2), lost))
-    forth, back = compared({"a": a, "b": b}), compared({"b": b, "a": a})
+    options = {"baseline": surface(noise(seed + 3))}
+    forth, back = compared({"a": a, "b": b}, **options), compared({"b": b, "a": a}, **options)
     swapped = {"first": "second", "second": "first", None: None}
-    for key in PAIRED:
+    for key in RANKED:
         one, other = pair(forth, key), pair(back, key)
         assert one["value"] == pytest.approx(-other["value"], abs=1e-12)
         assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]), abs=1e-9)
@@ -99,7 +100,7 @@ def test_identical_methods_tie(seed, copies):
     found = compared({f"m{i}": runs(same) for i in range(copies)})
     for ranks in found.values["ranks"]["all"].values():
         assert all(row["rank"] == 1 and len(row["tied_with"]) == copies - 1 for row in ranks.values())
-    for key in PAIRED:
+    for key in RANKED:
         assert all((e["value"], e["low"], e["high"]) == (0, 0, 0) for e in found.values["differences"]["all"][key])
 
 

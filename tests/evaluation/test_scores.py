@@ -13,19 +13,23 @@ from hypothesis.extra import numpy as arrays
 from rasterio.crs import CRS
 
 from refbench import DSM, Grid, InputError, Mask
-from refbench.evaluation.depth_maps import depth_scores, limited_scores
+from refbench.evaluation.block_draws import BlockDraws
+from refbench.evaluation.depth_maps import depth_scores
 from refbench.evaluation.evaluate import evaluate, evaluate_pair
 from refbench.evaluation.footprint import footprint_scores, horizontal_errors, volume_scores
+from refbench.evaluation.ground import shape_scores
 from refbench.evaluation.image_scores import image_scores
-from refbench.evaluation.shape import Surface, roof_planes, shape_errors, step_edge_scores
+from refbench.evaluation.residuals import distance_percentile, percentile
+from refbench.evaluation.shape import ShapePair, Surface
 from refbench.evaluation.slope import horn_gradient, slope_rad
-from refbench.evaluation.statistics import distance_percentile, percentile, relative_gain, statistics
+from refbench.evaluation.statistics import relative_gain, statistics
 from refbench.evaluation.strata import dilated, eroded, land_strata, slope_strata
 from refbench.evaluation.uncertainty import block_bootstrap, paired_difference
 from refbench.evaluation.validity import valid_values
 from refbench.formats.raster_write import write_dsm, write_mask
 
 UTM = CRS.from_epsg(32632)
+HALF_METRE = Affine(0.5, 0, 0, 0, -0.5, 0)
 residuals = arrays.arrays(np.float64, st.integers(1, 60), elements=st.floats(-100, 100, width=32))
 
 
@@ -101,14 +105,14 @@ def test_morphology_is_that_of_the_cross(mask, times):
 def test_a_plane_has_its_slope_and_a_hole_spreads_to_its_neighbours():
     rows, cols = np.mgrid[:8, :9]
     plane = (3 * 0.5 * cols - 4 * 0.5 * rows).astype(np.float32)
-    dx, dy = horn_gradient(plane, 0.5)
+    dx, dy = horn_gradient(plane, HALF_METRE)
     assert np.allclose(dx[1:-1, 1:-1], 3) and np.allclose(dy[1:-1, 1:-1], 4)
     assert np.isnan(dx[0]).all() and np.isnan(dy[:, -1]).all()
     assert np.degrees(slope_rad(dx, dy))[4, 4] == pytest.approx(np.degrees(np.arctan(5)))
     classes = slope_strata(slope_rad(dx, dy), (0, 90))
     assert classes["slope_90_inf_pct"].sum() == 6 * 7 and not classes["slope_0_90_pct"].any()
     plane[4, 4] = np.nan
-    assert np.isnan(horn_gradient(plane, 0.5)[0][3:6, 3:6]).all()
+    assert np.isnan(horn_gradient(plane, HALF_METRE)[0][3:6, 3:6]).all()
     with pytest.raises(InputError):
         slope_strata(dx, (0,), "gradian")
 
@@ -116,15 +120,16 @@ def test_a_plane_has_its_slope_and_a_hole_spreads_to_its_neighbours():
 def test_shape_scores_of_a_perfect_surface():
     heights = np.zeros((30, 30), np.float32)
     heights[8:20, 8:22] = 6
-    surface, everywhere = Surface.of(heights, 0.5), np.ones((30, 30), bool)
+    surface, everywhere = Surface.of(heights, HALF_METRE), np.ones((30, 30), bool)
     building = heights > 0
     border = dilated(building, 2) & ~eroded(building, 2)
-    found = shape_errors(surface, surface, everywhere, building, border)
+    land = {"building_undilated": building, "building_border": border}
+    found = shape_scores(ShapePair(surface, surface, everywhere, land))
     assert found["slope_mae_deg"] == 0 and found["edge_gradient_ratio"] == 1 and found["n"] == 28 * 28
-    assert step_edge_scores(heights, heights, everywhere)["step_edge_f1"] == 1
-    planes = roof_planes(heights, building.astype(int), everywhere, 0.5)
-    assert planes["roof_plane_labels"] == [1] and planes["roof_plane_rms_median_m"] == pytest.approx(0, abs=1e-9)
-    nothing = shape_errors(surface, surface, ~everywhere, building, border)
+    assert found["step_edge_f1"] == 1
+    assert found["roof_plane_labels"] == [1] and found["roof_plane_rms_median_m"] == pytest.approx(0, abs=1e-9)
+    assert "edge_gradient_ratio" not in shape_scores(ShapePair(surface, surface, everywhere))
+    nothing = shape_scores(ShapePair(surface, surface, ~everywhere, land))
     assert nothing["n"] == 0 and nothing["slope_mae_deg"] is None and nothing["edge_gradient_ratio"] is None
 
 
@@ -152,7 +157,6 @@ def test_images_and_depths():
     assert depth_scores(2 * depth, depth, "median")["rmse"] == pytest.approx(0, abs=1e-6)
     assert depth_scores(2 * depth + 3, depth, "least_squares")["delta_1"] == 1
     assert depth_scores(np.full_like(depth, np.nan), depth)["rmse"] is None
-    assert limited_scores(depth, depth)["4m"]["rmse"] is None and limited_scores(depth, depth)["7m"]["delta_1"] == 1
     with pytest.raises(InputError):
         depth_scores(depth, depth, "guess")
 
@@ -167,9 +171,9 @@ def test_intervals_hold_the_truth_and_depend_on_the_seed_only():
     assert first["mae"].high - first["mae"].low > 0.15  # 100 independent values, not 25,600
     assert first["median"].low <= np.median(blocks) <= first["median"].high
     assert set(block_bootstrap(blocks, everywhere, block_px=500).values()) == {None}
-    better = paired_difference(blocks, 0.5 * blocks, everywhere, block_px=16)
+    better = paired_difference(blocks, 0.5 * blocks, BlockDraws.over(everywhere, block_px=16))
     assert better.high < 0
-    assert paired_difference(blocks, blocks, everywhere, block_px=500) is None
+    assert paired_difference(blocks, blocks, BlockDraws.over(everywhere, block_px=500)) is None
 
 
 def test_common_and_own_domain():

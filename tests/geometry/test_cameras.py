@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refbench.contracts.camera import Camera
 from refbench.contracts.errors import InputError
 from refbench.geometry.affine_camera import AffineCamera
 from refbench.geometry.cameras import Pinhole, rotation_of
@@ -43,12 +42,6 @@ def test_axes_are_opencv():
 def test_the_centre_projects_to_nothing():
     camera = Pinhole(K, rotation_of([1, 2, 3, 4]), np.array([1.0, 2, 3]))
     assert np.allclose(camera.R @ camera.centre + camera.t, 0)
-
-
-def test_colmap_moves_by_half_a_pixel():
-    camera = Pinhole.from_colmap([1, 0, 0, 0], [0, 0, 0], [500, 640.5, 360.5], 1280, 720)
-    assert np.ravel(camera.project(np.array([0, 0, 1.0])))[:2].tolist() == [640.0, 360.0]
-    assert (camera.width, camera.height) == (1280, 720)
 
 
 def test_dict_round_trip_through_json():
@@ -92,8 +85,6 @@ def test_bad_records_are_refused():
         Pinhole.from_dict({"K": "abc", "R": np.eye(3).tolist(), "t": [0, 0, 0]})
     with pytest.raises(InputError, match="quaternion"):
         rotation_of([0, 0, 0, 0])
-    with pytest.raises(InputError, match="parameters"):
-        Pinhole.from_colmap([1, 0, 0, 0], [0, 0, 0], [500, 1, 2, 3, 0.1])
 
 
 def looking_down(height):
@@ -123,17 +114,8 @@ def test_affine_depth_grows_downwards_and_unprojects():
     assert np.allclose(AffineCamera.from_camera(upward, [0, 0, 9]).direction, [0, 0, 1])
 
 
-def test_affine_by_differences_equals_the_jacobian():
-    camera = looking_down(1e3)
-
-    class Bare:
-        def project(self, xyz):
-            return camera.project(xyz)
-
-    assert isinstance(Bare(), Camera)
-    numeric, exact = (AffineCamera.from_camera(c, [3, 4, 5], step=0.1) for c in (Bare(), camera))
-    np.testing.assert_allclose(numeric.matrix, exact.matrix, rtol=1e-6, atol=1e-6)
-    assert "not measured" in repr(exact)
+def test_an_affine_without_an_extent_states_no_error():
+    assert "not measured" in repr(AffineCamera.from_camera(looking_down(1e3), [3, 4, 5]))
 
 
 def test_bad_affines_are_refused():

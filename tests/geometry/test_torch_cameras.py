@@ -3,12 +3,10 @@ import pytest
 from rasterio.crs import CRS
 from rpc_example import example_rpc
 
-from refbench.contracts.errors import InputError
 from refbench.geometry.affine_camera import AffineCamera
 from refbench.geometry.cameras import Pinhole, rotation_of
 
 torch = pytest.importorskip("torch")
-from refbench.geometry.torch_cameras import twin  # noqa: E402
 
 UTM = CRS.from_epsg(32632)
 
@@ -36,9 +34,9 @@ CASES = cases()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_twin_gives_the_same_numbers(name):
+def test_tensors_give_the_same_numbers(name):
     camera, xyz = CASES[name]
-    for mine, other in zip(camera.project(xyz), twin(camera).project(torch.tensor(xyz)), strict=True):
+    for mine, other in zip(camera.project(xyz), camera.to_torch().project(torch.tensor(xyz)), strict=True):
         assert other.dtype == torch.float64
         np.testing.assert_allclose(other.numpy(), mine, rtol=0, atol=1e-6)
 
@@ -48,7 +46,7 @@ def test_gradients_are_those_of_differences(name):
     camera, xyz = CASES[name]
     # About a scaled offset: gradcheck's step of 1e-6 would vanish in UTM coordinates.
     scale = torch.tensor([1e-3, 1e-3, 10.0] if name == "rpc" else [1.0, 1.0, 1.0], dtype=torch.float64)
-    base, model = torch.tensor(xyz[:3]), twin(camera)
+    base, model = torch.tensor(xyz[:3]), camera.to_torch()
 
     def project(offset):
         return torch.stack(model.project(base + scale * offset))
@@ -57,16 +55,16 @@ def test_gradients_are_those_of_differences(name):
     assert torch.autograd.gradcheck(project, offset, eps=1e-2 if name != "pinhole" else 1e-5, atol=1e-4, rtol=1e-4)
 
 
-def test_the_slope_of_the_twin_is_the_jacobian():
+def test_the_slope_through_tensors_is_the_jacobian():
     camera, xyz = CASES["rpc_utm"]
     point = torch.tensor(xyz[0], requires_grad=True)
-    slopes = torch.autograd.functional.jacobian(lambda p: torch.stack(twin(camera).project(p)[:2]), point)
+    slopes = torch.autograd.functional.jacobian(lambda p: torch.stack(camera.to_torch().project(p)[:2]), point)
     np.testing.assert_allclose(slopes.numpy(), camera.jacobian(xyz[0]), rtol=1e-7, atol=1e-7)
 
 
 def test_pose_and_depth_are_differentiable():
     camera, xyz = CASES["pinhole"]
-    model = twin(camera)
+    model = camera.to_torch()
     model.t = model.t.clone().requires_grad_()
     col, row, depth = model.project(torch.tensor(xyz))
     again = model.unproject(col, row, depth)
@@ -76,7 +74,7 @@ def test_pose_and_depth_are_differentiable():
 
 
 def test_behind_the_camera_there_is_no_image_and_no_gradient_of_nan():
-    model = twin(CASES["pinhole"][0])
+    model = CASES["pinhole"][0].to_torch()
     xyz = torch.tensor([[0.0, 0, 0], [500, 500, 500], [-500, -500, -500]], dtype=torch.float64, requires_grad=True)
     col, _, depth = model.project(xyz)
     assert torch.equal(torch.isnan(col), depth <= 0)
@@ -85,12 +83,7 @@ def test_behind_the_camera_there_is_no_image_and_no_gradient_of_nan():
     assert torch.isfinite(xyz.grad).all()
 
 
-def test_outside_the_domain_the_twin_says_nan():
+def test_outside_the_domain_there_is_nan():
     camera, xyz = CASES["rpc_utm"]
-    col, _, _ = twin(camera).project(torch.tensor(xyz[:1] + np.array([500e3, 0, 0])))
+    col, _, _ = camera.to_torch().project(torch.tensor(xyz[:1] + np.array([500e3, 0, 0])))
     assert torch.isnan(col).all()
-
-
-def test_an_unknown_camera_has_no_twin():
-    with pytest.raises(InputError, match="no differentiable twin"):
-        twin(object())

@@ -11,7 +11,8 @@ import pytest
 import torch
 from golden_diffrender import cases, files, golden_folder, load_npz, manifest
 
-from refbench_diffrender.rasteriser import kernels_antialias, kernels_cover, kernels_shade, rasteriser
+from refbench_diffrender.rasteriser import kernels_antialias, kernels_cover, kernels_shade
+from refbench_diffrender.rasteriser.rasteriser import rasteriser
 from refbench_diffrender.rasteriser.texture import values_at
 
 GOLDENS = "an independent reference, no official code"

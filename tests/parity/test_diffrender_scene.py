@@ -8,8 +8,9 @@ import torch
 from golden_diffrender import cases, files, fill, golden_folder, load_npz, manifest
 
 from refbench.contracts.errors import InputError
-from refbench.scenes.importers.colmap import read_model, rotation
+from refbench.geometry.cameras import rotation_of
 from refbench.scenes.importers.colmap_dense import read_dense
+from refbench.scenes.importers.colmap_model import read_model
 from refbench_diffrender.depth_mode.encoder import FeatureEncoder, read_encoder
 from refbench_diffrender.depth_mode.transfer_mlp import TransferFunction, encoding
 from refbench_diffrender.mesh.grid_mesh import grid_points, grid_triangles, inside
@@ -86,13 +87,13 @@ def test_sparse_points(path):
         close(seen.places, arrays["points2D_11"])
         np.testing.assert_allclose(seen.rgb, arrays["col3D"])
     for number, image in model.images.items():
-        close(rotation(image.qvec), arrays[f"img{number}_R_f64"])
+        close(rotation_of(image.qvec), arrays[f"img{number}_R_f64"])
         close(image.tvec, arrays[f"img{number}_T_f64"])
     assert [image.name for image in model.images.values()] == list(arrays["image_names"])
     camera = next(iter(model.cameras.values()))
     close([*camera.params, camera.width, camera.height], arrays["camera_f64"])
     for q, R in zip(arrays["quat_wxyz_f64"], arrays["quat_R_f64"], strict=True):
-        close(rotation(q), R)
+        close(rotation_of(q), R)
 
 
 @cases("path", files("05"))

@@ -15,8 +15,9 @@ from refbench.evaluation.footprint import (
     relative_accuracy,
     volume_scores,
 )
+from refbench.evaluation.ground import shape_scores
 from refbench.evaluation.image_scores import image_scores
-from refbench.evaluation.shape import Surface, roof_planes, shape_errors, step_edge_scores
+from refbench.evaluation.shape import STEP_EDGE_M, ShapePair, Surface
 from refbench.evaluation.slope import florinsky_gradient, horn_gradient, slope_rad
 from refbench.evaluation.statistics import relative_gain, statistics
 from refbench.evaluation.strata import land_strata
@@ -46,9 +47,13 @@ def read(name):
         return values
 
 
-def gsd():
+def transform():
     with rasterio.open(URBAN / "ref_dsm.tif") as file:
-        return float(file.transform.a)
+        return file.transform
+
+
+def gsd():
+    return float(transform().a)
 
 
 def urban():
@@ -97,20 +102,14 @@ def test_standard_shape(name):
     heights, facts = read(f"{name}_dsm"), manifest("standard")
     domain = base & np.isfinite(heights)
     assert facts.get("roof_erosion_normals", 3) == 3 and facts.get("roof_erosion_plane", 2) == 2
-    found = shape_errors(
-        Surface.of(heights, gsd()),
-        Surface.of(reference, gsd()),
-        domain,
-        strata["building_undilated"],
-        strata["building_border"],
-    )
-    found |= step_edge_scores(heights, reference, domain, facts.get("step_edge_m", 2.0))
-    planes = roof_planes(heights, read("building_labels"), domain, gsd())
+    assert facts.get("step_edge_m", 2.0) == STEP_EDGE_M
+    pair = (Surface.of(z, transform()) for z in (heights, reference))
+    found = shape_scores(ShapePair(*pair, domain, strata, read("building_labels")))
     wanted = dict(expected("standard")[name]["shape"])
     per_label = wanted.pop("roof_plane_rms_per_label_m", None)
-    check(found | planes, wanted, 1e-9)
+    check(found, wanted, 1e-9)
     if per_label is not None:
-        assert planes["roof_plane_rms_per_label_m"] == pytest.approx(per_label, rel=1e-9)
+        assert found["roof_plane_rms_per_label_m"] == pytest.approx(per_label, rel=1e-9)
 
 
 @cases("key", expected("standard").get("relative_gain", {}))
@@ -217,7 +216,7 @@ def test_xdem(name, section):
 
 @cases("key", expected("xdem").get("reference_slope_deg", {}))
 def test_xdem_slope_summary(key):
-    slope = np.degrees(slope_rad(*horn_gradient(read("ref_dsm"), gsd())))
+    slope = np.degrees(slope_rad(*horn_gradient(read("ref_dsm"), transform())))
     slope = slope[np.isfinite(slope)]
     found = {"n_finite": slope.size, "mean": slope.mean(), "median": np.median(slope), "max": slope.max()}
     assert found[key] == pytest.approx(expected("xdem")["reference_slope_deg"][key], rel=1e-4)
@@ -238,7 +237,7 @@ def test_demcompare(case, layer):
     found = demcompare_statistics(
         read(f"{name}_dsm").astype(np.float64),
         read("ref_dsm").astype(np.float64),
-        gsd(),
+        transform(),
         edges,
         {"0": building == 0, "1": building == 1},
         remove_outliers=switch == "true",
@@ -258,7 +257,7 @@ SLOPES = [] if not (URBAN / "expected_slope.npz").exists() else list(np.load(URB
 def test_slope(key):
     wanted = np.load(URBAN / "expected_slope.npz")[key]
     gradient = horn_gradient if "horn" in key else florinsky_gradient
-    found = np.degrees(slope_rad(*gradient(read("ref_dsm"), gsd())))
+    found = np.degrees(slope_rad(*gradient(read("ref_dsm"), transform())))
     assert np.array_equal(np.isfinite(found), np.isfinite(wanted))
     assert np.nanmax(np.abs(found - wanted)) < 1e-4
 

@@ -39,10 +39,11 @@ from refbench.engine.tiles.stream import ArrayWriter, run_tiles
 from refbench_implicity.config import ImpliCityConfig, ModelConfig
 from refbench_implicity.method import ImpliCity
 from refbench_implicity.network.network import build_model, occupancy
-from refbench_implicity.official import import_weights, model_values, read_config, typed_config
 from refbench_implicity.official.config import read_official
+from refbench_implicity.official.files import Files
 from refbench_implicity.official.report import BUILDING_DILATION, evaluate_official
 from refbench_implicity.official.scene import official_scene
+from refbench_implicity.official.translation import model_values, typed_config
 from refbench_implicity.patches import collate
 from refbench_implicity.surface import extract_surface
 from refbench_implicity.tiling import blend_profile
@@ -334,9 +335,9 @@ def beside_golden(monkeypatch):
 
 
 def ckpt_config():
-    translated = read_config(Path(CKPT["config"]))
+    translated = Files().read_config(Path(CKPT["config"]))
     assert translated is not None
-    return TypeAdapter(ImpliCityConfig).validate_python(translated["config"])
+    return TypeAdapter(ImpliCityConfig).validate_python(translated.values)
 
 
 def ckpt_expected():
@@ -347,7 +348,7 @@ def ckpt_expected():
 def test_ckpt_dsm(checkpoint, beside_golden, tmp_path):
     """Import with the configuration, generate the DSM from the weights folder alone, evaluate."""
     expected, folder = ckpt_expected(), GOLDEN / Path(CKPT["config"]).parent
-    import_weights(Path(checkpoint), tmp_path / "weights", Path(CKPT["config"]))
+    Files().import_weights(Path(checkpoint), tmp_path / "weights", {"config": CKPT["config"]})
     config = dataclasses.replace(ckpt_config(), model=None)
     method = ImpliCity(config, tmp_path / "weights")
     assert {key: list(value.shape) for key, value in method.net.state_dict().items()} == expected["state_dict"]

@@ -39,8 +39,8 @@ from refbench_implicity.config import (
     TrainingConfig,
 )
 from refbench_implicity.network.network import build_model
-from refbench_implicity.official import read_config
 from refbench_implicity.official.builder import BuildConfig, SceneFiles
+from refbench_implicity.official.files import Files
 from refbench_implicity.official.values import official_values
 from refbench_implicity.patch_frame import Augmentation
 from refbench_implicity.patches import collate
@@ -58,7 +58,7 @@ def typed(merged, folder):
     """A merged official configuration as refbench's own, through a file as a user would give it."""
     path = folder / "official.yaml"
     path.write_text(yaml.safe_dump(merged))
-    return TypeAdapter(ImpliCityConfig).validate_python(read_config(path)["config"])
+    return TypeAdapter(ImpliCityConfig).validate_python(Files().read_config(path).values)
 
 
 def npz_cases(kind):
@@ -194,7 +194,7 @@ def checkpoint_cases():
 @cases(("config", "name"), checkpoint_cases())
 def test_official_checkpoints_are_resumed(config, name, tmp_path, monkeypatch):
     monkeypatch.chdir(GOLDEN)
-    settings = TypeAdapter(ImpliCityConfig).validate_python(read_config(GOLDEN / config)["config"])
+    settings = TypeAdapter(ImpliCityConfig).validate_python(Files().read_config(GOLDEN / config).values)
     task = OccupancyTask(build_model(settings.model), [], settings.training)
     configured = task.scheduler.state_dict()
     state = task.read(GOLDEN / name)

@@ -1,3 +1,5 @@
+import dataclasses
+import re
 import sys
 import warnings
 
@@ -8,7 +10,7 @@ from refbench.contracts.need import Gives, Need
 from refbench.registry import hookspecs
 from refbench.registry.loader import RECORD_TYPES, Options, Plugin
 from refbench.registry.records import MethodRecord, RunEvent, resolve
-from refbench.registry.registry import Registries, Registry, build_registries
+from refbench.registry.registry import Registries, Registry, build_registries, load_registry
 from refbench.registry.requirements import check_packages, missing_packages
 
 
@@ -94,3 +96,18 @@ def test_a_missing_package_names_the_extra():
     with pytest.raises(MissingExtraError, match=r"no_such_package_xyz.*refbench\[needy\]"):
         check_packages(needy)
     check_packages(record("modest", packages=("os",)))
+
+
+def test_every_target_of_the_own_records_can_be_resolved():
+    registry = load_registry()
+    records = [*registry.methods, *registry.importers, *registry.reporters, *registry.verbs, *registry.assessors]
+    targets = [
+        value
+        for record in records
+        for value in (getattr(record, field.name) for field in dataclasses.fields(record))
+        if isinstance(value, str) and re.fullmatch(r"refbench[\w.]*:\w+", value)
+    ]
+    assert len(targets) > 20
+    for target in targets:
+        if not target.endswith(":weights"):
+            assert resolve(target), target

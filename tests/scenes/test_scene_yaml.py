@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import yaml
@@ -6,6 +8,7 @@ from scene_makers import UTM, cloud_of, dsm_of, grid_of, hills, looking_down, rp
 from refbench import Image, InputError, Mask, Need, Scene, View, load_scene
 from refbench.contracts.errors import ConfigError, GridMismatchError, MissingFileError
 from refbench.contracts.scene import Reference
+from refbench.formats.camera_files import write_camera
 from refbench.formats.cloud import HeldPoints, write_points
 from refbench.formats.raster import ArraySource, write_dsm
 from refbench.formats.raster_write import write_image, write_mask
@@ -114,18 +117,20 @@ def test_nothing_but_headers_is_read(folder):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"ortho": {}}, ConfigError, "unknown key 'ortho'; did you mean 'orthos'"),
-        ({"reference": {"dms": "x"}}, ConfigError, "reference: unknown key 'dms'; did you mean 'dsm'"),
-        ({"views": {"v": {"imge": "x"}}}, ConfigError, "views.v: unknown key 'imge'; did you mean 'image'"),
-        ({"views": {"v": {"camera": "x"}}}, ConfigError, "views.v needs an image"),
+        ({"ortho": {}}, ConfigError, "unknown key ortho; did you mean orthos"),
+        ({"reference": {"dms": "x"}}, ConfigError, "unknown key reference.dms; did you mean reference.dsm"),
+        ({"views": {"v": {"imge": "x"}}}, ConfigError, "unknown key views.v.imge; did you mean views.v.image"),
+        ({"views": {"v": {"camera": "x"}}}, ConfigError, "views.v.image: field required"),
         ({"refbench_scene": 2}, ConfigError, "reads version 1"),
         ({"refbench_scene": ...}, ConfigError, "lacks the key refbench_scene"),
-        ({"dsm": 3}, ConfigError, "dsm must be a text"),
-        ({"orthos": ["a.tif"]}, ConfigError, "orthos must be a mapping"),
-        ({"orthos": {"a": 1}}, ConfigError, "orthos.a must be a text"),
-        ({"pairs": ["ab"]}, ConfigError, "pairs must be a list"),
+        ({"dsm": 3}, ConfigError, "dsm: input should be a valid string, got 3"),
+        ({"orthos": ["a.tif"]}, ConfigError, "orthos: input should be an object"),
+        ({"orthos": {"a": 1}}, ConfigError, "orthos.a: input should be a valid string, got 1"),
+        ({"pairs": ["ab"]}, ConfigError, "pairs.0: input should be a valid array, got 'ab'"),
         ({"pairs": [["a", "c"]]}, ConfigError, "names the ortho 'c', but there are a, b"),
-        ({"gsd": "fine"}, ConfigError, "gsd must be a number"),
+        ({"gsd": "fine"}, ConfigError, "gsd: input should be a valid number, got 'fine'"),
+        ({"views": {"v": {"image": "a.tif", "depth_range": [5, 2]}}}, ConfigError, "depth_range must hold 0 < nearest"),
+        ({"views": {"v": {"image": "a.tif", "depth_range": [5]}}}, ConfigError, r"views\.v\.depth_range"),
         ({"dsm": "none.tif"}, MissingFileError, "none.tif"),
         ({"crs": "EPSG:32633"}, InputError, "crs says EPSG:32633"),
         ({"crs": "UTM 32"}, InputError, "is not a CRS"),
@@ -222,6 +227,30 @@ def test_views_with_rpcs_alone_bring_a_crs_and_pinholes_none(folder):
     uav = {"v": {"image": "full/views/uav_1.tif", "camera": "full/views/uav_1.yaml"}}
     local = load(folder, **{**bare, "points": "points.npz"}, views=uav)
     assert local.grid is None and local.points.read().crs is None and local.origin[:2] == (500_000, 4_999_980)
+
+
+@pytest.mark.parametrize("suffix", [".json", "_RPC.TXT", ".yaml"])
+def test_an_rpc_in_a_file_of_its_own_is_named_or_found_and_brings_a_crs(folder, suffix):
+    rpc = rpc_looking_down(GRID)
+    write_tif(folder / "bare.tif", np.ones((60, 80), np.uint8)).rename(folder / "sat.png")
+    if suffix == ".json":
+        (folder / "sat.json").write_text(json.dumps({"width": 80, "height": 60, "rpc": rpc.to_dict()}))
+    else:
+        write_camera(folder / f"sat{suffix}", rpc)
+    bare = dict.fromkeys(("dsm", "points", "orthos", "pairs", "masks", "reference"), ...)
+    point = np.array([*GRID.origin, 100.0])
+    views = [{"image": "sat.png", "camera": f"sat{suffix}"}] + ([{"image": "sat.png"}] if suffix != ".yaml" else [])
+    for view in views:
+        scene = load(folder, **bare, views={"s": view})
+        assert "EPSG:32632" in scene.warnings[0] and scene.views["s"].camera.crs == UTM
+        np.testing.assert_array_equal(scene.views["s"].camera.project(point), rpc.project(point))
+
+
+def test_an_rpc_for_another_crop_is_refused(folder):
+    write_tif(folder / "sat.tif", np.ones((60, 80), np.uint8))
+    (folder / "sat.json").write_text(json.dumps({"width": 80, "height": 61, "rpc": rpc_looking_down(GRID).to_dict()}))
+    with pytest.raises(GridMismatchError, match="camera is for 80 x 61 px"):
+        load(folder, views={"s": {"image": "sat.tif"}})
 
 
 def test_different_datums_are_a_warning(folder):

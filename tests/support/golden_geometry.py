@@ -12,13 +12,13 @@ from rasterio.crs import CRS
 from refbench.contracts.grid import Grid
 from refbench.formats.raster import open_dsm
 from refbench.geometry.affine_camera import AffineCamera
-from refbench.geometry.cameras import Pinhole
 from refbench.geometry.crs_map import mapped_box
 from refbench.geometry.neighbourhood import gaussian
 from refbench.geometry.rasterise import rasterise
 from refbench.geometry.rpc import RPC
 from refbench.geometry.sample import sample_bilinear, sample_nearest
 from refbench.geometry.warp import warp
+from refbench.scenes.importers.colmap_model import ColmapCamera
 
 
 def expected(kind):
@@ -139,7 +139,8 @@ def test_rpc(path, index):
 def test_pinhole(index):
     want = CAMERAS["pinhole"][index]
     size = want["width"], want["height"]
-    camera = Pinhole.from_colmap(want["colmap_qvec_wxyz"], want["colmap_tvec"], want["pinhole_fx_fy_cx_cy"], *size)
+    lens = ColmapCamera("PINHOLE", *size, want["pinhole_fx_fy_cx_cy"])
+    camera = lens.pinhole(want["colmap_qvec_wxyz"], want["colmap_tvec"])
     np.testing.assert_allclose(camera.R, want["R_world_to_camera"], atol=1e-12)
     np.testing.assert_allclose(camera.centre, want["centre_world"], rtol=1e-9, atol=1e-9)
     points = np.array(want["points_world"])

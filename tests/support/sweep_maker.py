@@ -22,9 +22,9 @@ GRID = Grid(SIZE, SIZE, Affine(1, 0, 500_000, 0, -1, 5_000_000), CRS.from_epsg(3
 class SweepMaker:
     """Writes scenes and cells below ``out``."""
 
-    def __init__(self, out):
-        self.out = out
-        (out / "cells").mkdir(parents=True)
+    def __init__(self, out, *, initial=1.0):
+        self.out, self.initial = out, initial
+        (out / "jobs").mkdir(parents=True)
 
     def surface(self, scene, error, holes=None):
         """Return the reference of a scene plus an error."""
@@ -35,12 +35,12 @@ class SweepMaker:
         return DSM(heights, GRID)
 
     def scene(self, name):
-        """Return the files of a scene, written on first use: a reference, and an initial DSM 1 m above it."""
+        """Return the files of a scene, written on first use: a reference, and an initial DSM above it."""
         folder = self.out / "scenes" / name
         files = {key: folder / f"{key}.tif" for key in ("dsm", "reference")}
         if not folder.exists():
             folder.mkdir(parents=True)
-            write_dsm(files["dsm"], self.surface(name, 1.0))
+            write_dsm(files["dsm"], self.surface(name, self.initial))
             write_dsm(files["reference"], self.surface(name, 0.0))
         return files
 
@@ -50,7 +50,7 @@ class SweepMaker:
         folder = self.folder(label, scene, seed)
         refined = self.surface(scene, error, holes)
         write_dsm(folder / "dsm.tif", refined)
-        metrics = evaluate_pair(self.surface(scene, 1.0), refined, self.surface(scene, 0.0), bootstrap=False)
+        metrics = evaluate_pair(self.surface(scene, self.initial), refined, self.surface(scene, 0.0), bootstrap=False)
         inputs = {key: hash_file(path) for key, path in files.items()}
         self.write(
             folder,
@@ -79,7 +79,7 @@ class SweepMaker:
 
     def folder(self, label, scene, seed):
         """Return the new folder of a cell."""
-        folder = self.out / "cells" / f"{label}--{scene}--seed{seed}"
+        folder = self.out / "jobs" / f"{label}--{scene}--seed{seed}"
         folder.mkdir(exist_ok=True)
         return folder
 

@@ -37,6 +37,11 @@ class NDVISource:
         return self.source.grid
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols) of the image."""
+        return self.source.shape
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files of the image."""
         return self.source.files

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -71,8 +72,7 @@ class PointsToDSM(Bridge):
     def _new_grid(self, points: PointSource) -> Grid:
         if self.gsd is None or not (np.isfinite(self.gsd) and self.gsd > 0):
             raise InputError(f"gsd must be a positive number of metres, got {self.gsd}.")
-        crs, vertical = getattr(points, "crs", None), getattr(points, "vertical", "unknown")
-        return Grid.snap(points.bounds(), self.gsd, crs, vertical)
+        return Grid.snap(points.bounds(), self.gsd, points.crs, points.vertical)
 
 
 def grid_points(points: PointSource, grid: Grid, layer: str = "mean") -> NDArray[np.float32]:
@@ -149,7 +149,7 @@ class DepthsToPoints(Bridge):
 
     def estimate(self, scene: Scene) -> Estimate:
         """Count the pixels of all depth maps."""
-        pixels = sum(_pixels(view) for view in scene.views.values() if view.depth is not None)
+        pixels = sum(math.prod(view.depth.shape) for view in scene.views.values() if view.depth is not None)
         return Estimate(150 * pixels, pixels / 5e5)
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
@@ -158,20 +158,15 @@ class DepthsToPoints(Bridge):
         from refbench.geometry.fuse import fuse_depths
 
         views = [view for view in scene.views.values() if view.depth is not None]
-        perspective = [view for view in views if getattr(view.camera, "perspective", False)]
+        perspective = [view for view in views if view.camera.is_perspective]
         tolerance = {"relative": self.relative} if perspective else {"relative": 0.0, "absolute": self.absolute}
         views = perspective or views
-        depths, cameras = [_depth(view) for view in views], [_depth_camera(view) for view in views]
+        depths, cameras = [_depth(view) for view in views], [view.camera for view in views]
         xyz = fuse_depths(depths, cameras, min_views=min(2, len(views)), **tolerance)
         if len(xyz) < 2:
             raise UnsupportedError(f"Scene {scene.id}: the depth maps agree on {len(xyz)} points.")
         crs = None if scene.grid is None else scene.grid.crs
         return self._extended(scene, points=HeldPoints(PointCloud(xyz, crs, scene.vertical)))
-
-
-def _pixels(view: View) -> int:
-    rows, cols = getattr(view.depth, "shape", (0, 0))
-    return int(rows) * int(cols)
 
 
 def _depth(view: View) -> NDArray[np.float64]:
@@ -180,9 +175,3 @@ def _depth(view: View) -> NDArray[np.float64]:
     image = view.depth.read()
     depth = image.pixels[0].astype(np.float64)
     return depth if image.valid is None else np.where(image.valid, depth, np.nan)
-
-
-def _depth_camera(view: View) -> Any:  # noqa: ANN401  # a camera that also unprojects
-    if not hasattr(view.camera, "unproject"):
-        raise UnsupportedError(f"View {view.name}: its camera cannot turn depths into points.")
-    return view.camera

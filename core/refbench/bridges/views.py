@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def chosen_views(scene: Scene) -> list[View]:
     """Return the first two views, far ones (RPC, affine) before perspective ones."""
-    views = sorted(scene.views.values(), key=lambda view: bool(getattr(view.camera, "perspective", False)))
+    views = sorted(scene.views.values(), key=lambda view: view.camera.is_perspective)
     return views[:2]
 
 
@@ -117,7 +118,7 @@ class DSMToDepths(Bridge):
     def estimate(self, scene: Scene) -> Estimate:
         """Count the DSM's triangles and the views' pixels."""
         pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
-        rendered = sum(np.prod(getattr(view.image, "shape", (0, 0))) for view in scene.views.values())
+        rendered = sum(math.prod(view.image.shape) for view in scene.views.values())
         return Estimate(int(150 * pixels + 30 * rendered), float(len(scene.views) * pixels / 5e5 + rendered / 2e6))
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
@@ -129,16 +130,11 @@ class DSMToDepths(Bridge):
         views = {}
         for name, view in scene.views.items():
             if view.depth is None:
-                depth = render_depth(dsm, view.camera, _image_shape(view)).astype(np.float32)
+                depth = render_depth(dsm, view.camera, view.image.shape).astype(np.float32)
                 source = ArraySource(Image(depth[None], None, ("depth",), np.isfinite(depth)))
                 view = replace(view, depth=source)
             views[name] = view
         return self._extended(scene, views=views)
-
-
-def _image_shape(view: View) -> tuple[int, int]:
-    shape: tuple[int, int] | None = getattr(view.image, "shape", None)
-    return view.image.read().shape if shape is None else shape
 
 
 @dataclass(frozen=True)
@@ -155,10 +151,10 @@ class StereoToPoints(Bridge):
 
     def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
         """Ask for two far cameras with a rough idea of the heights."""
-        far = [view for view in chosen_views(scene) if not getattr(view.camera, "perspective", False)]
+        far = [view for view in chosen_views(scene) if not view.camera.is_perspective]
         if len(far) < 2:
             return "two images with RPCs (close-range views are not matched)"
-        if Need.DSM not in held and not all(hasattr(view.camera, "height_scale") for view in far):
+        if Need.DSM not in held and any(view.camera.height_range is None for view in far):
             return "a DSM or RPCs, for the range of heights"
         return None
 
@@ -169,7 +165,7 @@ class StereoToPoints(Bridge):
     def estimate(self, scene: Scene) -> Estimate:
         """Count the pixels of the first image; matching does some forty thousand a second."""
         views = chosen_views(scene)
-        pixels = int(np.prod(_image_shape(views[0]))) if views else 0
+        pixels = math.prod(views[0].image.shape) if views else 0
         return Estimate(500_000_000 + 100 * pixels, pixels / 4e4)
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
@@ -190,7 +186,7 @@ class StereoToPoints(Bridge):
         xyz = match_pair(images[0], images[1], first.camera, second.camera, bounds, heights).xyz
         if len(xyz) < 2:
             raise UnsupportedError(f"Scene {scene.id}: views {first.name} and {second.name} could not be matched.")
-        crs = scene.grid.crs if scene.grid is not None else getattr(first.camera, "crs", None)
+        crs = scene.grid.crs if scene.grid is not None else first.camera.crs
         return self._extended(scene, points=HeldPoints(PointCloud(xyz, crs, scene.vertical)))
 
 
@@ -201,13 +197,14 @@ def _grey(image: Image) -> NDArray[np.float32]:
 
 
 def _height_range(scene: Scene, view: View) -> tuple[float, float]:
-    """Return the heights to search: those of the DSM with room, else the RPC's own domain."""
+    """Return the heights to search: those of the DSM with room, else those that the camera was made for."""
     if scene.dsm is not None:
         heights = scene.dsm.read().heights
         if np.isfinite(heights).any():
             return float(np.nanmin(heights)) - 20, float(np.nanmax(heights)) + 20
-    middle, half = (float(getattr(view.camera, name)) for name in ("height_off", "height_scale"))
-    return middle - abs(half), middle + abs(half)
+    if view.camera.height_range is None:
+        raise UnsupportedError(f"Scene {scene.id}: neither a DSM nor the camera of {view.name} tells the heights.")
+    return view.camera.height_range
 
 
 def _common_bounds(
@@ -226,14 +223,8 @@ def _common_bounds(
 
 def _footprint(camera: Camera, shape: tuple[int, ...], height: float) -> Bounds:
     """Return the rectangle on the ground around the corners of an image at one height."""
-    unproject = getattr(camera, "unproject", None)
-    if unproject is None:
-        raise UnsupportedError(f"A camera of type {type(camera).__name__} cannot be turned back to the ground.")
     cols = np.array([0.0, shape[1] - 1, 0, shape[1] - 1])
     rows = np.array([0.0, 0, shape[0] - 1, shape[0] - 1])
-    # Two depths give each ray; it is cut at the height. For an RPC the depth is minus the height.
-    near, far = unproject(cols, rows, np.full(4, -height)), unproject(cols, rows, np.full(4, -height + 10.0))
-    share = (height - near[:, 2]) / (far[:, 2] - near[:, 2])
-    ground = near + share[:, None] * (far - near)
+    ground = camera.unproject_to_height(cols, rows, np.full(4, height))
     low, high = ground.min(axis=0), ground.max(axis=0)
     return Bounds(float(low[0]), float(low[1]), float(high[0]), float(high[1]))

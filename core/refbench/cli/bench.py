@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refbench.engine.job.result import Status
-from refbench.engine.sweeps.jobs import plan_rows
+from refbench.engine.sweeps.jobs import plan_rows, seed_note
 from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
 from refbench.engine.sweeps.suite import check_trust, load_suite
 from refbench.files.atomic import atomic_file
@@ -25,7 +25,7 @@ from refbench.reporting.tables.formats import write_tables
 
 if TYPE_CHECKING:
     from refbench.engine.job.result import Result
-    from refbench.engine.sweeps.jobs import PlannedCell
+    from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite
 
 TABLE_FILE = "table.md"
@@ -37,12 +37,12 @@ RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all
 @click.command()
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many cells run at once.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many jobs run at once.")
 @click.option("--resume", is_flag=True, help="Continue the sweep in --out: run only what is missing or stale.")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Cells by method, scene or id; repeatable.")
-@click.option("--retry", multiple=True, type=click.Choice(RETRIES), help="Run such cells again; repeatable.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Jobs by method, scene or id; repeatable.")
+@click.option("--retry", multiple=True, type=click.Choice(RETRIES), help="Run such jobs again; repeatable.")
 @click.option("--trust", is_flag=True, help="Run the interpreters that a suite from elsewhere names.")
-@click.option("--dry-run", is_flag=True, help="List the cells and stop.")
+@click.option("--dry-run", is_flag=True, help="List the jobs and stop.")
 def command(
     suite: str,
     out: Path,
@@ -53,10 +53,10 @@ def command(
     trust: bool,
     dry_run: bool,
 ) -> int:
-    """Run SUITE, a shipped suite (tiny, quick, city, real, multiview) or a YAML file, cell by cell.
+    """Run SUITE, a shipped suite (tiny, quick, city, real, multiview) or a YAML file, job by job.
 
-    Every cell runs in a process of its own and ends as a row, however it ends. --retry failed means failures of
-    every kind and continues the sweep. Exit codes: 0; 1 a cell failed, timed out, ran out of memory or crashed
+    Every job runs in a process of its own and ends as a row, however it ends. --retry failed means failures of
+    every kind and continues the sweep. Exit codes: 0; 1 a job failed, timed out, ran out of memory or crashed
     (skipped and unsupported ones are no failure); 2 bad input; 130 interrupted, finished rows are kept.
     """
     loaded = load_suite(suite)
@@ -89,7 +89,9 @@ def _dry_run(suite: Suite, only: tuple[str, ...]) -> int:
     for row in rows:
         made = " (the scene is made first)" if row.scene.recipe else ""
         click.echo(f"{row.id}{f'  skipped: {row.skipped}' if row.skipped else made}")
-    click.echo(f"{len(rows)} cells.")
+    click.echo(f"{len(rows)} jobs.")
+    if said := seed_note(suite, rows):
+        click.echo(said)
     return 0
 
 
@@ -101,7 +103,7 @@ def _run(
     only: tuple[str, ...],
     retry: frozenset[Status],
     trust: bool,
-) -> dict[PlannedCell, Result]:
+) -> dict[PlannedJob, Result]:
     console = Console(stderr=True)
     arguments: dict[str, Any] = {"workers": workers, "resume": resume, "only": only, "retry": retry, "trust": trust}
     if not console.is_terminal:
@@ -112,7 +114,7 @@ def _run(
 
 
 class _Lines:
-    """Progress where nobody looks at a terminal: one line for every cell that ends."""
+    """Progress where nobody looks at a terminal: one line for every job that ends."""
 
     def __init__(self) -> None:
         self._done, self._note = -1, ""
@@ -124,7 +126,7 @@ class _Lines:
             print(state.note, file=sys.stderr, flush=True)
         if state.total and state.done != self._done:
             self._done = state.done
-            print(f"{state.done} of {state.total} cells{time_left(state)}", file=sys.stderr, flush=True)
+            print(f"{state.done} of {state.total} jobs{time_left(state)}", file=sys.stderr, flush=True)
 
 
 def time_left(state: SweepState) -> str:
@@ -138,28 +140,28 @@ def time_left(state: SweepState) -> str:
 def live_view(name: str, state: SweepState) -> Group:
     """Return what the terminal shows while a sweep runs."""
     kept = f" ({state.kept} were there)" if state.kept else ""
-    lines: list[Any] = [Text(f"{name}: {state.done} of {state.total} cells{kept}{time_left(state)}")]
+    lines: list[Any] = [Text(f"{name}: {state.done} of {state.total} jobs{kept}{time_left(state)}")]
     if state.total:
         lines.append(ProgressBar(total=state.total, completed=state.done, width=60))
     if state.note:
         lines.append(Text(state.note, style="dim"))
-    lines += [Text(f"  {cell}: {phase} {100 * share:.0f} %") for cell, (phase, share) in sorted(state.running.items())]
+    lines += [Text(f"  {job}: {phase} {100 * share:.0f} %") for job, (phase, share) in sorted(state.running.items())]
     return Group(*lines)
 
 
-def print_results(results: dict[PlannedCell, Result]) -> None:
-    """Print one line for every cell: status, errors in metres with the 95 % interval, CPU seconds."""
+def print_results(results: dict[PlannedJob, Result]) -> None:
+    """Print one line for every job: status, errors in metres with the 95 % interval, CPU seconds."""
     table = Table(box=SIMPLE_HEAD, title="MAE in metres on the common pixels; [95 % interval]", title_justify="left")
     for heading, justify in (("method", "left"), ("scene", "left"), ("seed", "right"), ("status", "left")):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for heading in ("input ↓", "refined ↓", "CPU s ↓"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for cell, result in results.items():
+    for job, result in results.items():
         cpu = result.cost.cpu_s
         table.add_row(
-            Text(cell.label),
-            Text(cell.scene),
-            str(cell.seed),
+            Text(job.label),
+            Text(job.scene),
+            str(job.seed),
             Text(result.status.value, style="red" if result.status in FAILURES else ""),
             mae(result, "input"),
             mae(result, "refined"),
@@ -167,9 +169,9 @@ def print_results(results: dict[PlannedCell, Result]) -> None:
         )
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
-    for cell, result in results.items():
+    for job, result in results.items():
         if result.status is not Status.OK:
-            console.print(Text(f"{cell.id}: {result.status.value}: {result.reason}"), soft_wrap=True)
+            console.print(Text(f"{job.id}: {result.status.value}: {result.reason}"), soft_wrap=True)
 
 
 def mae(result: Result, which: str) -> Text:

@@ -13,22 +13,12 @@ from rich.table import Table
 from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.evaluate import evaluate
-from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
 
-COLUMNS = ("n", "completeness_valid", "bias", "median", "mae", "rmse", "medae", "nmad", "le90", "within_1m")
-NARROW = ("n", "completeness_valid", "bias", "mae", "rmse", "nmad", "le90")
-"""What a terminal of less than ``WIDE`` columns shows; --json holds everything."""
 WIDE = 112
-SHAPE = (
-    "slope_mae_deg",
-    "normal_angle_median_deg",
-    "roof_normal_angle_median_deg",
-    "edge_gradient_ratio",
-    "step_edge_f1",
-    "roof_plane_rms_median_m",
-)
+"""Terminals of fewer columns show less; --json holds everything."""
 
 
 @click.command()
@@ -106,7 +96,7 @@ def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:
-    columns = [METRICS[key] for key in COLUMNS if width >= WIDE or key in NARROW]
+    columns = [METRICS[key] for key in shown_in("verb" if width >= WIDE else "narrow")]
     table = Table(title="Accuracy (m)", title_justify="left")
     table.add_column("stratum")
     for metric in columns:
@@ -119,7 +109,7 @@ def _strata_table(found: dict[str, Any], width: int) -> Table:
 
 def _shape_table(shape: dict[str, Any]) -> Table:
     table = Table(title="Shape", title_justify="left", show_header=False)
-    for key in SHAPE:
+    for key in shown_in("verb", SHAPE):
         if key in shape:
             table.add_row(METRICS[key].heading, METRICS[key].text(shape[key]))
     return table

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from refbench.cli.official import official_function
+from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import method_option, official_option
 from refbench.contracts.errors import MissingFileError
 from refbench.engine.inputs.weights import user_weights_folder
@@ -24,11 +24,13 @@ from refbench.engine.inputs.weights import user_weights_folder
 @official_option
 def command(method: str, source: Path, out: Path | None, options: dict[str, Any]) -> None:
     """Turn the official checkpoint SOURCE into a weights folder. Nothing in it is executed."""
-    importer = official_function(method, "import_weights", options)
-    if not source.exists():
-        raise MissingFileError(f"There is no checkpoint {source}.")
-    folder = out if out is not None else user_weights_folder() / method / source.stem
-    for key, value in importer(source, folder).items():
+    with official_files(method) as files:
+        check_official_options(f"import-weights of {method}", options, files.import_options)
+        if not source.exists():
+            raise MissingFileError(f"There is no checkpoint {source}.")
+        folder = out if out is not None else user_weights_folder() / method / source.stem
+        notes = files.import_weights(source, folder, options)
+    for key, value in notes.items():
         click.echo(f"{key}: {value}")
     click.echo(
         f"Wrote {folder}. Use it with: refbench run --method {method} --weights {folder if out else source.stem}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from refbench import __version__
+from refbench.cli.repeated import refuse_repeated
 from refbench.contracts.errors import InputError, RefbenchError, SkippedError, UnsupportedError
 from refbench.registry import loader
 from refbench.registry.records import resolve
@@ -66,14 +67,17 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; an unknown one ends with near misses."""
+        """Find the verb; an unknown one ends with near misses, an option given twice with a sentence."""
         warn_of_broken_plugins()
         names = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in names:
             near = difflib.get_close_matches(args[0], names, n=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "refbench --help lists them."
             ctx.fail(f"There is no verb {args[0]!r}; {hint}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            refuse_repeated(ctx, name, command, rest)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs from the table, importing none of them."""
@@ -86,7 +90,7 @@ class LazyGroup(click.Group):
 
 def _add_plugin(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
     del ctx, param
-    # Through the environment, so that the processes of run cells see the same plugins.
+    # Through the environment, so that the processes of run jobs see the same plugins.
     if value:
         present = os.environ.get(loader.FILES_VARIABLE, "")
         os.environ[loader.FILES_VARIABLE] = os.pathsep.join(

@@ -1,22 +1,24 @@
-"""Calling what a method's plugin offers for the official system's files."""
+"""What the verbs share that call a plugin's readers and writers of official files."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import inspect
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.contracts.official import NotOfferedError
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from refbench.contracts.official import OfficialFiles
 
 
-def official_function(method: str, name: str, options: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return a function of the method's official module with ``options`` bound.
+@contextmanager
+def official_files(method: str) -> Iterator[OfficialFiles]:
+    """Give a method's readers and writers of official files; what it does not offer becomes a sentence.
 
     Raises
     ------
@@ -25,18 +27,27 @@ def official_function(method: str, name: str, options: Mapping[str, Any]) -> Cal
     MissingExtraError
         A package of the method is missing.
     InputError
-        The method offers no such function, or it does not take one of the options.
+        The method offers no such thing.
     """
     record = load_registry().methods.get(method)
-    function: Callable[..., Any] | None = None
     if record.official is not None:
         check_packages(record)
-        function = getattr(importlib.import_module(record.official), name, None)
-    if function is None:
+    try:
+        yield record.official_files()
+    except NotOfferedError as error:
         others = ", ".join(other.name for other in load_registry().methods if other.official) or "none"
-        raise InputError(f"{method} has no {name.replace('_', ' ')}; methods with official files: {others}.")
-    known = inspect.signature(function).parameters
-    if unknown := [option for option in options if option not in known]:
-        valid = ", ".join(list(known)[2:]) or "none"
-        raise InputError(f"{name.replace('_', ' ')} of {method} takes no option {unknown[0]}; valid ones: {valid}.")
-    return functools.partial(function, **options)
+        raise InputError(f"{method} has {error}; methods with official files: {others}.") from error
+
+
+def check_official_options(what: str, given: Iterable[str], known: Mapping[str, str]) -> None:
+    """Refuse an option that a reader or writer does not know; ``what`` names it.
+
+    Raises
+    ------
+    InputError
+        The first unknown one; the message lists the valid ones.
+    """
+    for option in given:
+        if option not in known:
+            valid = "; ".join(f"{name}: {text}" for name, text in known.items()) or "none"
+            raise InputError(f"{what} takes no option {option}; valid ones: {valid}.")

@@ -10,14 +10,24 @@ import click
 
 def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """Turn ``NAME=FILE`` texts into a mapping; a callback of click."""
-    found = dict(_split(ctx, param, value, "NAME=FILE, such as building=building.tif") for value in values)
-    return {name: Path(file) for name, file in found.items()}
+    pairs = [_split(ctx, param, value, "NAME=FILE, such as building=building.tif") for value in values]
+    return {name: Path(file) for name, file in _once(ctx, param, pairs).items()}
 
 
 def assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     """Turn ``KEY=VALUE`` texts into a mapping, the values read as YAML; a callback of click."""
-    found = dict(_split(ctx, param, value, "KEY=VALUE, such as size=5") for value in values)
-    return {key: _yaml_value(ctx, param, key, text) for key, text in found.items()}
+    pairs = [_split(ctx, param, value, "KEY=VALUE, such as size=5") for value in values]
+    return {key: _yaml_value(ctx, param, key, text) for key, text in _once(ctx, param, pairs).items()}
+
+
+def _once(ctx: click.Context, param: click.Parameter, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs as a mapping; a name that is given twice is refused."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice; give it once.", ctx, param)
+        found[name] = value
+    return found
 
 
 def _split(ctx: click.Context, param: click.Parameter, value: str, form: str) -> tuple[str, str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from refbench.engine.job.request import JobRequest, open_scene
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.store import REQUEST_FILE
 from refbench.reporting.page.rerun_command import command_line

@@ -20,12 +20,12 @@ from refbench.cli.options import (
     set_option,
     weights_option,
 )
-from refbench.contracts.errors import InputError
+from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
-from refbench.engine.inputs.weights import find_weights
+from refbench.engine.inputs.scene import official_run
 from refbench.engine.job.launch import check_out, run_job
-from refbench.engine.job.request import JobRequest, SceneRequest, official_scene_names, open_scene
+from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
 from refbench.files.sizes import parse_size
@@ -35,6 +35,7 @@ from refbench.reporting.summary import print_summary
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
+    from refbench.engine.inputs.config import ResolvedConfig
     from refbench.engine.job.result import Result
     from refbench.registry.records import ReporterRecord
 
@@ -66,8 +67,12 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
+@click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
 @config_option
+@click.option(
+    "--data-set", metavar="NAME", help="The data set of an official configuration to run; default: all of them."
+)
 @set_option
 @weights_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the result; default: a new numbered one.")
@@ -80,7 +85,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
-@click.option("--memory", callback=parse_bytes, default="2GB", show_default=True, help="Budget of the tiles in flight.")
+@click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
@@ -108,21 +113,23 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     record = load_registry().methods.get(method)
     check_assessors(options["assessors"])
     reporters = [load_registry().reporters.get(name) for name in options["reporters"]]
-    request = _request(scene, record.name, options)
-    if options["out"] is None:
+    request = JobRequest.from_options(record.name, {"scene": scene, **options}, _spelt)
+    if not request.out:
         request = replace(request, out=str(_numbered(record.name)))
-    requests = _per_data_set(request)
+    config = load_config(record, request.config, request.overrides)
+    requests = _per_data_set(request, config)
     if options["dry_run"]:
-        return max(_dry_run(one) for one in requests)
-    opened = [_check(one) for one in requests]
+        return max(_dry_run(one, config) for one in requests)
+    opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
         check_out(one.folder, options["overwrite"])
     return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
 
 
-def _per_data_set(request: JobRequest) -> list[JobRequest]:
+def _per_data_set(request: JobRequest, config: ResolvedConfig) -> list[JobRequest]:
     """Return one request for each data set that an official configuration lists, in a folder of its own."""
-    names = official_scene_names(request)
+    official = official_run(request, config)
+    names = () if official is None or request.scene.name is not None else official.scene_names()
     if len(names) < 2:
         return [request]
     return [_of_data_set(request, name) for name in names]
@@ -135,7 +142,7 @@ def _of_data_set(request: JobRequest, name: str) -> JobRequest:
 
 
 def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
-    """Run one cell with a progress bar, print what came out, and return its exit code."""
+    """Run one job with a progress bar, print what came out, and return its exit code."""
 
     def finish(folder: Path, result: Result) -> None:
         if not options["no_report"]:
@@ -170,64 +177,17 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
     return result.status.exit_code
 
 
-def _request(scene: Path | None, method: str, options: dict[str, Any]) -> JobRequest:
-    names = ("points", "dsm", "ndvi", "reference")
-    files: dict[str, Any] = {name: str(path.absolute()) for name in names if (path := options[name]) is not None}
-    for name in ("orthos", "views"):
-        if options[name]:
-            files[name] = [str(path.absolute()) for path in options[name]]
-    if options["masks"]:
-        files["masks"] = {name: str(path.absolute()) for name, path in options["masks"].items()}
-    if scene is not None and files:
-        raise InputError(f"Give either the scene {scene} or plain files such as --{next(iter(files))}, not both.")
-    facts = {name: options[name] for name in ("crs", "vertical", "height_unit", "gsd") if options[name] is not None}
-    if facts and not files:
-        raise InputError(f"--{next(iter(facts)).replace('_', '-')} is for plain files; a scene says it in scene.yaml.")
-    config = options["config"]
-    if config is not None and Path(config).exists():
-        config = str(Path(config).absolute())
-    weights = options["weights"]
-    if weights is not None and ("/" in weights or Path(weights).suffix) and Path(weights).exists():
-        weights = str(Path(weights).absolute())
-    return JobRequest(
-        method=method,
-        scene=SceneRequest(None if scene is None else str(scene.absolute()), {**files, **facts} if files else {}),
-        out=str(options["out"].absolute()) if options["out"] is not None else "",
-        config=config,
-        overrides=options["overrides"],
-        weights=weights,
-        seed=options["seed"],
-        device=options["device"],
-        threads=options["threads"],
-        memory_budget_bytes=options["memory"],
-        memory_cap_bytes=options["memory_cap"],
-        deadline_s=options["timeout"],
-        gsd=options["gsd"],
-        nodata=options["nodata"],
-        coregister=options["coregister"],
-        resampling=options["resampling"],
-        assessors=options["assessors"],
-        assessor_options=options["assessor_options"],
-        checkpoints=str(options["checkpoints"].absolute()) if options["checkpoints"] is not None else None,
-    )
+def _spelt(name: str) -> str:
+    """Return the option of a name of ``JobRequest.from_options``."""
+    return {"scene": "SCENE", **LISTS, "masks": "--mask"}.get(name, f"--{name.replace('_', '-')}")
 
 
-def _check(request: JobRequest) -> Scene:
-    """Find bad input before anything is written: scene, configuration, weights; return the scene."""
-    record = load_registry().methods.get(request.method)
-    config = load_config(record, request.config, request.overrides)
-    find_weights(record, request.weights, config.values.get("weights"))
-    return open_scene(request)
-
-
-def _dry_run(request: JobRequest) -> int:
-    record = load_registry().methods.get(request.method)
-    config = load_config(record, request.config, request.overrides)
-    scene = open_scene(request)
+def _dry_run(request: JobRequest, config: ResolvedConfig) -> int:
+    found = check_inputs(request, config)
+    record, scene = found.record, found.scene
     preparation = prepare(scene, record, request.gsd)
-    weights = find_weights(record, request.weights, config.values.get("weights"))
     click.echo(f"scene    {scene.id}: {scene.grid!r}")
-    click.echo(f"method   {record.name} ({record.summary}), config {config.source}, weights {weights or 'none'}")
+    click.echo(f"method   {record.name} ({record.summary}), config {config.source}, weights {found.weights or 'none'}")
     for index, line in enumerate(preparation.lines()):
         click.echo(f"{'bridges' if index == 0 else '':8} {line}")
     pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height

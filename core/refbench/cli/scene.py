@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from refbench.cli.official import official_function
+from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import official_option
 from refbench.contracts.errors import InputError
 
@@ -27,15 +27,16 @@ def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> N
     """Write SCENE (a folder or its scene.yaml) to FOLDER as the official code of METHOD reads it."""
     from refbench.scenes.scene_yaml import load_scene
 
-    exporter = official_function(method, "export_scene", options)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there and not empty; give a new folder.")
-    loaded = load_scene(scene)
-    try:
-        notes = exporter(loaded, folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    for key, value in (notes or {}).items():
+    with official_files(method) as files:
+        check_official_options(f"scene export of {method}", options, files.export_options)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} is there and not empty; give a new folder.")
+        loaded = load_scene(scene)
+        try:
+            notes = files.export_scene(loaded, folder, options)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    for key, value in notes.items():
         click.echo(f"{key}: {value}")
     click.echo(f"Wrote {folder}.")

@@ -23,7 +23,7 @@ DOMAINS = ("common", "own")
 def command(
     folder: Path, form: str, strata: tuple[str, ...], metrics: tuple[str, ...], domain: str | None, out: Path | None
 ) -> None:
-    """Compare the cells of the sweep in DIR and print its tables.
+    """Compare the jobs of the sweep in DIR and print its tables.
 
     Accuracy with 95 % intervals on the common and on each DSM's own domain, strata, edges, cost, what did not end ok,
     and reported numbers against measured ones. What is compared is kept in DIR/comparison.

@@ -44,7 +44,7 @@ class UnsupportedError(RefbenchError):
 
 
 class SkippedError(RefbenchError):
-    """A cell that cannot run here, such as a method without its weights (exit code 3)."""
+    """A job that cannot run here, such as a method without its weights (exit code 3)."""
 
 
 class MissingExtraError(SkippedError, ImportError):

@@ -30,7 +30,7 @@ def _empty() -> Mapping[str, Any]:
 
 
 def derived_rng(seed: int, *scope: str | int) -> np.random.Generator:
-    """Return the generator of one purpose, a pure function of the cell's seed and the scope's names."""
+    """Return the generator of one purpose, a pure function of the job's seed and the scope's names."""
     return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(str(part).encode()) for part in scope)])
 
 
@@ -50,7 +50,7 @@ class Context:
     """Where a method that optimises on a scene keeps its state between runs; None: nothing is kept."""
 
     def rng(self, *scope: str | int) -> np.random.Generator:
-        """Return the generator of one purpose, derived from the cell's seed."""
+        """Return the generator of one purpose, derived from the job's seed."""
         return derived_rng(self.seed, *scope)
 
     def check_cancelled(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rasterio.crs import CRS
 
     from refbench.contracts.grid import Bounds, Grid, Window
     from refbench.contracts.points import PointCloud
@@ -26,6 +27,10 @@ class RasterSource(Protocol[T_co]):
         """The grid, known without reading pixels; None for camera images."""
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols), known without reading pixels."""
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files behind it, for hashing; empty for what lives in memory."""
 
@@ -36,6 +41,14 @@ class RasterSource(Protocol[T_co]):
 @runtime_checkable
 class PointSource(Protocol):
     """A point cloud that is read on demand."""
+
+    @property
+    def crs(self) -> CRS | None:
+        """The CRS of the points, None where it is not known."""
+
+    @property
+    def vertical(self) -> str:
+        """The vertical datum of the heights, ``unknown`` where it is not known."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -49,11 +62,3 @@ class PointSource(Protocol):
 
     def read(self, bounds: Bounds | None = None) -> PointCloud:
         """Return all points, or those with west <= x < east and south <= y < north."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceNote:
-    """Where something that was not in the scene's files came from: the bridge that made it."""
-
-    what: str
-    bridge: str

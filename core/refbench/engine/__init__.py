@@ -1,1 +1,1 @@
-"""Running methods: tiles, cells, results."""
+"""Running methods: tiles, jobs, results."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +10,14 @@ import numpy as np
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.raster import DSM
-from refbench.evaluation.evaluate import check_metric, evaluate, mask_on_grid, on_grid
-from refbench.evaluation.ranking import PAIRED, difference, ranks
-from refbench.evaluation.strata import land_strata
-from refbench.evaluation.uncertainty import (
-    BLOCK_PX,
-    BOOTSTRAPPED,
-    LEVEL,
-    REPEATS,
-    BlockDraws,
-    block_ids,
-    bootstrap_samples,
-    interval,
-)
+from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, block_ids
+from refbench.evaluation.evaluate import COMPLETENESS, scored
+from refbench.evaluation.grids import on_grid
+from refbench.evaluation.ground import Ground
+from refbench.evaluation.metrics import RANKED
+from refbench.evaluation.metrics.residual import COMMON
+from refbench.evaluation.ranking import difference, ranks
+from refbench.evaluation.uncertainty import BOOTSTRAPPED, EVERYWHERE, LEVEL, bootstrap_samples, interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +30,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Samples = dict[str, dict[str, Floats]]
 
-COMPLETENESS = "completeness_valid"
 BLOCK_KEYS = ("n", "sum_e", "sum_abs_e", "sum_e2")
 DOMAINS = ("common", "own")
 INPUT = None
@@ -56,33 +50,12 @@ class Comparison:
     blocks: dict[tuple[str | None, int, str], Floats]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ground:
-    """What all methods share: the reference, where it counts, its strata, the draws."""
-
-    reference: DSM
-    masks: Mapping[str, Mask]
-    gt_mask: Mask | None
-    base: Bools
-    strata: dict[str, Bools]
-    bootstrap: dict[str, Any]
-    draws: dict[tuple[str, str], BlockDraws | None] = field(default_factory=dict)
-    """(domain, stratum) -> draws, made once and used by every method."""
-
-    def draws_over(self, domain: str, stratum: str, where: Bools) -> BlockDraws | None:
-        """Return the draws over a stratum of a domain; each method's own domain is its own and is not kept."""
-        if domain == "own":
-            return BlockDraws.over(where & self.strata[stratum], **self.bootstrap)
-        if (domain, stratum) not in self.draws:
-            self.draws[domain, stratum] = BlockDraws.over(where & self.strata[stratum], **self.bootstrap)
-        return self.draws[domain, stratum]
-
-
 def compare(
     reference: DSM,
     methods: Mapping[str, Sequence[Callable[[], DSM]]],
     *,
     initial: DSM | None = None,
+    baseline: DSM | None = None,
     masks: Mapping[str, Mask] | None = None,
     gt_mask: Mask | None = None,
     seed: int = 0,
@@ -94,12 +67,14 @@ def compare(
     Parameters
     ----------
     reference
-        The truth.
+        The reference DSM, metres.
     methods
         Label -> one loader of a DSM per seed, called twice: only one DSM is in memory at a time. A DSM on another
         grid is resampled to the reference's.
     initial
         The initial DSM, compared as well.
+    baseline
+        What the metrics of pairs hold a method against; None: the initial DSM.
     masks, gt_mask
         As ``evaluate`` takes them.
     seed, block_px, repeats
@@ -118,12 +93,7 @@ def compare(
     """
     if empty := [label for label, runs in methods.items() if not runs]:
         raise InputError(f"Method {empty[0]} has no DSM to compare.")
-    check_metric(reference)
-    on_reference = {name: mask_on_grid(mask, reference) for name, mask in (masks or {}).items()}
-    base = reference.valid if gt_mask is None else reference.valid & mask_on_grid(gt_mask, reference).is_class
-    strata = {"all": np.ones(base.shape, np.bool_), **land_strata(on_reference)}
-    bootstrap = {"block_px": block_px, "repeats": repeats, "seed": seed}
-    ground = _Ground(reference, on_reference, gt_mask, base, strata, bootstrap)
+    ground = Ground(reference, masks, gt_mask, seed=seed, block_px=block_px, repeats=repeats)
     runs: dict[str | None, Sequence[Callable[[], DSM]]] = {}
     if initial is not None:
         aligned = on_grid(initial, reference)
@@ -132,14 +102,17 @@ def compare(
     common, left_out = _common_domain(ground, runs)
     rows: dict[str | None, dict[str, Any]] = {}
     found = Comparison({}, {}, {})
+    held = initial if baseline is None else baseline
+    before = None if held is None else ground.residuals(on_grid(held, reference))
     for label, loaders in runs.items():
-        rows[label] = _measure(ground, label, loaders, None if label in left_out else common, found)
+        against = None if label is INPUT else before
+        rows[label] = _measure(ground, label, loaders, None if label in left_out else common, against, found)
     compared = {label: row for label, row in rows.items() if label not in left_out}
     differences = _differences(ground, compared, found.samples)
-    draws = ground.draws_over("common", "all", common)
+    draws = ground.draws("common", "all", common)
     found.values.update(
-        grid={"rows": base.shape[0], "cols": base.shape[1], "gsd": reference.grid.gsd},
-        n_ref_valid=int(np.count_nonzero(base)),
+        grid={"rows": common.shape[0], "cols": common.shape[1], "gsd": reference.grid.gsd},
+        n_ref_valid=int(np.count_nonzero(ground.base)),
         n_common=int(np.count_nonzero(common)),
         blocks=0 if draws is None else draws.blocks,
         block_px=block_px,
@@ -155,7 +128,7 @@ def compare(
 
 
 def _common_domain(
-    ground: _Ground, runs: Mapping[str | None, Sequence[Callable[[], DSM]]]
+    ground: Ground, runs: Mapping[str | None, Sequence[Callable[[], DSM]]]
 ) -> tuple[Bools, dict[str | None, str]]:
     """Return where the reference and every DSM are valid, and why labels were left out."""
     common, left_out = ground.base.copy(), {}
@@ -173,13 +146,17 @@ def _common_domain(
 
 
 def _measure(
-    ground: _Ground,
+    ground: Ground,
     label: str | None,
     loaders: Sequence[Callable[[], DSM]],
     common: Bools | None,
+    before: Floats | None,
     found: Comparison,
 ) -> dict[str, Any]:
-    """Return the row of a method, averaged over its runs; samples and blocks go to ``found``."""
+    """Return the row of a method, averaged over its runs; samples and blocks go to ``found``.
+
+    ``before`` are the residuals [rows, cols] of what was refined, None where there is nothing to hold it against.
+    """
     metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in DOMAINS}
     samples: dict[str, list[Samples]] = {name: [] for name in DOMAINS}
     counted: dict[str, dict[str, int]] = {name: {} for name in DOMAINS}
@@ -189,15 +166,15 @@ def _measure(
         for name, domain in {"common": common, "own": own}.items():
             if domain is None:
                 continue
-            residuals = dsm.heights.astype(np.float64) - ground.reference.heights
-            metrics[name].append(_metrics(ground, dsm, domain, shape=name == "common"))
-            drawn, counted[name] = _samples(ground, residuals, own, domain, name)
+            residuals = ground.residuals(dsm)
+            metrics[name].append(_metrics(ground, dsm, domain, before, shape=name == "common"))
+            drawn, counted[name] = _samples(ground, (before, residuals), own, domain, name)
             samples[name].append(drawn)
-            found.blocks[label, number, name] = _block_sums(residuals, domain, ground.bootstrap["block_px"])
+            found.blocks[label, number, name] = _block_sums(residuals, domain, ground.block_px)
         if metrics["common"]:
             for stratum, values in metrics["common"][-1].items():
                 if COMPLETENESS in values:
-                    values["completeness_common"] = values[COMPLETENESS]
+                    values[COMMON.key] = values[COMPLETENESS]
                     values[COMPLETENESS] = metrics["own"][-1][stratum][COMPLETENESS]
     row: dict[str, Any] = {"runs": len(loaders)}
     for name in DOMAINS:
@@ -212,11 +189,14 @@ def _measure(
     return row
 
 
-def _metrics(ground: _Ground, dsm: DSM, domain: Bools, *, shape: bool) -> dict[str, Any]:
+def _metrics(ground: Ground, dsm: DSM, domain: Bools, before: Floats | None, *, shape: bool) -> dict[str, Any]:
     """Return stratum -> metrics, and ``shape``, on a domain."""
     masked = DSM(np.where(domain, dsm.heights, np.float32(np.nan)), dsm.grid)
     layers = ("strata", "slope", "shape") if shape else ("strata", "slope")
-    scores = evaluate(masked, ground.reference, ground.masks, gt_mask=ground.gt_mask, bootstrap=False, layers=layers)
+    scores = scored(ground, masked, dsm.grid, layers)
+    if before is not None:
+        for stratum, values in ground.pair(before, ground.residuals(masked), domain, layers).items():
+            scores[stratum] |= values
     return {name: _numbers(values) for name, values in scores.items() if name != "notes"}
 
 
@@ -226,24 +206,34 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _samples(
-    ground: _Ground, residuals: Floats, own: Bools, domain: Bools, name: str
+    ground: Ground, errors: tuple[Floats | None, Floats], own: Bools, domain: Bools, name: str
 ) -> tuple[Samples, dict[str, int]]:
-    """Return stratum -> metric -> samples, and the number of blocks per stratum; too small strata are missing."""
+    """Return stratum -> metric -> samples, and the number of blocks per stratum; too small strata are missing.
+
+    ``errors`` are the residuals [rows, cols] of what was refined (None: unknown) and of the method.
+    """
     found: Samples = {}
     blocks: dict[str, int] = {}
-    for stratum, where in ground.strata.items():
-        draws = ground.draws_over(name, stratum, domain)
+    before, residuals = errors
+    for stratum in _strata(ground):
+        # Each method's own domain is its own: its draws are not kept.
+        draws = ground.new_draws(stratum, domain) if name == "own" else ground.draws(name, stratum, domain)
         if draws is None:
             continue
-        found[stratum] = bootstrap_samples(
-            residuals, draws, BOOTSTRAPPED if stratum == "all" else ("bias", *PAIRED[:3])
-        )
+        found[stratum] = bootstrap_samples(residuals, draws, BOOTSTRAPPED if stratum == "all" else EVERYWHERE)
+        if before is not None:
+            found[stratum] |= ground.pair_samples(before, residuals, draws)
         blocks[stratum] = draws.blocks
-        counts = ground.draws_over("base", stratum, ground.base)
+        counts = ground.draws("base", stratum, ground.base)
         if counts is not None:
-            held = (own & where).ravel()[counts.inside].astype(np.float64)
+            held = own.ravel()[counts.inside].astype(np.float64)
             found[stratum][COMPLETENESS] = counts.sums(held) / counts.sums()
     return found, blocks
+
+
+def _strata(ground: Ground) -> tuple[str, ...]:
+    """Return the strata whose differences are tested: all pixels and land cover."""
+    return ("all", *ground.land)
 
 
 def _mean_samples(runs: Sequence[Samples]) -> Samples:
@@ -286,18 +276,18 @@ def _block_sums(residuals: Floats, domain: Bools, block_px: int) -> Floats:
 
 
 def _differences(
-    ground: _Ground, rows: Mapping[str | None, dict[str, Any]], samples: Mapping[tuple[str | None, str], Samples]
+    ground: Ground, rows: Mapping[str | None, dict[str, Any]], samples: Mapping[tuple[str | None, str], Samples]
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Return stratum -> metric -> the paired differences of every two labels on the common domain."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for stratum in ground.strata:
-        found[stratum] = {key: [] for key in PAIRED}
-        for key, (first, second) in ((key, pair) for key in PAIRED for pair in combinations(rows, 2)):
+    for stratum in _strata(ground):
+        found[stratum] = {key: [] for key in RANKED}
+        for key, (first, second) in ((key, pair) for key in RANKED for pair in combinations(rows, 2)):
             values = [rows[label]["common"].get(stratum, {}).get(key) for label in (first, second)]
             if None in values:
                 continue
             drawn = [samples[label, "common"].get(stratum, {}).get(key) for label in (first, second)]
-            draws = ground.draws.get(("base" if key == COMPLETENESS else "common", stratum))
-            tested = difference(key, (values[0], values[1]), (drawn[0], drawn[1]), 0 if draws is None else draws.blocks)
+            blocks = ground.blocks("base" if key == COMPLETENESS else "common", stratum)
+            tested = difference(key, (values[0], values[1]), (drawn[0], drawn[1]), blocks)
             found[stratum][key].append({"first": first, "second": second, **tested})
     return found

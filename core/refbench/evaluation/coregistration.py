@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.raster import DSM
-from refbench.evaluation.statistics import nmad
+from refbench.evaluation.residuals import Residuals
 from refbench.geometry.warp import warp_mask
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class _Pair:
 
 
 def _nmad(residuals: Floats) -> float:
-    return nmad(np.sort(residuals), float(np.median(residuals)))
+    return Residuals(np.sort(residuals), residuals.size).spread(float(np.median(residuals)))
 
 
 def _stable(reference: DSM, masks: Mapping[str, Mask]) -> Bools:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.metrics import METRICS
 from refbench.evaluation.uncertainty import interval
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-PAIRED = ("mae", "rmse", "nmad", "completeness_valid")
-"""Metrics whose differences between methods are tested and whose ranks are given."""
 MIN_BLOCKS = 6
 """Below it no difference counts as more than chance: 5 blocks all agree by chance in 6 % of cases."""
 

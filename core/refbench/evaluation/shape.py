@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,6 +14,9 @@ from refbench.evaluation.slope import angle_between_normals_deg, horn_gradient, 
 from refbench.evaluation.strata import dilated, eroded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from affine import Affine
     from numpy.typing import NDArray
 
     Bools = NDArray[np.bool_]
@@ -29,12 +33,14 @@ class Surface:
     """Heights float32 [rows, cols], NaN where unknown, with their Horn gradient (dz/dx, dz/dy)."""
 
     heights: NDArray[np.float32]
+    transform: Affine
+    """(col, row) of pixel corners to metres: any affine."""
     gradient: tuple[Floats, Floats]
 
     @classmethod
-    def of(cls, heights: NDArray[np.float32], gsd: float) -> Surface:
-        """Return the surface of heights with square pixels of ``gsd`` metres."""
-        return cls(heights, horn_gradient(heights, gsd))
+    def of(cls, heights: NDArray[np.float32], transform: Affine) -> Surface:
+        """Return the surface of heights on a grid."""
+        return cls(heights, transform, horn_gradient(heights, transform))
 
     @property
     def has_slope(self) -> Bools:
@@ -42,40 +48,78 @@ class Surface:
         return np.isfinite(self.gradient[0]) & np.isfinite(self.gradient[1])
 
 
-def shape_errors(
-    evaluated: Surface, reference: Surface, domain: Bools, building: Bools | None = None, border: Bools | None = None
-) -> dict[str, Any]:
-    """Return slope and normal errors and the sharpness of edges.
+class ShapePair:
+    """Two surfaces on one grid and what the metrics of shape take from them.
 
     Parameters
     ----------
     evaluated, reference
         Surfaces on one grid.
     domain
-        D: where both heights count. Slopes are compared where both are defined as well; ``n`` counts these.
-    building
-        The undilated building mask: normals on roofs (eroded by 3).
-    border
-        The band around building outlines: gradient magnitude there (1 = as sharp as the reference).
+        D: where both heights count, bool [rows, cols]. Slopes are compared where both are defined as well.
+    strata
+        Name -> bool [rows, cols]; ``building_undilated`` and ``building_border`` allow the metrics of roofs and edges.
+    labels
+        Numbers of the buildings [rows, cols], 0 none; None takes the connected parts of the building mask.
     """
-    where = domain & evaluated.has_slope & reference.has_slope
-    pick = [(g[0][where], g[1][where]) for g in (evaluated.gradient, reference.gradient)]
-    slopes = [np.degrees(slope_rad(*gradient)) for gradient in pick]
-    difference = slopes[0] - slopes[1]
-    angles = angle_between_normals_deg(*pick)
-    found: dict[str, Any] = {"n": int(where.sum())}
-    found["slope_mae_deg"] = _mean(np.abs(difference))
-    found["slope_rmse_deg"] = None if difference.size == 0 else float(np.sqrt(np.mean(difference**2)))
-    found["normal_angle_mean_deg"] = _mean(angles)
-    found["normal_angle_median_deg"] = _median(angles)
-    if building is not None:
-        found["roof_normal_angle_median_deg"] = _median(angles[eroded(building, ROOF_EROSION_NORMALS)[where]])
-    if border is not None:
-        inside = border[where]
-        sizes = [np.hypot(*gradient)[inside] for gradient in pick]
-        total = float(sizes[1].sum()) if inside.any() else 0.0
-        found["edge_gradient_ratio"] = float(sizes[0].sum()) / total if total > 0 else None
-    return found
+
+    def __init__(
+        self,
+        evaluated: Surface,
+        reference: Surface,
+        domain: Bools,
+        strata: Mapping[str, Bools] | None = None,
+        labels: NDArray[Any] | None = None,
+    ) -> None:
+        self._evaluated, self._reference, self._domain = evaluated, reference, domain
+        self.strata = strata or {}
+        self._labels = labels
+        self.where = domain & evaluated.has_slope & reference.has_slope
+        self.n = int(self.where.sum())
+
+    @cached_property
+    def _gradients(self) -> list[tuple[Floats, Floats]]:
+        """(dz/dx, dz/dy) of evaluated and reference, float64 [n] each."""
+        return [(g[0][self.where], g[1][self.where]) for g in (self._evaluated.gradient, self._reference.gradient)]
+
+    @cached_property
+    def slope_error_deg(self) -> Floats:
+        """Slope evaluated minus reference, degrees [n]."""
+        first, second = (np.degrees(slope_rad(*gradient)) for gradient in self._gradients)
+        return np.asarray(first - second, np.float64)
+
+    @cached_property
+    def normal_angle_deg(self) -> Floats:
+        """Angle between the normals, degrees [n]."""
+        return angle_between_normals_deg(*self._gradients)
+
+    @property
+    def roof_normal_angle_deg(self) -> Floats:
+        """The same on roofs: building mask eroded by 3 [<= n]."""
+        roofs = eroded(self.strata["building_undilated"], ROOF_EROSION_NORMALS)
+        return np.asarray(self.normal_angle_deg[roofs[self.where]], np.float64)
+
+    def gradient_ratio(self, stratum: str) -> float | None:
+        """Return the sum of gradient magnitudes in a stratum over that of the reference; None where that is 0."""
+        inside = self.strata[stratum][self.where]
+        first, second = (float(np.hypot(*gradient)[inside].sum()) for gradient in self._gradients)
+        return first / second if second > 0 else None
+
+    @cached_property
+    def step_edges(self) -> tuple[float | None, float | None]:
+        """Precision and recall of height steps, with a slack of one 4-neighbour pixel."""
+        pair = (self._evaluated, self._reference)
+        found, true = (step_edges(surface.heights) & self._domain for surface in pair)
+        precision = _ratio(int((found & dilated(true, 1)).sum()), int(found.sum()))
+        return precision, _ratio(int((true & dilated(found, 1)).sum()), int(true.sum()))
+
+    @cached_property
+    def roof_planes(self) -> dict[int, float]:
+        """Label -> RMS distance of the evaluated roof to its plane, metres; see ``roof_planes``."""
+        labels = self._labels
+        if labels is None:
+            labels = ndimage.label(self.strata["building_undilated"])[0]
+        return roof_planes(self._evaluated, labels, self._domain)
 
 
 def step_edges(heights: NDArray[np.float32], step_m: float = STEP_EDGE_M) -> Bools:
@@ -88,27 +132,13 @@ def step_edges(heights: NDArray[np.float32], step_m: float = STEP_EDGE_M) -> Boo
         return np.asarray(high.astype(np.float64) - low.astype(np.float64) > step_m)
 
 
-def step_edge_scores(
-    evaluated: NDArray[np.float32], reference: NDArray[np.float32], domain: Bools, step_m: float = STEP_EDGE_M
-) -> dict[str, float | None]:
-    """Return precision, recall and F1 of height steps, with a slack of one 4-neighbour pixel."""
-    found, true = step_edges(evaluated, step_m) & domain, step_edges(reference, step_m) & domain
-    precision = _ratio(int((found & dilated(true, 1)).sum()), int(found.sum()))
-    recall = _ratio(int((true & dilated(found, 1)).sum()), int(true.sum()))
-    f1 = None
-    if precision is not None and recall is not None:
-        f1 = 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-    return {"step_edge_precision": precision, "step_edge_recall": recall, "step_edge_f1": f1}
-
-
-def roof_planes(evaluated: NDArray[np.float32], labels: NDArray[Any], domain: Bools, gsd: float) -> dict[str, Any]:
-    """Return the RMS distance of the evaluated roofs to their own least-squares planes, per label and the median.
+def roof_planes(evaluated: Surface, labels: NDArray[Any], domain: Bools) -> dict[int, float]:
+    """Return label -> RMS distance in metres of the evaluated roof to its own least-squares plane.
 
     A label [rows, cols] of 0 is background. Each label is eroded by 2, then restricted to the domain; labels that
     keep fewer than 12 pixels are left out.
     """
-    ids: list[int] = []
-    values: list[float] = []
+    found: dict[int, float] = {}
     for index, box in enumerate(ndimage.find_objects(labels.astype(np.int64)), start=1):
         if box is None:
             continue
@@ -116,26 +146,14 @@ def roof_planes(evaluated: NDArray[np.float32], labels: NDArray[Any], domain: Bo
         rows, cols = np.nonzero(eroded(labels[box] == index, ROOF_EROSION_PLANE) & domain[box])
         if rows.size < ROOF_MIN_PIXELS:
             continue
-        z = evaluated[box][rows, cols].astype(np.float64)
-        design = np.column_stack([np.ones(rows.size), cols * gsd, rows * gsd])
+        z = evaluated.heights[box][rows, cols].astype(np.float64)
+        # A plane over columns and rows is one over metres, whatever the affine; centred, the fit loses no digits.
+        design = np.column_stack([np.ones(rows.size), cols - cols.mean(), rows - rows.mean()])
         z = z - z.mean()
         coefficients = np.linalg.lstsq(design, z, rcond=None)[0]
-        ids.append(index)
-        values.append(float(np.sqrt(np.mean((z - design @ coefficients) ** 2))))
-    return {
-        "roof_plane_rms_median_m": float(np.median(values)) if values else None,
-        "roof_plane_rms_per_label_m": values,
-        "roof_plane_labels": ids,
-    }
+        found[index] = float(np.sqrt(np.mean((z - design @ coefficients) ** 2)))
+    return found
 
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _mean(values: Floats) -> float | None:
-    return float(values.mean()) if values.size else None
-
-
-def _median(values: Floats) -> float | None:
-    return float(np.median(values)) if values.size else None

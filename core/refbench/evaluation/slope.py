@@ -8,34 +8,55 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
 
-def horn_gradient(
-    heights: NDArray[np.float32] | Floats, gsd: float, *, replicate: bool = False
-) -> tuple[Floats, Floats]:
-    """Return dz/dx (east) and dz/dy (north), float64 [rows, cols], by Horn's weights 1-2-1 over 8 GSD.
+def ground_gradient(per_col: Floats, per_row: Floats, transform: Affine) -> tuple[Floats, Floats]:
+    """Return dz/dx (east) and dz/dy (north) of a surface that rises by so much a column and a row.
 
-    NaN where any of the nine cells is NaN, and on the outer ring unless the edge is replicated.
+    Parameters
+    ----------
+    per_col, per_row
+        dz/dcol and dz/drow, of one shape.
+    transform
+        (col, row) to coordinates in metres: any affine, also south-up, rotated, transposed or with oblong pixels.
+    """
+    t = transform
+    # Chain rule, with x = a col + b row and y = d col + e row:
+    # dz/dcol = a dz/dx + d dz/dy, dz/drow = b dz/dx + e dz/dy.
+    if t.b == 0 and t.d == 0:
+        return per_col / t.a, per_row / t.e
+    det = t.determinant
+    return (t.e * per_col - t.d * per_row) / det, (t.a * per_row - t.b * per_col) / det
+
+
+def horn_gradient(
+    heights: NDArray[np.float32] | Floats, transform: Affine, *, replicate: bool = False
+) -> tuple[Floats, Floats]:
+    """Return dz/dx (east) and dz/dy (north), float64 [rows, cols], by Horn's weights 1-2-1 over 8 pixels.
+
+    ``transform`` takes (col, row) to metres. NaN where any of the nine cells is NaN, and on the outer ring unless the
+    edge is replicated.
     """
     z = heights.astype(np.float64)
     if min(z.shape) < (1 if replicate else 3):
         return np.full(z.shape, np.nan), np.full(z.shape, np.nan)
-    # Horn's weights are Sobel's; OpenCV's rows run down, north is up.
+    # Horn's weights are Sobel's.
     border = {"ksize": 3, "borderType": cv2.BORDER_REPLICATE}
-    dx = np.asarray(cv2.Sobel(z, cv2.CV_64F, 1, 0, scale=1 / (8 * gsd), **border), np.float64)
-    dy = np.asarray(cv2.Sobel(z, cv2.CV_64F, 0, 1, scale=-1 / (8 * gsd), **border), np.float64)
+    per_col = np.asarray(cv2.Sobel(z, cv2.CV_64F, 1, 0, scale=1 / 8, **border), np.float64)
+    per_row = np.asarray(cv2.Sobel(z, cv2.CV_64F, 0, 1, scale=1 / 8, **border), np.float64)
     unknown = cv2.dilate(np.isnan(z).astype(np.uint8), np.ones((3, 3), np.uint8)) != 0
     if not replicate:
         unknown[[0, -1]], unknown[:, [0, -1]] = True, True
-    dx[unknown], dy[unknown] = np.nan, np.nan
-    return dx, dy
+    per_col[unknown], per_row[unknown] = np.nan, np.nan
+    return ground_gradient(per_col, per_row, transform)
 
 
-def florinsky_gradient(heights: NDArray[np.float32] | Floats, gsd: float) -> tuple[Floats, Floats]:
-    """Return dz/dx and dz/dy by Florinsky's third-order polynomial over 5 x 5 cells (divisor 420 GSD).
+def florinsky_gradient(heights: NDArray[np.float32] | Floats, transform: Affine) -> tuple[Floats, Floats]:
+    """Return dz/dx and dz/dy by Florinsky's third-order polynomial over 5 x 5 cells (divisor 420 pixels).
 
     NaN on the two outer rings and where any of the 25 cells is NaN.
     """
@@ -49,7 +70,8 @@ def florinsky_gradient(heights: NDArray[np.float32] | Floats, gsd: float) -> tup
         return z[row : row + rows, col : col + cols]
 
     dx, dy = np.zeros((rows, cols)), np.zeros((rows, cols))
-    # Weights of the east derivative by |row - 2| (rows of the window) and col - 2; the north one is the transpose.
+    # Weights of the derivative along columns by |row - 2| (rows of the window) and col - 2; that along rows is the
+    # transpose.
     outer = {2: -31.0, 1: 5.0, 0: 17.0}
     inner = {2: 44.0, 1: 62.0, 0: 68.0}
     for i in range(5):
@@ -57,10 +79,10 @@ def florinsky_gradient(heights: NDArray[np.float32] | Floats, gsd: float) -> tup
         for j, sign in ((0, -1.0), (1, -1.0), (3, 1.0), (4, 1.0)):
             weight = sign * (outer[distance] if j in (0, 4) else inner[distance])
             dx += weight * cell(i, j)
-            dy -= weight * cell(j, i)
+            dy += weight * cell(j, i)
     spoiled = sum((0.0 * cell(i, j) for i in range(5) for j in range(5)), np.zeros((rows, cols)))
-    out_x[2:-2, 2:-2], out_y[2:-2, 2:-2] = dx / (420 * gsd) + spoiled, dy / (420 * gsd) + spoiled
-    return out_x, out_y
+    out_x[2:-2, 2:-2], out_y[2:-2, 2:-2] = dx / 420 + spoiled, dy / 420 + spoiled
+    return ground_gradient(out_x, out_y, transform)
 
 
 def slope_rad(dx: Floats, dy: Floats) -> Floats:

@@ -16,6 +16,7 @@ from refbench.evaluation.strata import slope_strata
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from affine import Affine
     from numpy.typing import NDArray
 
     Bools = NDArray[np.bool_]
@@ -60,7 +61,7 @@ def xdem_statistics(residuals: Floats, inlier: Bools | None = None) -> dict[str,
 def demcompare_statistics(
     evaluated: Floats,
     reference: Floats,
-    gsd: float,
+    transform: Affine,
     edges: tuple[float, ...],
     building: Mapping[str, Bools],
     *,
@@ -72,8 +73,8 @@ def demcompare_statistics(
     ----------
     evaluated, reference
         Heights in metres.
-    gsd
-        Pixel in metres.
+    transform
+        (col, row) of pixel corners to metres.
     edges
         Lower edges of its slope classes, compared with 100 x the slope angle in radians of the reference, whose
         border is replicated.
@@ -90,7 +91,7 @@ def demcompare_statistics(
         picked = residuals[valid]
         with np.errstate(invalid="ignore"):
             kept = valid & (np.abs(residuals - picked.mean()) <= OUTLIER_SIGMA * picked.std())
-    angle = slope_rad(*horn_gradient(reference, gsd, replicate=True))
+    angle = slope_rad(*horn_gradient(reference, transform, replicate=True))
     classes = slope_strata(angle, edges, unit="demcompare")
     layers = {"global": {"all": np.ones(valid.shape, np.bool_)}, "building_segmentation": building, "slope": classes}
     return {

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-_UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
+from pydantic import ByteSize, TypeAdapter
+
+_SIZES = TypeAdapter(ByteSize)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that ``500MB`` or ``4GB`` stand for; raises ``ValueError`` where it is no positive size."""
-    lower = text.strip().lower()
-    unit = next((factor for name, factor in _UNITS.items() if lower.endswith(name)), 1)
-    size = float(lower.rstrip("kmgtb ")) * unit
+    """Return the bytes that ``500MB`` (decimal) or ``4GiB`` (binary) stand for.
+
+    Raises
+    ------
+    ValueError
+        It is no size, or none of a machine.
+    """
+    size = int(_SIZES.validate_python(text.strip()))
     if not 1 <= size < 1 << 63:
         raise ValueError(f"{text!r} is no size of a machine")
-    return int(size)
+    return size

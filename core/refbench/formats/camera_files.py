@@ -1,4 +1,4 @@
-"""Cameras in files: pinhole and affine in YAML, RPCs in TIFF tags or in ``_RPC.TXT`` beside the image.
+"""Cameras in files: YAML or JSON of every registered model; RPCs in TIFF tags and as vendors and tools write them.
 
 A pinhole file (OpenCV axes: x right, y down, z forward; integer image coordinates are pixel centres)::
 
@@ -11,110 +11,184 @@ A pinhole file (OpenCV axes: x right, y down, z forward; integer image coordinat
 
 An affine file: ``camera: affine``, ``matrix`` [2, 3], ``offset`` [2] and ``origin`` [3] of
 ``(col, row) = matrix (X - origin) + offset``, optional ``frame``, ``down`` and ``max_error_px``.
+
+An RPC: ``_RPC.TXT``, ``.RPB``, rpcm's JSON, or YAML with ``camera: rpc``.
+
+A new model joins by one ``register_camera_format``; nothing else asks for the type of a camera.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from refbench.contracts.errors import ConfigError, InputError
+from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.files.atomic import atomic_file
-from refbench.files.yaml_file import check_keys, read_mapping
+from refbench.files.yaml_file import check_keys, mapping, read_mapping
 from refbench.geometry.affine_camera import AffineCamera
 from refbench.geometry.cameras import Pinhole
 from refbench.geometry.rpc import RPC
+from refbench.geometry.rpc_tags import OFFSETS, POLYNOMIALS, is_rpc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from rasterio.crs import CRS
 
     from refbench.contracts.camera import Camera
     from refbench.formats.raster import ImageFile
 
-_KEYS = {
-    "pinhole": ("K", "R", "t", "width", "height"),
-    "affine": tuple(field.name for field in fields(AffineCamera)),
-}
+BESIDE = ("_RPC.TXT", "_rpc.txt", "_RPC.txt", ".RPB", ".rpb", ".json", ".JSON")
+"""What follows an image's stem in the name of a file with its RPC; the first that is there counts."""
+_RPC_TEXTS: dict[str, Callable[[str, CRS | None], RPC]] = {".txt": RPC.from_text, ".rpb": RPC.from_rpb}
 
 
-def read_camera(path: str | Path, crs: CRS | None = None) -> Camera:
-    """Return the camera of a YAML file or of an ``_RPC.TXT`` file, whose scene coordinates are then in ``crs``.
+@dataclass(frozen=True, slots=True)
+class CameraFormat:
+    """How cameras of one model are written and read.
+
+    ``name`` stands in the file as ``camera: name``; ``keys`` are all others it may hold. ``to_mapping`` returns plain
+    numbers, texts and lists, None for what is left out; ``from_mapping`` takes them and the scene's CRS. ``to_tags``,
+    where there is one, returns TIFF tags of the namespace ``RPC``, which then stand for a file.
+    """
+
+    name: str
+    model: type[Camera]
+    keys: tuple[str, ...]
+    to_mapping: Callable[[Any], Mapping[str, Any]]
+    from_mapping: Callable[[Mapping[str, Any], CRS | None], Camera]
+    to_tags: Callable[[Any], Mapping[str, str]] | None = None
+
+
+_FORMATS: dict[str, CameraFormat] = {}
+
+
+def register_camera_format(camera_format: CameraFormat) -> None:
+    """Let cameras of a model be written and read.
+
+    Raises
+    ------
+    ConfigError
+        The name is taken by another model.
+    """
+    held = _FORMATS.setdefault(camera_format.name, camera_format)
+    if held.model is not camera_format.model:
+        raise ConfigError(f"The camera format {camera_format.name} is taken by {held.model.__name__}.")
+
+
+def camera_format(camera: Camera) -> CameraFormat:
+    """Return the format of a camera's model.
 
     Raises
     ------
     InputError
-        A missing file, an unknown key or kind, or values of a wrong shape; the message names the file.
+        The model has none.
+    """
+    for known in _FORMATS.values():
+        if known.model is type(camera):
+            return known
+    names = ", ".join(known.model.__name__ for known in _FORMATS.values())
+    raise InputError(f"A camera of type {type(camera).__name__} has no file format; formats are known of {names}.")
+
+
+def read_camera(path: str | Path, crs: CRS | None = None) -> Camera:
+    """Return the camera of a file; the scene coordinates of an RPC are then in ``crs``.
+
+    The suffix tells the kind: ``.txt`` (``_RPC.TXT``) and ``.rpb`` hold an RPC, ``.json`` one or a registered model,
+    any other is YAML of a registered model.
+
+    Raises
+    ------
+    InputError
+        A missing file, an unknown key or model, or values of a wrong shape; the message names the file.
     """
     path = Path(path)
     try:
-        if path.suffix.lower() == ".txt":
-            return _read_rpc_text(path, crs)
-        content = read_mapping(path)
-        kind = content.pop("camera", "pinhole")
-        if kind not in _KEYS:
-            raise ConfigError(f"camera is pinhole or affine, got {kind!r}")
-        check_keys("camera", content, _KEYS[kind])
-        return Pinhole.from_dict(content) if kind == "pinhole" else _affine(content)
+        if path.suffix.lower() in _RPC_TEXTS:
+            return _RPC_TEXTS[path.suffix.lower()](_text(path), crs)
+        content = _json(path) if path.suffix.lower() == ".json" else read_mapping(path)
+        return RPC.from_dict(content, crs) if _is_bare_rpc(path, content) else _from_mapping(content, crs)
     except InputError as error:
-        message = str(error)
-        if str(path) in message:
-            raise
-        raise type(error)(f"{path}: {message}") from error
+        raise _naming(path, error) from error
 
 
-def _affine(content: dict[str, Any]) -> AffineCamera:
-    missing = [name for name in ("matrix", "offset", "origin") if name not in content]
-    if missing:
-        raise ConfigError(f"an affine camera needs matrix, offset and origin; {', '.join(missing)} is missing")
+def _is_bare_rpc(path: Path, content: Mapping[str, Any]) -> bool:
+    """Return whether a JSON file holds an RPC as other tools write it, without ``camera``."""
+    return path.suffix.lower() == ".json" and "camera" not in content and is_rpc(content)
+
+
+def _naming(path: Path, error: InputError) -> InputError:
+    """Return an error whose message names the file."""
+    return error if str(path) in str(error) else type(error)(f"{path}: {error}")
+
+
+def _text(path: Path) -> str:
     try:
-        arrays = {name: np.asarray(content.pop(name), np.float64) for name in ("matrix", "offset", "origin")}
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"matrix, offset and origin must be numbers: {error}") from error
-    options: dict[str, Any] = {**arrays, **content}
-    return AffineCamera(**options)
-
-
-def _read_rpc_text(path: Path, crs: CRS | None) -> RPC:
-    try:
-        return RPC.from_text(path.read_text(encoding="utf-8", errors="replace"), crs)
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError as error:
+        raise MissingFileError(f"There is no file {path}.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
+    return mapping(str(path), content)
+
+
+def _from_mapping(content: Mapping[str, Any], crs: CRS | None) -> Camera:
+    """Return the camera of a mapping with the key ``camera``, which may lack for a pinhole."""
+    name = content.get("camera", "pinhole")
+    if name not in _FORMATS:
+        raise ConfigError(f"camera is {' or '.join(_FORMATS)}, got {name!r}")
+    rest = {key: value for key, value in content.items() if key != "camera"}
+    check_keys("camera", rest, _FORMATS[name].keys)
+    return _FORMATS[name].from_mapping(rest, crs)
+
+
 def write_camera(path: str | Path, camera: Camera) -> None:
-    """Write a pinhole or affine camera as YAML, an RPC as ``_RPC.TXT``; all digits are kept.
+    """Write a camera as YAML, or as ``_RPC.TXT`` where it has RPC tags and the suffix is ``.txt``; keep all digits.
 
     Raises
     ------
     InputError
-        A camera of another kind, or a file that cannot be written.
+        A camera whose model has no format, or a file that cannot be written.
     """
-    if isinstance(camera, RPC):
-        text = "".join(_rpc_lines(camera))
-    elif isinstance(camera, Pinhole):
-        text = _dump({"camera": "pinhole", **camera.to_dict()})
-    elif isinstance(camera, AffineCamera):
-        values = {field.name: getattr(camera, field.name) for field in fields(camera)}
-        plain = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
-        text = _dump({"camera": "affine", **plain})
+    known = camera_format(camera)
+    if known.to_tags is not None and Path(path).suffix.lower() == ".txt":
+        text = "".join(_tag_lines(known.to_tags(camera)))
     else:
-        raise InputError(f"A camera of type {type(camera).__name__} has no file format; use pinhole, affine or RPC.")
+        content = {"camera": known.name, **known.to_mapping(camera)}
+        kept = {key: value for key, value in content.items() if value is not None}
+        text = yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=120)
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
-def _dump(content: dict[str, Any]) -> str:
-    kept = {name: value for name, value in content.items() if value is not None}
-    return yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=120)
+def image_tags(camera: Camera) -> Mapping[str, str] | None:
+    """Return the TIFF tags (namespace ``RPC``) by which an image carries its camera; None: it needs a file.
+
+    Raises
+    ------
+    InputError
+        The model has no format.
+    """
+    to_tags = camera_format(camera).to_tags
+    return None if to_tags is None else to_tags(camera)
 
 
-def _rpc_lines(camera: RPC) -> list[str]:
+def _tag_lines(tags: Mapping[str, str]) -> list[str]:
+    """Return the lines of an ``_RPC.TXT`` file."""
     lines = []
-    for key, value in camera.to_tags().items():
+    for key, value in tags.items():
         if key.endswith("_COEFF"):
             lines += [f"{key}_{i}: {number}\n" for i, number in enumerate(value.split(), 1)]
         else:
@@ -123,14 +197,69 @@ def _rpc_lines(camera: RPC) -> list[str]:
 
 
 def rpc_of_image(image: ImageFile, crs: CRS | None = None) -> RPC | None:
-    """Return the RPC in an image's tags, or in ``<stem>_RPC.TXT`` beside it; None where there is neither."""
-    if image.rpcs is not None:
-        try:
-            return RPC.from_dict(image.rpcs, crs)
-        except InputError as error:
-            raise InputError(f"{image.files[0]}: {error}") from error
+    """Return the RPC in an image's tags, else in a file of its stem beside it; None where there is neither.
+
+    Beside it count ``<stem>_RPC.TXT``, ``<stem>.RPB``, and ``<stem>.json`` where that holds an RPC.
+
+    Raises
+    ------
+    InputError
+        A broken RPC; the message names the file.
+    """
     path = image.files[0]
-    for name in (f"{path.stem}_RPC.TXT", f"{path.stem}_rpc.txt", f"{path.stem}_RPC.txt"):
-        if (beside := path.with_name(name)).is_file():
-            return _read_rpc_text(beside, crs)
+    try:
+        if image.rpcs is not None:
+            return RPC.from_dict(image.rpcs, crs)
+        for ending in BESIDE:
+            path = image.files[0].with_name(image.files[0].stem + ending)
+            if path.is_file() and (found := _rpc_beside(path, crs)) is not None:
+                return found
+    except InputError as error:
+        raise _naming(path, error) from error
     return None
+
+
+def _rpc_beside(path: Path, crs: CRS | None) -> RPC | None:
+    if path.suffix.lower() in _RPC_TEXTS:
+        return _RPC_TEXTS[path.suffix.lower()](_text(path), crs)
+    try:
+        content = _json(path)
+    except ConfigError:  # whatever it is, it is not about cameras
+        return None
+    return RPC.from_dict(content, crs) if is_rpc(content) else None
+
+
+def _arrays(content: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a mapping with those of ``names`` as arrays."""
+    if missing := [name for name in names if name not in content]:
+        raise ConfigError(f"an affine camera needs {', '.join(names)}; {', '.join(missing)} is missing")
+    try:
+        return {**content, **{name: np.asarray(content[name], np.float64) for name in names}}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{', '.join(names)} must be numbers: {error}") from error
+
+
+def _affine_mapping(camera: AffineCamera) -> dict[str, Any]:
+    values = {field.name: getattr(camera, field.name) for field in fields(camera)}
+    return {**values, **{name: values[name].tolist() for name in _AFFINE_ARRAYS}}
+
+
+_AFFINE_ARRAYS = ("matrix", "offset", "origin")
+_SIZE = ("width", "height")
+register_camera_format(
+    CameraFormat(
+        "pinhole", Pinhole, ("K", "R", "t", *_SIZE), Pinhole.to_dict, lambda content, crs: Pinhole.from_dict(content)
+    )
+)
+register_camera_format(
+    CameraFormat(
+        "affine",
+        AffineCamera,
+        tuple(field.name for field in fields(AffineCamera)),
+        _affine_mapping,
+        lambda content, crs: AffineCamera(**_arrays(content, _AFFINE_ARRAYS)),
+    )
+)
+register_camera_format(
+    CameraFormat("rpc", RPC, (*OFFSETS, *POLYNOMIALS, *_SIZE), RPC.to_dict, RPC.from_dict, RPC.to_tags)
+)

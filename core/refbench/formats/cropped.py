@@ -29,6 +29,11 @@ class Cropped(Generic[T]):
         return None if self.source.grid is None else self.source.grid.window(self.window)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols) of the window."""
+        return self.window.height, self.window.width
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files of the whole raster."""
         return self.source.files

@@ -1,9 +1,9 @@
-"""Bridges: thing to thing, in numpy, with differentiable twins in torch (``torch_...``, imported by nobody else).
+"""Bridges: thing to thing, in numpy, with differentiable forms in torch (``torch_...``, imported only on demand).
 
 =========================  =====================================================================
 points -> raster           ``rasterise`` (``cells``: own cell; ``neighbourhood``: Gaussian, IDW)
 raster -> values, raster   ``sample``, ``warp``
-scene <-> image            ``cameras``, ``rpc``, ``affine_camera``; ``rpc_fit``, ``crs_map``
+scene <-> image            ``cameras``, ``rpc``, ``affine_camera`` on ``camera_model``; ``rpc_fit``, ``crs_map``
 DSM + camera -> depth      ``depth``
 depth + camera -> points   ``fuse``
 image + camera -> ortho    ``ortho``

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from refbench.contracts.arrays import check_shape, frozen
 from refbench.contracts.errors import InputError
+from refbench.geometry.camera_model import CameraModel, resized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.camera import Camera, Projected
+    from refbench.geometry.torch_cameras import TorchAffine
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class AffineCamera:
+class AffineCamera(CameraModel):
     """``(col, row) = matrix (X - origin) + offset``; integer coordinates are pixel centres.
 
     ``matrix`` float64 [2, 3] in pixels per scene unit, ``offset`` float64 [2] in pixels, ``origin`` float64 [3] in
@@ -53,6 +57,27 @@ class AffineCamera:
         ray = np.cross(self.matrix[0], self.matrix[1])
         sign = -self.down if ray[2] > 0 else self.down
         return np.asarray(sign * ray / np.linalg.norm(ray))
+
+    @property
+    def crs(self) -> CRS | None:
+        """The CRS that ``frame`` names by an EPSG code; None for other frames."""
+        try:
+            return CRS.from_string(self.frame) if self.frame.upper().startswith("EPSG:") else None
+        except CRSError:
+            return None
+
+    def scaled(self, across: float, down: float) -> AffineCamera:
+        """Return the camera of the image resized by ``across`` (columns) and ``down`` (rows)."""
+        factors = np.array([across, down])
+        offset = np.array([resized(place, factor) for place, factor in zip(self.offset, factors, strict=True)])
+        error = None if self.max_error_px is None else self.max_error_px * max(across, down)
+        return replace(self, matrix=factors[:, None] * self.matrix, offset=offset, max_error_px=error)
+
+    def to_torch(self) -> TorchAffine:
+        """Return the camera for tensors."""
+        from refbench.geometry.torch_cameras import TorchAffine
+
+        return TorchAffine(self.matrix, self.offset, self.origin, self.direction)
 
     def project(self, xyz: NDArray[np.float64]) -> Projected:
         """Return (col, row, depth), each float64 [...], of ``xyz`` [..., 3]."""
@@ -88,7 +113,7 @@ class AffineCamera:
         Parameters
         ----------
         camera
-            Any camera. Its own ``jacobian`` is used where it has one, else central differences.
+            Any camera; its ``jacobian`` at ``origin`` becomes the matrix.
         origin
             The point of expansion, scene coordinates [3].
         extent
@@ -97,7 +122,7 @@ class AffineCamera:
         frame
             What the scene coordinates are.
         step
-            Of the central differences, scene units.
+            Down from ``origin`` to the point that tells the sign of the viewing direction, scene units.
 
         Raises
         ------
@@ -108,7 +133,7 @@ class AffineCamera:
         col, row, _ = camera.project(centre)
         if not np.isfinite((col, row)).all():
             raise InputError(f"The camera does not see the point {centre.tolist()} about which it is to be expanded.")
-        matrix = _jacobian(camera, centre, step)
+        matrix = np.asarray(camera.jacobian(centre), np.float64)
         lower = centre - np.array([0, 0, step])
         down = 1 if camera.project(lower)[2] > camera.project(centre)[2] else -1
         affine = cls(matrix, np.array([col, row]), centre, frame, down)
@@ -128,13 +153,3 @@ class AffineCamera:
         """Return frame, origin and error."""
         error = "error not measured" if self.max_error_px is None else f"error <= {self.max_error_px:.3g} px"
         return f"AffineCamera(about {self.origin.round(5).tolist()} in {self.frame}, {error})"
-
-
-def _jacobian(camera: Camera, point: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """Return d(col, row) / d(xyz) [2, 3] at a point [3]."""
-    own = getattr(camera, "jacobian", None)
-    if own is not None:
-        return np.asarray(own(point), np.float64)
-    offsets = step * np.eye(3)
-    ahead, behind = camera.project(point + offsets), camera.project(point - offsets)
-    return np.stack([(ahead[i] - behind[i]) / (2 * step) for i in (0, 1)])

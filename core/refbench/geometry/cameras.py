@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from refbench.contracts.arrays import check_shape, frozen
+from refbench.contracts.camera import PinholeMatrices
 from refbench.contracts.errors import InputError
+from refbench.geometry.camera_model import CameraModel, resized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from refbench.contracts.camera import Projected
+    from refbench.contracts.camera import Camera, Projected
+    from refbench.geometry.torch_cameras import TorchPinhole
 
 ROTATION_TOLERANCE = 1e-6
 """How far ``R R^T`` may be from the identity: cameras in text files hold six digits or more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Pinhole:
+class Pinhole(CameraModel):
     """``X_camera = R X_scene + t``, ``(col, row, 1) ~ K X_camera``; depth is ``X_camera[2]``, in scene units.
 
     ``K`` float64 [3, 3] in pixels, last row 0 0 1; ``R`` float64 [3, 3] world to camera; ``t`` float64 [3];
@@ -34,9 +38,6 @@ class Pinhole:
     t: NDArray[np.float64]
     width: int | None = None
     height: int | None = None
-
-    perspective: ClassVar[bool] = True
-    """Along a straight line in the image 1/depth is linear, not depth."""
 
     def __post_init__(self) -> None:
         """Check shapes, finiteness and that ``R`` is a rotation; freeze the arrays."""
@@ -57,6 +58,21 @@ class Pinhole:
         """The centre of projection in scene coordinates, float64 [3]."""
         return np.asarray(-self.R.T @ self.t)
 
+    @property
+    def is_perspective(self) -> bool:
+        """True: along a straight line in the image 1/depth is linear, not depth."""
+        return True
+
+    @property
+    def pinhole(self) -> PinholeMatrices:
+        """``K``, ``R`` and ``t``."""
+        return PinholeMatrices(self.K, self.R, self.t)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(rows, cols) of the image, where both are known."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
     def project(self, xyz: NDArray[np.float64]) -> Projected:
         """Return (col, row, depth), each float64 [...], of ``xyz`` [..., 3].
 
@@ -73,9 +89,15 @@ class Pinhole:
     ) -> NDArray[np.float64]:
         """Return scene points float64 [..., 3] of image coordinates and depths (z, scene units) [...]."""
         col, row, depth = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (col, row, depth)))
-        y = (row - self.K[1, 2]) / self.K[1, 1]
-        x = (col - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
+        x, y = self._normalised(col, row)
         return np.asarray((np.stack([x * depth, y * depth, depth], axis=-1) - self.t) @ self.R)
+
+    def _normalised(
+        self, col: NDArray[np.float64], row: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return x / z and y / z in the camera's frame of image coordinates [...]."""
+        y = (row - self.K[1, 2]) / self.K[1, 1]
+        return (col - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0], y
 
     def jacobian(self, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return d(col, row) / d(xyz), float64 [..., 2, 3], in pixels per scene unit."""
@@ -88,36 +110,28 @@ class Pinhole:
         ]
         return np.asarray(self.K[:2, :2] @ np.stack(rows, axis=-2) @ self.R)
 
-    @classmethod
-    def from_colmap(
-        cls,
-        qvec: Sequence[float],
-        tvec: Sequence[float],
-        params: Sequence[float],
-        width: int | None = None,
-        height: int | None = None,
-    ) -> Pinhole:
-        """Return the camera of a COLMAP image: the corner-based principal point moves by half a pixel.
+    def unproject_to_height(
+        self, col: NDArray[np.float64], row: NDArray[np.float64], height: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return where rays reach heights [...], float64 [..., 3]; NaN where they do so behind the camera or never."""
+        col, row, height = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (col, row, height)))
+        centre = self.centre
+        # The point of a ray at depth d is centre + d * ray: its third coordinate is linear in the depth.
+        ray = np.stack([*self._normalised(col, row), np.ones(col.shape)], axis=-1) @ self.R
+        depth = (height - centre[2]) / np.where(ray[..., 2] != 0, ray[..., 2], np.nan)
+        return np.asarray(centre + np.where(depth > 0, depth, np.nan)[..., None] * ray)
 
-        Parameters
-        ----------
-        qvec, tvec
-            Quaternion (w, x, y, z) and translation, world to camera.
-        params
-            ``fx fy cx cy`` (PINHOLE) or ``f cx cy`` (SIMPLE_PINHOLE); undistort other models first.
-        width, height
-            Of the image, pixels.
+    def scaled(self, across: float, down: float) -> Pinhole:
+        """Return the camera of the image resized by ``across`` (columns) and ``down`` (rows)."""
+        width = None if self.width is None else round(self.width * across)
+        height = None if self.height is None else round(self.height * down)
+        return replace(self, K=scaled_intrinsics(self.K, across, down), width=width, height=height)
 
-        Raises
-        ------
-        InputError
-            Another number of parameters, or a zero quaternion.
-        """
-        if len(params) not in (3, 4):
-            raise InputError(f"COLMAP's PINHOLE and SIMPLE_PINHOLE have 4 or 3 parameters, got {len(params)}.")
-        fx, fy, cx, cy = params if len(params) == 4 else (params[0], *params)
-        K = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]], np.float64)
-        return cls(K, rotation_of(qvec), np.asarray(tvec, np.float64), width, height)
+    def to_torch(self) -> TorchPinhole:
+        """Return the camera for tensors; its buffers may be replaced by tensors with gradients."""
+        from refbench.geometry.torch_cameras import TorchPinhole
+
+        return TorchPinhole(self.K, self.R, self.t)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the camera as plain lists and numbers, for YAML and JSON."""
@@ -154,7 +168,7 @@ class Pinhole:
         )
 
 
-def rotation_of(qvec: Sequence[float]) -> NDArray[np.float64]:
+def rotation_of(qvec: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation, float64 [3, 3], of a quaternion (w, x, y, z) of any length.
 
     Raises
@@ -166,11 +180,25 @@ def rotation_of(qvec: Sequence[float]) -> NDArray[np.float64]:
     length = float(np.linalg.norm(q))
     if q.shape != (4,) or not np.isfinite(length) or length == 0:
         raise InputError(f"A rotation needs a quaternion (w, x, y, z) other than zero, got {list(qvec)}.")
-    w, x, y, z = q / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    # scipy puts the real part last.
+    return np.asarray(Rotation.from_quat(np.roll(q, -1)).as_matrix())
+
+
+def scaled_intrinsics(K: NDArray[np.float64], across: float, down: float) -> NDArray[np.float64]:
+    """Return intrinsics [3, 3] (pixels) for the image resized by ``across`` (columns) and ``down`` (rows)."""
+    found = np.array(K, np.float64)
+    for axis, factor in enumerate((across, down)):
+        found[axis, :2] *= factor
+        found[axis, 2] = resized(K[axis, 2], factor)
+    return found
+
+
+def pinhole_of(camera: Camera, size: tuple[int, int] | None = None) -> Pinhole | None:
+    """Return a camera as a pinhole; None where its model is another one.
+
+    ``size`` (rows, cols) in pixels is that of its image where the camera does not know it.
+    """
+    if camera.pinhole is None:
+        return None
+    rows, cols = camera.size or size or (None, None)
+    return Pinhole(*camera.pinhole, cols, rows)

@@ -35,7 +35,8 @@ def render_depth(dsm: DSM, camera: Camera, shape: tuple[int, int]) -> NDArray[np
     dsm
         Heights on a grid in the camera's scene coordinates.
     camera
-        Any camera. Triangles with a vertex behind a perspective one are left out.
+        Any camera; ``is_perspective`` says how its depth is interpolated. Triangles with a vertex behind a perspective
+        one are left out.
     shape
         (rows, cols) of the depth map in pixels.
 
@@ -57,7 +58,7 @@ def render_depth(dsm: DSM, camera: Camera, shape: tuple[int, int]) -> NDArray[np
 
 def render_window(dsm: DSM, camera: Camera, window: Window) -> NDArray[np.float64]:
     """Return the part of the depth map that lies in ``window``, float64 [rows, cols]; see ``render_depth``."""
-    perspective = bool(getattr(camera, "perspective", False))
+    perspective = camera.is_perspective
     buffer = np.full(window.height * window.width, np.inf)
     for xyz in _bands(dsm):
         col, row, depth = camera.project(xyz)

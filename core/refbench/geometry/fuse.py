@@ -1,16 +1,13 @@
-"""Depth maps + cameras -> points and DSM."""
+"""Depth maps + cameras -> points."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refbench.contracts.arrays import check_shape
-from refbench.contracts.camera import Camera
 from refbench.contracts.errors import InputError
-from refbench.contracts.raster import DSM
-from refbench.geometry.rasterise import rasterise
 from refbench.geometry.sample import bilinear, nearest
 
 if TYPE_CHECKING:
@@ -18,20 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench.contracts.grid import Grid
-
-
-class DepthCamera(Camera, Protocol):
-    """A camera that also leads back: ``Pinhole``, ``RPC`` and ``AffineCamera`` do."""
-
-    def unproject(
-        self, col: NDArray[np.float64], row: NDArray[np.float64], depth: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return scene points float64 [..., 3] of image coordinates and depths [...]."""
+    from refbench.contracts.camera import Camera
 
 
 def depth_to_points(
-    depth: NDArray[np.floating], camera: DepthCamera, keep: NDArray[np.bool_] | None = None
+    depth: NDArray[np.floating], camera: Camera, keep: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
     """Return one scene point per pixel with a finite depth, float64 [N, 3], row by row.
 
@@ -52,7 +40,7 @@ def depth_to_points(
 
 def agreeing_views(
     depths: Sequence[NDArray[np.floating]],
-    cameras: Sequence[DepthCamera],
+    cameras: Sequence[Camera],
     *,
     relative: float = 0.01,
     absolute: float = 0.0,
@@ -95,7 +83,7 @@ def agreeing_views(
 def _agrees(
     points: NDArray[np.float64],
     depth: NDArray[np.floating],
-    camera: DepthCamera,
+    camera: Camera,
     relative: float,
     absolute: float,
 ) -> NDArray[np.bool_]:
@@ -109,7 +97,7 @@ def _agrees(
 
 def fuse_depths(
     depths: Sequence[NDArray[np.floating]],
-    cameras: Sequence[DepthCamera],
+    cameras: Sequence[Camera],
     *,
     min_views: int = 2,
     relative: float = 0.01,
@@ -126,18 +114,3 @@ def fuse_depths(
         views = zip(depths, cameras, counts, strict=True)
         parts = [depth_to_points(depth, camera, count >= min_views) for depth, camera, count in views]
     return np.concatenate(parts) if parts else np.zeros((0, 3))
-
-
-def fuse_dsm(
-    depths: Sequence[NDArray[np.floating]],
-    cameras: Sequence[DepthCamera],
-    grid: Grid,
-    *,
-    layer: str = "median",
-    min_views: int = 2,
-    relative: float = 0.01,
-    absolute: float = 0.0,
-) -> DSM:
-    """Return the DSM on ``grid`` of fused depth maps; ``layer`` as in ``rasterise``, cells without points NaN."""
-    points = fuse_depths(depths, cameras, min_views=min_views, relative=relative, absolute=absolute)
-    return DSM(rasterise(points, grid, layer).astype(np.float32), grid)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,15 @@ from rasterio.crs import CRS
 from refbench.contracts.arrays import check_shape, frozen
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Bounds
+from refbench.geometry.camera_model import CameraModel, resized
 from refbench.geometry.crs_map import CrsMap, crs_map, mapped_box
-from refbench.geometry.rpc_tags import OFFSETS, POLYNOMIALS, parse_tags, written_tags
+from refbench.geometry.rpc_tags import OFFSETS, POLYNOMIALS, parse_rpb, parse_size, parse_tags, written_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from refbench.contracts.camera import Projected
+    from refbench.geometry.torch_cameras import TorchRPC
 
     Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -31,12 +32,13 @@ CHUNK = 1 << 12
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class RPC:
+class RPC(CameraModel):
     """A rational camera. Integer (col, row) is a pixel centre; GDAL's own transformer answers 0.5 more.
 
     Offsets and scales in pixels, degrees and metres; the four cubics float64 [20] in the order of RPC00B.
     ``crs`` is the CRS of the scene coordinates that ``project`` takes; None: they are longitude, latitude
     (degrees, WGS 84) and height. Heights are ellipsoidal; no vertical datum is converted here.
+    ``width`` and ``height`` of the image in pixels, where its file says them.
 
     The *depth* of an RPC is minus the height, in metres: an RPC knows no distance to the sensor, and among the
     points of one line of sight the highest is the one that a satellite sees.
@@ -57,6 +59,8 @@ class RPC:
     samp_num_coeff: NDArray[np.float64]
     samp_den_coeff: NDArray[np.float64]
     crs: CRS | None = None
+    width: int | None = None
+    height: int | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and values; freeze the arrays."""
@@ -76,12 +80,17 @@ class RPC:
     def from_dict(cls, tags: Mapping[str, Any], crs: CRS | None = None) -> RPC:
         """Return the RPC of GDAL's ``RPC`` metadata, of ``_RPC.TXT`` keys or of JSON; the case of keys is ignored.
 
+        JSON as rpcm and its kin write it holds the RPC under ``rpc`` and the size of the image beside it.
+
         Raises
         ------
         InputError
             A missing or unreadable key.
         """
-        return cls(**parse_tags(tags), crs=crs)
+        held = tags.get("rpc", tags)
+        if not isinstance(held, Mapping):
+            raise InputError(f"The field rpc must hold the coefficients of an RPC, got {type(held).__name__}.")
+        return cls(**parse_tags(held), crs=crs, width=parse_size(tags, "width"), height=parse_size(tags, "height"))
 
     @classmethod
     def from_text(cls, text: str, crs: CRS | None = None) -> RPC:
@@ -89,9 +98,20 @@ class RPC:
         pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
         return cls.from_dict({key.strip(): value.strip() for key, value in pairs}, crs)
 
+    @classmethod
+    def from_rpb(cls, text: str, crs: CRS | None = None) -> RPC:
+        """Return the RPC of the assignments ``lineOffset = 4148;`` of an ``.RPB`` file."""
+        return cls.from_dict(parse_rpb(text), crs)
+
     def to_tags(self) -> dict[str, str]:
         """Return GDAL's ``RPC`` metadata: what a GeoTIFF takes as tags of that namespace."""
-        return written_tags({field.name: getattr(self, field.name) for field in fields(self) if field.name != "crs"})
+        return written_tags({name: getattr(self, name) for name in (*OFFSETS, *POLYNOMIALS)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return offsets, scales, cubics and size as plain numbers and lists, for YAML and JSON; without the CRS."""
+        numbers = {name: getattr(self, name) for name in OFFSETS}
+        cubics = {name: getattr(self, name).tolist() for name in POLYNOMIALS}
+        return {**numbers, **cubics, "width": self.width, "height": self.height}
 
     def in_crs(self, crs: CRS | None) -> RPC:
         """Return the same camera for scene coordinates in ``crs``."""
@@ -99,7 +119,44 @@ class RPC:
 
     def shifted(self, cols: float, rows: float) -> RPC:
         """Return the camera of the crop whose first pixel is (``cols``, ``rows``) of this image."""
-        return replace(self, samp_off=self.samp_off - cols, line_off=self.line_off - rows)
+        return replace(self, samp_off=self.samp_off - cols, line_off=self.line_off - rows, width=None, height=None)
+
+    def scaled(self, across: float, down: float) -> RPC:
+        """Return the camera of the image resized by ``across`` (columns) and ``down`` (rows)."""
+        return replace(
+            self,
+            samp_off=resized(self.samp_off, across),
+            line_off=resized(self.line_off, down),
+            samp_scale=self.samp_scale * across,
+            line_scale=self.line_scale * down,
+            width=None if self.width is None else round(self.width * across),
+            height=None if self.height is None else round(self.height * down),
+        )
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(rows, cols) of the image, where both are known."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+    @property
+    def height_range(self) -> tuple[float, float]:
+        """The heights that the RPC was made for, metres."""
+        half = abs(self.height_scale)
+        return self.height_off - half, self.height_off + half
+
+    @property
+    def lonlat(self) -> tuple[float, float]:
+        """The middle of the domain, degrees."""
+        return self.long_off, self.lat_off
+
+    def to_torch(self) -> TorchRPC:
+        """Return the camera for tensors, with the map projection inside where it has a CRS."""
+        from refbench.geometry.torch_cameras import TorchRPC
+
+        names = ("long", "lat", "height", "samp", "line")
+        offsets, scales = ([getattr(self, f"{name}_{kind}") for name in names] for kind in ("off", "scale"))
+        lonlat = None if self.crs is None else self.lonlat_map()
+        return TorchRPC(self._coefficients(), np.array(offsets), np.array(scales), lonlat)
 
     def project(self, xyz: NDArray[np.float64]) -> Projected:
         """Return (col, row, depth), each float64 [...], of scene points [..., 3]; depth is minus the height."""
@@ -116,6 +173,12 @@ class RPC:
         lon, lat = self.localise(col, row, -depth)
         x, y = self.from_lonlat(lon, lat)
         return np.stack([x, y, -depth], axis=-1)
+
+    def unproject_to_height(
+        self, col: NDArray[np.float64], row: NDArray[np.float64], height: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return where lines of sight reach heights [...] (metres), float64 [..., 3]: the depth is minus the height."""
+        return self.unproject(col, row, -np.asarray(height, np.float64))
 
     def project_lonlat(self, lon: NDArray[np.float64], lat: NDArray[np.float64], h: NDArray[np.float64]) -> Pair:
         """Return (col, row), each float64 [...], of longitudes and latitudes (degrees) and heights (metres)."""

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from refbench.contracts.errors import InputError, UnsupportedError
+from refbench.geometry.disparity import MatchOptions, disparity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,20 +38,6 @@ MAX_UNEVEN = 0.05
 STEPS = 3
 _STEP_M = 0.5
 """Step of the numerical derivatives of a projection, metres."""
-
-
-@dataclass(frozen=True, slots=True)
-class MatchOptions:
-    """Options of OpenCV's ``StereoSGBM`` (all directions), named as there; ``window`` is its block size."""
-
-    window: int = 5
-    p1: int = 8
-    p2: int = 96
-    """Penalties of disparity steps of one and of more, to be multiplied by the squared window."""
-    uniqueness_percent: int = 8
-    speckle_px: int = 60
-    speckle_range: int = 2
-    left_right_px: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,11 +244,11 @@ def _match_block(
     warped_a, inside_a = _resample(image_a, pixel_a)
     warped_b, inside_b = _resample(image_b, pixel_b)
     search = int(np.ceil((high - frame.height) / frame.metres_per_px)) + 4
-    disparity = _disparity(warped_a, warped_b, 16 * -(-search // 16), options)
-    found = np.isfinite(disparity) & inside_a
-    source = np.round(cols - np.where(found, disparity, 0)).astype(np.int64).clip(0, frame.shape[1] - 1)
+    shifts = disparity(warped_a, warped_b, 16 * -(-search // 16), options)
+    found = np.isfinite(shifts) & inside_a
+    source = np.round(cols - np.where(found, shifts, 0)).astype(np.int64).clip(0, frame.shape[1] - 1)
     found &= inside_b[rows.astype(np.int64), source]
-    shift = disparity[found].astype(np.float64)
+    shift = shifts[found].astype(np.float64)
     at_a = pixel_a[found]
     at_b = _pixel(camera_b, frame.points(cols[found] - shift, rows[found]))
     start = frame.points(cols[found], rows[found])
@@ -276,30 +263,6 @@ def _resample(image: NDArray[np.uint8], pixel: F8) -> tuple[NDArray[np.uint8], N
     rows, cols = image.shape
     inside = (pixel[..., 0] >= 0) & (pixel[..., 0] <= cols - 1) & (pixel[..., 1] >= 0) & (pixel[..., 1] <= rows - 1)
     return np.asarray(warped, np.uint8), inside
-
-
-def _disparity(
-    left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, options: MatchOptions
-) -> NDArray[np.float32]:
-    """Return disparities float32 in pixels, NaN where the matcher found none. Four pixels below zero are searched."""
-    area = options.window**2
-    matcher = cv2.StereoSGBM.create(
-        minDisparity=-4,
-        numDisparities=search,
-        blockSize=options.window,
-        P1=options.p1 * area,
-        P2=options.p2 * area,
-        disp12MaxDiff=options.left_right_px,
-        preFilterCap=63,
-        uniquenessRatio=options.uniqueness_percent,
-        speckleWindowSize=options.speckle_px,
-        speckleRange=options.speckle_range,
-        mode=cv2.StereoSGBM_MODE_HH,
-    )
-    # Columns left of the search range would stay empty: give them room.
-    padded = [cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)]
-    fixed = matcher.compute(*padded)[:, search:]
-    return np.where(fixed < -4 * 16, np.nan, fixed.astype(np.float32) / 16)
 
 
 def triangulate(camera_a: Camera, camera_b: Camera, at_a: F8, at_b: F8, start: F8) -> tuple[F8, F8]:

@@ -1,6 +1,6 @@
-"""Differentiable twins of the cameras: float64 tensors in, the same numbers out, gradients through everything.
+"""The cameras for tensors: float64 in, the same numbers out as in numpy, gradients through everything.
 
-``twin(camera)`` gives the module of any camera. Points are tensors [..., 3] in scene coordinates.
+``camera.to_torch()`` makes them. Points are tensors [..., 3] in scene coordinates.
 """
 
 from __future__ import annotations
@@ -11,35 +11,48 @@ import torch
 from torch import Tensor, nn
 
 from refbench.contracts.errors import InputError
-from refbench.geometry.affine_camera import AffineCamera
-from refbench.geometry.cameras import Pinhole
-from refbench.geometry.rpc import RPC
-from refbench.geometry.rpc_tags import POLYNOMIALS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from refbench.contracts.camera import Camera
+    from refbench.geometry.crs_map import CrsMap
 
 Projected = tuple[Tensor, Tensor, Tensor]
+
+
+class TorchCameraModel(nn.Module):
+    """What the models share: without perspective, w is 1."""
+
+    def project(self, xyz: Tensor) -> Projected:
+        """Return (col, row, depth), each [...], of ``xyz`` [..., 3]."""
+        raise NotImplementedError
+
+    def homogeneous(self, xyz: Tensor) -> Projected:
+        """Return (col, row) [..., 2], w = 1 [..., 1] and depth [..., 1] of ``xyz`` [..., 3]."""
+        col, row, depth = self.project(xyz)
+        depth = depth[..., None]
+        return torch.stack([col, row], dim=-1), torch.ones_like(depth), depth
 
 
 def _tensor(array: NDArray[np.float64]) -> Tensor:
     return torch.tensor(array, dtype=torch.float64)
 
 
-class TorchPinhole(nn.Module):
-    """Twin of ``Pinhole``. Its buffers ``K``, ``R``, ``t`` (float64) may be replaced by tensors with gradients."""
+class TorchPinhole(TorchCameraModel):
+    """``Pinhole`` for tensors.
+
+    Its buffers ``K`` [3, 3], ``R`` [3, 3] and ``t`` [3] (float64) may be replaced by tensors with gradients.
+    """
 
     K: Tensor
     R: Tensor
     t: Tensor
 
-    def __init__(self, camera: Pinhole) -> None:
+    def __init__(self, K: NDArray[np.float64], R: NDArray[np.float64], t: NDArray[np.float64]) -> None:
         super().__init__()
-        for name in ("K", "R", "t"):
-            self.register_buffer(name, _tensor(getattr(camera, name)))
+        for name, values in (("K", K), ("R", R), ("t", t)):
+            self.register_buffer(name, _tensor(values))
 
     def project(self, xyz: Tensor) -> Projected:
         """Return (col, row, depth), each [...], of ``xyz`` [..., 3]; col and row are NaN behind the camera."""
@@ -53,6 +66,11 @@ class TorchPinhole(nn.Module):
         row = self.K[1, 1] * y + self.K[1, 2]
         return torch.where(ahead, col, torch.nan), torch.where(ahead, row, torch.nan), depth
 
+    def homogeneous(self, xyz: Tensor) -> Projected:
+        """Return (col * w, row * w) [..., 2], w [..., 1] and the depth, which w is, of ``xyz`` [..., 3]."""
+        image = (xyz @ self.R.T + self.t) @ self.K.T
+        return image[..., :2], image[..., 2:], image[..., 2:]
+
     def unproject(self, col: Tensor, row: Tensor, depth: Tensor) -> Tensor:
         """Return scene points [..., 3] of image coordinates and depths (z) [...]."""
         y = (row - self.K[1, 2]) / self.K[1, 1]
@@ -60,18 +78,24 @@ class TorchPinhole(nn.Module):
         return (torch.stack([x * depth, y * depth, depth], dim=-1) - self.t) @ self.R
 
 
-class TorchAffine(nn.Module):
-    """Twin of ``AffineCamera``; buffers ``matrix``, ``offset``, ``origin``, ``direction``, all float64."""
+class TorchAffine(TorchCameraModel):
+    """``AffineCamera`` for tensors; buffers ``matrix`` [2, 3], ``offset`` [2], ``origin`` [3], ``direction`` [3]."""
 
     matrix: Tensor
     offset: Tensor
     origin: Tensor
     direction: Tensor
 
-    def __init__(self, camera: AffineCamera) -> None:
+    def __init__(
+        self,
+        matrix: NDArray[np.float64],
+        offset: NDArray[np.float64],
+        origin: NDArray[np.float64],
+        direction: NDArray[np.float64],
+    ) -> None:
         super().__init__()
-        for name in ("matrix", "offset", "origin", "direction"):
-            self.register_buffer(name, _tensor(getattr(camera, name)))
+        for name, values in (("matrix", matrix), ("offset", offset), ("origin", origin), ("direction", direction)):
+            self.register_buffer(name, _tensor(values))
 
     def project(self, xyz: Tensor) -> Projected:
         """Return (col, row, depth), each [...], of ``xyz`` [..., 3]."""
@@ -80,8 +104,11 @@ class TorchAffine(nn.Module):
         return image[..., 0], image[..., 1], local @ self.direction
 
 
-class TorchRPC(nn.Module):
-    """Twin of ``RPC``, with the map projection inside where the camera has a CRS.
+class TorchRPC(TorchCameraModel):
+    """``RPC`` for tensors, with the map projection ``lonlat`` inside where the camera has a CRS.
+
+    ``cubics`` [4, 20]: numerator and denominator of line, then of sample; ``offsets`` and ``scales`` [5] of longitude,
+    latitude, height, sample and line.
 
     Points must lie in the RPC's domain (a tenth wider than its scales): outside it the projection's polynomial
     does not hold, and col and row are NaN.
@@ -91,14 +118,17 @@ class TorchRPC(nn.Module):
     scales: Tensor
     offsets: Tensor
 
-    def __init__(self, camera: RPC) -> None:
+    def __init__(
+        self,
+        cubics: NDArray[np.float64],
+        offsets: NDArray[np.float64],
+        scales: NDArray[np.float64],
+        lonlat: CrsMap | None,
+    ) -> None:
         super().__init__()
-        self.register_buffer("cubics", torch.stack([_tensor(getattr(camera, name)) for name in POLYNOMIALS]))
-        order = ("long", "lat", "height", "samp", "line")
-        for kind in ("off", "scale"):
-            values = torch.tensor([getattr(camera, f"{name}_{kind}") for name in order], dtype=torch.float64)
-            self.register_buffer("offsets" if kind == "off" else "scales", values)
-        self._lonlat = None if camera.crs is None else _TorchMap(camera)
+        for name, values in (("cubics", cubics), ("offsets", offsets), ("scales", scales)):
+            self.register_buffer(name, _tensor(values))
+        self._lonlat = None if lonlat is None else _TorchMap(lonlat)
 
     def project(self, xyz: Tensor) -> Projected:
         """Return (col, row, depth), each [...], of ``xyz`` [..., 3]; depth is minus the height."""
@@ -112,15 +142,14 @@ class TorchRPC(nn.Module):
 
 
 class _TorchMap(nn.Module):
-    """Twin of ``CrsMap`` inside its box."""
+    """``CrsMap`` for tensors, inside its box."""
 
     coefficients: Tensor
     centre: Tensor
     half_size: Tensor
 
-    def __init__(self, camera: RPC) -> None:
+    def __init__(self, numpy_map: CrsMap) -> None:
         super().__init__()
-        numpy_map = camera.lonlat_map()
         if numpy_map.coefficients is None:
             raise InputError(f"No polynomial follows {numpy_map.source.to_string()} over this RPC; crop the image.")
         box = numpy_map.box
@@ -152,20 +181,3 @@ def _terms(L: Tensor, P: Tensor, H: Tensor) -> Tensor:
     quadratic = [one, L, P, H, L * P, L * H, P * H, L * L, P * P, H * H, P * L * H]
     cubic = [L**3, L * P * P, L * H * H, L * L * P, P**3, P * H * H, L * L * H, P * P * H, H**3]
     return torch.stack(quadratic + cubic, dim=-1)
-
-
-def twin(camera: Camera) -> TorchPinhole | TorchAffine | TorchRPC:
-    """Return the differentiable twin of a camera.
-
-    Raises
-    ------
-    InputError
-        A kind of camera that has none.
-    """
-    if isinstance(camera, Pinhole):
-        return TorchPinhole(camera)
-    if isinstance(camera, AffineCamera):
-        return TorchAffine(camera)
-    if isinstance(camera, RPC):
-        return TorchRPC(camera)
-    raise InputError(f"There is no differentiable twin of a {type(camera).__name__}.")

@@ -58,7 +58,7 @@ def refbench_verbs() -> Iterable[VerbRecord]:  # type: ignore[empty-body]
 
 @hookspec
 def refbench_event(event: RunEvent) -> None:
-    """Observe a run: called at the start and end of every phase of every cell, in the process of the cell.
+    """Observe a run: called at the start and end of every phase of every job, in the process of the job.
 
     What it returns is ignored. An exception becomes a warning in the log; it never ends the run.
     """

@@ -198,6 +198,8 @@ def _checked(kind: str, answers: list[Any]) -> tuple[Any, ...]:
             raise PluginError(f"the name {record.name!r} may hold lower-case letters, digits and - _ . only")
         if ":" not in record.target:
             raise PluginError(f"the target of {record.name} must read 'module:name', got {record.target!r}")
+        if isinstance(record, MethodRecord) and record.official is not None and ":" not in record.official:
+            raise PluginError(f"official of {record.name} must read 'module:Class', got {record.official!r}")
     return tuple(found)
 
 

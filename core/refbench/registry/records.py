@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from refbench.contracts.official import NoOfficialFiles
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from refbench.contracts.need import Gives, Need
+    from refbench.contracts.official import OfficialFiles
 
 
 def resolve(target: str) -> Any:  # noqa: ANN401  # a target can be any object
@@ -47,11 +50,8 @@ class MethodRecord:
     ``target`` is ``"module:Class"``; the class is called as ``Class(config, weights)`` where ``config`` is an
     instance of the dataclass behind the ``config`` target (None without one) and ``weights`` the folder or file of
     the weights (``pathlib.Path`` or None). ``weights_in`` is ``"package:folder"``: built-in weights folders there,
-    the first name of ``weights`` is the default. ``official`` is the plugin's module for official files; it may
-    offer ``read_config(path) -> dict | None``, ``import_weights(source, folder) -> Mapping``,
-    ``export_scene(scene, folder)``; and, for configurations that name their own data, ``scene_names(path) -> names``,
-    ``scene_from_config(path, name) -> Scene`` and ``write_outputs(path, name, folder) -> warnings``, which turns a
-    result folder into the official files.
+    the first name of ``weights`` is the default. ``official`` is ``"module:Class"`` of the plugin's readers and writers
+    of official files, see ``refbench.contracts.official``; None where it has none.
     """
 
     name: str
@@ -91,6 +91,13 @@ class MethodRecord:
     def load(self) -> Any:  # noqa: ANN401  # the class of a plugin
         """Return the method's class; nothing heavy is imported before this line."""
         return resolve(self.target)
+
+    def official_files(self) -> OfficialFiles:
+        """Return the method's readers and writers of official files; without any, one that offers nothing."""
+        if self.official is None:
+            return NoOfficialFiles()
+        files: OfficialFiles = resolve(self.official)()
+        return files
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def measured_rows(rows: Iterable[Row]) -> dict[str, list[Measured]]:
     """Return label -> what was measured, from the rows of a sweep; scenes go by their own id and by the sweep's."""
     found: dict[str, list[Measured]] = {}
     for row in rows:
-        scored = [cell.result for cell in row.cells if cell.result.metrics is not None]
+        scored = [job.result for job in row.jobs if job.result.metrics is not None]
         if not scored:
             continue
         # The common domain is known as the mean over seeds only.
@@ -117,7 +117,7 @@ def measured_rows(rows: Iterable[Row]) -> dict[str, list[Measured]]:
 def reported_table(rows: Iterable[Row]) -> Table:
     """Return what the records of the sweep's methods report, beside what was measured, with the verdict."""
     rows = list(rows)
-    methods = {row.name: cell.result.method for row in rows for cell in row.cells}
+    methods = {row.name: job.result.method for row in rows for job in row.jobs}
     measured, registry = measured_rows(rows), load_registry()
     found = []
     for label, name in methods.items():

@@ -9,27 +9,24 @@ from rich.table import Table
 
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import KEY
-from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.metrics import DEPTH, METRICS, VIEWS, shown_in
 from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.engine.job.result import Result
+    from refbench.evaluation.metrics.record import Metric
 
 _ARROWS = {True: "↑", False: "↓", None: ""}
-SHOWN = tuple(
-    (key, METRICS[key].heading.removesuffix(METRICS[key].arrow).rstrip(), METRICS[key].arrow)
-    for key in ("mae", "rmse", "medae", "nmad", "le90", "bias", "completeness_valid")
+KINDS: tuple[tuple[str, str, tuple[Metric, ...]], ...] = (
+    ("depth", "Depth maps", DEPTH),
+    ("views", "Rendered views", VIEWS),
 )
-"""Key, label and better direction of the metrics that a person sees first."""
-COMPARED_KEYS = ("mae", "rmse", "completeness_valid")
-"""Scores of depth maps that are shown beside those of the initial ones: more do not fit a terminal."""
-VIEW_KEYS = ("mae", "rmse", "abs_rel", "delta_1", "psnr_db", "ssim", "completeness_valid", "coverage")
 
 
 def number(value: Any, key: str) -> str:  # noqa: ANN401  # a metric or None
-    """Return a metric as text: shares in percent, metres with three decimals, a dash where it is missing."""
+    """Return a metric as text: fractions in percent, metres with three decimals, a dash where it is missing."""
     return METRICS[key].text(value)
 
 
@@ -92,12 +89,12 @@ def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
 def view_tables(metrics: dict[str, Any]) -> list[Table]:
     """Return the scores of depth maps and of rendered views, a row each and their mean."""
     tables = []
-    for kind, title in (("depth", "Depth maps"), ("views", "Rendered views")):
+    for kind, title, records in KINDS:
         of = metrics.get(kind) or {}
         if not of:
             continue
         before = metrics.get(f"{kind}_input") or {}
-        shown = COMPARED_KEYS if before else VIEW_KEYS
+        shown = shown_in("compared" if before else "summary", records)  # more do not fit a terminal
         keys = [key for key in shown if any(scores.get(key) is not None for scores in of.values())]
         table = Table(title=title, title_justify="left")
         table.add_column("view")
@@ -134,7 +131,7 @@ def _table(result: Result) -> Table:
     table = Table(title=f"{result.method} on {result.scene}: {after.get('n', 0):,} common pixels", title_justify="left")
     for heading in ("", "input", "refined", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for key, label, arrow in SHOWN:
-        delta = change(before.get(key), after.get(key)) if arrow == "↓" else ""
-        table.add_row(f"{label} {arrow}", number(before.get(key), key), number(after.get(key), key), delta)
+    for key in shown_in("summary"):
+        delta = change(before.get(key), after.get(key)) if METRICS[key].direction == "lower" else ""
+        table.add_row(METRICS[key].heading, number(before.get(key), key), number(after.get(key), key), delta)
     return table

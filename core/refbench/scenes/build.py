@@ -138,17 +138,23 @@ def _scene_crs(files: SceneFiles, opened: _Opened) -> tuple[CRS | None, tuple[st
         return found[0][1], ()
     if files.crs is not None:
         return require_metric("crs", parse_crs(files.crs)), ()
-    for name, image in opened.images.items():
-        if (rpc := rpc_of_image(image)) is not None:
-            zone = int((rpc.long_off + 180) // 6) % 60 + 1
-            crs = CRS.from_epsg((32600 if rpc.lat_off >= 0 else 32700) + zone)
-            return crs, (f"The scene names no CRS; {crs.to_string()} was taken from the RPC of view {name}.",)
+    for name, view in files.views.items():
+        for camera in (_camera(view, opened.images[name], None), rpc_of_image(opened.images[name])):
+            if camera is not None and camera.lonlat is not None:
+                crs = _utm(*camera.lonlat)
+                return crs, (f"The scene names no CRS; {crs.to_string()} was taken from the RPC of view {name}.",)
     # Points beside pinhole views may live in an arbitrary frame; orthos and points alone may not.
     if opened.orthos:
         require_metric(str(next(iter(opened.orthos.values())).files[0]), None)
     if opened.points is not None and not files.views:
         require_metric(str(opened.points.files[0]), None)
     return None, ()
+
+
+def _utm(lon: float, lat: float) -> CRS:
+    """Return the UTM zone (WGS 84) of a place in degrees."""
+    zone = int((lon + 180) // 6) % 60 + 1
+    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
 
 
 def _give_crs(opened: _Opened, crs: CRS | None) -> None:
@@ -242,16 +248,20 @@ def _aligned(files: SceneFiles, crs: CRS | None, grid: Grid | None, anchor: str)
     return _Aligned(ndvi, masks, mask)
 
 
+def _camera(files: ViewFiles, image: ImageFile, crs: CRS | None) -> Camera | None:
+    return rpc_of_image(image, crs) if files.camera is None else read_camera(files.camera, crs)
+
+
 def _view(name: str, files: ViewFiles, image: ImageFile, crs: CRS | None) -> View:
-    camera: Camera | None = rpc_of_image(image, crs) if files.camera is None else read_camera(files.camera, crs)
+    camera = _camera(files, image, crs)
     if camera is None:
         raise InputError(
-            f"View {name}: {files.image} carries no RPC and has no _RPC.TXT beside it; give a camera file."
+            f"View {name}: {files.image} carries no RPC and has no _RPC.TXT, .RPB or JSON of an RPC beside it; give a "
+            "camera file."
         )
-    size = getattr(camera, "height", None), getattr(camera, "width", None)
-    if None not in size and size != image.shape:
+    if camera.size is not None and camera.size != image.shape:
         raise GridMismatchError(
-            f"View {name}: the camera is for {size[1]} x {size[0]} px, but {files.image} has "
+            f"View {name}: the camera is for {camera.size[1]} x {camera.size[0]} px, but {files.image} has "
             f"{image.shape[1]} x {image.shape[0]}."
         )
     depth = None if files.depth is None else open_image(files.depth, in_camera=True)

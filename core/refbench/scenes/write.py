@@ -9,10 +9,10 @@ import yaml
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
-from refbench.formats.camera_files import write_camera
+from refbench.files.names import as_file_name
+from refbench.formats.camera_files import image_tags, write_camera
 from refbench.formats.cloud_write import write_points
 from refbench.formats.raster_write import write_dsm, write_image, write_mask
-from refbench.geometry.rpc import RPC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,15 +96,15 @@ class _Writer:
         return {name: self.mask(f"mask_{name}.tif", source) for name, source in masks.items()}
 
     def view(self, name: str, view: View) -> dict[str, Any]:
-        rpcs = view.camera.to_tags() if isinstance(view.camera, RPC) else None
-        entry: dict[str, Any] = {"image": self.image(f"views/{name}.tif", view.image, rpcs)}
+        rpcs, stem = image_tags(view.camera), f"views/{as_file_name(name)}"
+        entry: dict[str, Any] = {"image": self.image(f"{stem}.tif", view.image, rpcs)}
         if rpcs is None:
-            entry["camera"] = f"views/{name}.yaml"
+            entry["camera"] = f"{stem}.yaml"
             write_camera(self._target(entry["camera"]), view.camera)
         if view.depth is not None:
-            entry["depth"] = self.image(f"views/{name}_depth.tif", view.depth)
+            entry["depth"] = self.image(f"{stem}_depth.tif", view.depth)
         if view.mask is not None:
-            entry["mask"] = self.mask(f"views/{name}_mask.tif", view.mask)
+            entry["mask"] = self.mask(f"{stem}_mask.tif", view.mask)
         if view.depth_range is not None:
             entry["depth_range"] = list(view.depth_range)
         return entry
@@ -117,6 +117,7 @@ class _Writer:
             entry["mask"] = self.mask("reference_mask.tif", reference.mask)
         if reference.depths:
             entry["depths"] = {
-                name: self.image(f"views/{name}_reference_depth.tif", depth) for name, depth in reference.depths.items()
+                name: self.image(f"views/{as_file_name(name)}_reference_depth.tif", depth)
+                for name, depth in reference.depths.items()
             }
         return entry

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import WeightsError
-from refbench.weights.checkpoint import ModuleStub, read_module
+from refbench.weights.checkpoint import kind_of, read_module
+from refbench.weights.stubs import ModuleStub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def read_module_state(path: Path) -> dict[str, torch.Tensor]:
     elif isinstance(content, ModuleStub):
         found = dict(_Harvest(path).walk(content, "", 0))
     else:
-        raise WeightsError(f"{path} holds a {type(content).__name__}, neither a state dict nor a network.")
+        raise WeightsError(f"{path} holds a {kind_of(content)}, neither a state dict nor a network.")
     if not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise WeightsError(f"{path} holds neither the tensors of a state dict nor those of a network.")
     return found

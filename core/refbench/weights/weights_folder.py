@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TENSORS_FILE = "model.safetensors"
+MAX_HEADER = 16 * 2**20
+"""Bytes; a tensor takes about 100 of them, and each many times that once it is parsed."""
 META_FILE = "model.yaml"
 CARD_FILE = "README.md"
 
@@ -46,9 +48,20 @@ class WeightsFolder:
         from safetensors.numpy import load_file
 
         try:
+            self._check_header()
             return dict(load_file(self.path / TENSORS_FILE))
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, WeightsError):
+                raise
             raise WeightsError(f"{self.path / TENSORS_FILE} cannot be read: {error}.") from error
+
+    def _check_header(self) -> None:
+        """Refuse a header that is longer than its file, or than the names of any network's tensors."""
+        file = self.path / TENSORS_FILE
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+        if length > min(file.stat().st_size - 8, MAX_HEADER):
+            raise WeightsError(f"{file} is damaged: its header is said to have {length} bytes.")
 
 
 def is_weights_folder(path: Path) -> bool:
@@ -68,11 +81,13 @@ def read_weights(path: Path) -> WeightsFolder:
     """
     import yaml
 
+    from refbench.files.yaml_text import parse_yaml
+
     folder = path.parent if path.name == TENSORS_FILE else path
     if not is_weights_folder(folder):
         raise MissingFileError(f"{folder} is no weights folder: it must hold {TENSORS_FILE} and {META_FILE}.")
     try:
-        meta = yaml.safe_load((folder / META_FILE).read_text(encoding="utf-8"))
+        meta = parse_yaml((folder / META_FILE).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise WeightsError(f"{folder / META_FILE} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(meta, dict):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from refbench.files.names import as_file_name
 from refbench_diffrender.depth_mode.loop import Follower, Progress
 from refbench_diffrender.depth_mode.refinement_state import digest, joined, restore, state_of
-from refbench_diffrender.running.run_log import RunLog, log_folder, safe_name
+from refbench_diffrender.running.run_log import RunLog, log_folder
 from refbench_diffrender.running.state_file import ANEW, StateFile, gone_on, take_progress
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def refined_jointly(
         steps = []
         for run, progress, optimizer in zip(runs, round_.progress, optimizers, strict=True):
             name = run.own.name
-            log = stack.enter_context(RunLog(log_folder(context), safe_name(name), config, progress.done))
+            log = stack.enter_context(RunLog(log_folder(context), as_file_name(name), config, progress.done))
             follower = Follower(run, config, context, name, kept, log, progress, round_.share)
             steps.append(_seeded(run, seed, follower.steps(optimizer)))
         round_.go(steps)

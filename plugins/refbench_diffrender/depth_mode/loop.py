@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from refbench.files.names import as_file_name
 from refbench_diffrender.running.progress import Pace, keep_in_time
-from refbench_diffrender.running.run_log import RunLog, log_folder, safe_name
+from refbench_diffrender.running.run_log import RunLog, log_folder
 from refbench_diffrender.running.state_file import Checkpoint
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def follow(
     CancelledError
         The run was asked to stop; its state was kept.
     """
-    checkpoint = Checkpoint.of(run, config, context, safe_name(name))
+    checkpoint = Checkpoint.of(run, config, context, as_file_name(name))
     progress, optimizer = Progress(), None
     if checkpoint is not None:
         optimizer = checkpoint.restored(run, progress)
@@ -68,7 +69,7 @@ def follow(
     def overall() -> float:
         return span[0] + span[1] * progress.done / max(1, config.init_steps + config.steps)
 
-    with RunLog(log_folder(context), safe_name(name), config, progress.done) as log:
+    with RunLog(log_folder(context), as_file_name(name), config, progress.done) as log:
         for _ in Follower(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
             pass
     return progress.notes

@@ -12,7 +12,6 @@ import numpy as np
 
 from refbench import DSM, Prediction, TilePlan, Window
 from refbench.contracts.errors import UnsupportedError
-from refbench.geometry.cameras import Pinhole
 from refbench.geometry.depth import render_depth
 from refbench.geometry.nodata_fill import inside
 from refbench_diffrender.dsm_mode.dsm_loop import follow_block
@@ -54,7 +53,7 @@ def refines_dsm(scene: Scene, config: DiffrenderConfig) -> bool:
         raise UnsupportedError(f"Scene {scene.id} has no initial DSM, which mode: dsm refines; take mode: depth.")
     if config.mode != "auto":
         return config.mode == "dsm"
-    pinholes = sum(isinstance(view.camera, Pinhole) for view in scene.views.values())
+    pinholes = sum(view.camera.pinhole is not None for view in scene.views.values())
     return scene.dsm is not None and pinholes < PAIR <= len(scene.views)
 
 
@@ -201,8 +200,8 @@ def _depths(scene: Scene, refined: DSM) -> dict[str, NDArray[np.float32]]:
     """Return the depth maps of the refined DSM in the pinhole views."""
     found = {}
     for name, view in sorted(scene.views.items()):
-        if isinstance(view.camera, Pinhole):
-            found[name] = render_depth(refined, view.camera, view.image.read().shape).astype(np.float32)
+        if view.camera.pinhole is not None:
+            found[name] = render_depth(refined, view.camera, view.image.shape).astype(np.float32)
     return found
 
 

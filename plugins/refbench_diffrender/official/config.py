@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from refbench.contracts.errors import ConfigError, UnsupportedError
+from refbench.files.json_text import parse_json
 from refbench_diffrender.config import Mode
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def is_official(path: Path) -> bool:
     if path.suffix != ".json":
         return False
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and all(mark in content for mark in MARKS)
@@ -152,7 +152,7 @@ def read_official(path: Path) -> OfficialConfig:
         No JSON object, a value of another type, or a learning rate that is missing.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no JSON configuration: {error}.") from error
     if not isinstance(content, dict):

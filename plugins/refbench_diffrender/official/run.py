@@ -15,6 +15,7 @@ from refbench_diffrender.official.config import read_official
 from refbench_diffrender.official.outputs import OfficialOutputs
 from refbench_diffrender.official.source import read_source
 from refbench_diffrender.official.view import prepared
+from refbench_diffrender.official.view_folder import view_names
 from refbench_diffrender.outputs.metrics import BestSoFar, cloud_metrics, depth_metrics
 from refbench_diffrender.running.run_log import kept_log
 
@@ -47,7 +48,7 @@ def run_official(config: DiffrenderConfig, context: Context) -> Prediction:
     source = read_source(official, config, context.rng("points"))
     run = prepared(official, config, source=source, device=context.device)
     watcher = Watcher(run, source, context.scratch)
-    name = Path(source.name).stem
+    name = view_names(source.folder)[source.number]
     notes = follow(run, config, context, (0.0, 1.0), name, watcher)
     metrics = watcher.finish()
     depth = run.depth().cpu().numpy()

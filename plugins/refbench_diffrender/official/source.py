@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
-from refbench.scenes.importers.colmap import read_model
+from refbench.scenes.importers.colmap_model import read_model
 from refbench_diffrender.official.view_folder import SeenPoints, read_view_folder, sampled_points, seen_points
 from refbench_diffrender.views.depth_png import normals_of_codes, read_codes, shares_of_codes
 from refbench_diffrender.views.gl_cameras import find_view, model_view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ import cv2
 import numpy as np
 
 from refbench.contracts.errors import InputError, MissingFileError
+from refbench.files.json_text import parse_json
 from refbench_diffrender.views.depth_png import read_codes
-from refbench_diffrender.views.gl_cameras import Intrinsics
+from refbench_diffrender.views.gl_cameras import Intrinsics, find_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench.scenes.importers.colmap import ColmapModel
+    from refbench.scenes.importers.colmap_model import ColmapModel
 
 FILE = "transforms.json"
 NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")
@@ -66,13 +66,19 @@ class ViewFolder:
         InputError
             The picture lies in no folder of colours; the depth picture has not one band of 16 bits.
         """
-        if COLOUR not in self.names[view]:
+        path = self.depth_path(view, folder)
+        if path is None:
             raise InputError(
                 f"{self.path / FILE}: file_path {self.names[view]} does not contain {COLOUR!r}, which {folder} would "
                 "take the place of: put the pictures into such a folder."
             )
-        path = (self.path / self.names[view].replace(COLOUR, folder)).with_suffix(".png")
         return read_codes(path) if path.is_file() else None
+
+    def depth_path(self, view: int, folder: str) -> Path | None:
+        """Return where a view's depth picture lies in ``folder``; None where its picture is in no folder of colours."""
+        if COLOUR not in self.names[view]:
+            return None
+        return (self.path / self.names[view].replace(COLOUR, folder)).with_suffix(".png")
 
 
 def read_view_folder(path: Path) -> ViewFolder:
@@ -89,7 +95,7 @@ def read_view_folder(path: Path) -> ViewFolder:
     if not file.is_file():
         raise MissingFileError(f"{path} holds no {FILE}.")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is no JSON: {error}.") from error
     if missing := [key for key in (*NUMBERS, "frames") if key not in content]:
@@ -105,6 +111,30 @@ def read_view_folder(path: Path) -> ViewFolder:
         values["fl_x"], values["fl_y"], values["cx"], values["cy"], int(values["w"]), int(values["h"])
     )
     return ViewFolder(path, names, np.stack(poses), intrinsics)
+
+
+def view_names(folder: ViewFolder) -> tuple[str, ...]:
+    """Return a name for each view that can be part of a file's name: the stem, where two share it the whole path."""
+    paths = [Path(name) for name in folder.names]
+    stems = [path.stem for path in paths]
+    return tuple(
+        stem if stems.count(stem) == 1 else "_".join(path.with_suffix("").parts)
+        for stem, path in zip(stems, paths, strict=True)
+    )
+
+
+def find_folder_view(folder: ViewFolder, wanted: str) -> int:
+    """Return the place of the view that a configuration names: by its exact name, else by the published rule.
+
+    Raises
+    ------
+    InputError
+        No view, or several, fit.
+    """
+    try:
+        return find_view(folder.names, wanted)
+    except InputError:
+        return find_view(folder.names, wanted, compat=True)
 
 
 def _check_intrinsics(file: Path, values: dict[str, float]) -> None:
@@ -165,6 +195,14 @@ def seen_points(
     ]
     if not fitting:
         raise InputError(f"The COLMAP model has no picture of the view {name}.")
+    if not compat and len(fitting) > 1:
+        exact = [image for image in fitting if image.name == name or name.endswith(f"/{image.name}")]
+        if len(exact) != 1:
+            raise InputError(
+                f"The COLMAP model has {len(fitting)} images of the name {stem}, such as {fitting[0].name} and "
+                f"{fitting[1].name}: none or several are the view {name}. Give images of different names."
+            )
+        fitting = exact
     image = fitting[-1]
     camera = model.cameras[image.camera]
     order = {int(number): place for place, number in enumerate(model.point_ids)}

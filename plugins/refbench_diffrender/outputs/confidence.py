@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench.geometry.fuse import DepthCamera
+    from refbench.contracts.camera import Camera
 
     Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class DepthView:
 
     name: str
     image: NDArray[np.float32]
-    camera: DepthCamera
+    camera: Camera
     depth: NDArray[np.float32] | None = None
 
 

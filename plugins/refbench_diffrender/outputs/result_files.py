@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from refbench.files.names import as_file_name
 from refbench.formats.raster_write import write_band
 from refbench_diffrender.outputs.ply import write_ply
-from refbench_diffrender.running.run_log import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +40,9 @@ def write_meshes(folder: Path, meshes: Mapping[str, SurfaceMesh], crs: Any = Non
     found = {}
     for name, mesh in meshes.items():
         if len(mesh.triangles):
-            path = folder / f"{safe_name(name)}.ply"
+            path = folder / f"{as_file_name(name)}.ply"
             write_ply(path, mesh.vertices, colour=mesh.colour, triangles=mesh.triangles, comment=_comment(crs))
-            found[safe_name(name)] = path
+            found[as_file_name(name)] = path
     return found
 
 
@@ -50,7 +50,7 @@ def write_confidences(folder: Path, maps: Mapping[str, NDArray[np.float32]]) -> 
     """Write ``confidence_<view>.tif`` of every view, in its pixels."""
     found = {}
     for view, values in maps.items():
-        name = f"confidence_{safe_name(view)}"
+        name = f"confidence_{as_file_name(view)}"
         found[name] = folder / f"{name}.tif"
         write_band(found[name], values, None, "confidence")
     return found

@@ -30,11 +30,6 @@ TERMS = tuple(
 )
 
 
-def safe_name(name: str) -> str:
-    """Return a view's name as that of a file."""
-    return name.replace("/", "_").replace("\\", "_")
-
-
 def log_folder(context: Context) -> Path | None:
     """Return where a run's logs grow: beside its checkpoints, so that they survive it, else in the scratch folder."""
     base = context.checkpoints or context.scratch

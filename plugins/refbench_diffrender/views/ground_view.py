@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from refbench.geometry.sample import bilinear
-from refbench.geometry.torch_cameras import TorchPinhole, twin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +61,7 @@ class GroundView:
     @property
     def is_perspective(self) -> bool:
         """Whether depth, not height, orders what is seen, and rays meet."""
-        return bool(getattr(self.camera, "perspective", False))
+        return self.camera.is_perspective
 
     def project(self, xyz: Floats) -> tuple[Floats, Floats, Floats]:
         """Return (col, row, depth) [...] in the picture of scene points [..., 3]."""
@@ -88,7 +87,7 @@ class GroundView:
 
     def direction(self, xyz: Floats) -> Floats:
         """Return the unit vectors along which points [N, 3] are seen, away from the sensor, float64 [N, 3]."""
-        slopes = self.camera.jacobian(xyz)  # type: ignore[attr-defined]  # all of refbench's cameras have it
+        slopes = self.camera.jacobian(xyz)
         ray = np.cross(slopes[:, 0], slopes[:, 1])
         ray *= -np.sign(ray[:, 2:])
         return np.asarray(ray / np.linalg.norm(ray, axis=1, keepdims=True))
@@ -98,7 +97,7 @@ class GroundView:
 
         For whole pictures: reduce before cutting or moving.
         """
-        slopes = np.asarray(self.camera.jacobian(xyz))  # type: ignore[attr-defined]  # as above
+        slopes = self.camera.jacobian(xyz)
         share = pixels_per_cell / (np.linalg.norm(slopes[:, :2], 2) * gsd)
         if share >= 1:
             return self
@@ -160,7 +159,7 @@ class DrawnView:
         at = self.view
         self.image = torch.from_numpy(at.brightness).to(self.device)[None, ..., None]
         self.known = torch.from_numpy(at.known).to(self.device)
-        self._camera = twin(at.camera).to(self.device)
+        self._camera = at.camera.to_torch().to(self.device)
         col, row, depth = at.camera.project(self.vertices)
         placed = np.isfinite(col) & np.isfinite(row) & np.isfinite(depth)
         if at.is_perspective:
@@ -187,16 +186,7 @@ class DrawnView:
         return torch.zeros(len(points), 4, dtype=found.dtype, device=found.device).index_copy(0, self._usable, found)
 
     def _projected(self, points: Tensor) -> Tensor:
-        if isinstance(self._camera, TorchPinhole):
-            local = points @ self._camera.R.T + self._camera.t
-            image = local @ self._camera.K.T
-            place, w = image[:, :2], image[:, 2:]
-            depth = w
-        else:
-            col, row, depth = self._camera.project(points)
-            place = torch.stack([col, row], dim=1)
-            depth = depth[:, None]
-            w = torch.ones_like(depth)
+        place, w, depth = self._camera.homogeneous(points)
         return torch.cat([self._scale * place + self._shift * w, w, depth], dim=1)
 
     def clip(self, projected: Tensor) -> Tensor:

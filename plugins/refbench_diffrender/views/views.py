@@ -11,7 +11,7 @@ import torch
 
 from refbench import Context
 from refbench.contracts.errors import InputError, UnsupportedError
-from refbench.geometry.cameras import Pinhole
+from refbench.geometry.cameras import Pinhole, pinhole_of
 from refbench.geometry.nodata_fill import filled
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.views.gl_cameras import FLIP, Intrinsics
@@ -76,17 +76,17 @@ def scene_views(
         As ``initial_depth``; a picture of another size than its camera's.
     """
     config, context = config or DiffrenderConfig(), context or Context()
-    views = [view for _, view in sorted(scene.views.items()) if isinstance(view.camera, Pinhole)]
+    found = [(view, pinhole_of(view.camera)) for _, view in sorted(scene.views.items())]
+    views = [(view, camera) for view, camera in found if camera is not None]
     if len(views) < 2:
         raise UnsupportedError(
             f"Scene {scene.id} has {len(views)} of {len(scene.views)} views with a pinhole camera; depth maps need two "
             "or more that overlap; views by satellites (RPC, affine) refine an initial DSM: give one with dsm."
         )
-    cameras = [view.camera for view in views if isinstance(view.camera, Pinhole)]
-    origin = np.mean([camera.centre for camera in cameras], axis=0)
+    origin = np.mean([camera.centre for _, camera in views], axis=0)
     surface = None if scene.dsm is None else whole_surface(scene.dsm.read())
     parts = _parted(scene, config.hold_out_points, context)
-    return tuple(_view(view, origin, surface, parts, config, context) for view in views)
+    return tuple(_view(view, camera, origin, surface, parts, config, context) for view, camera in views)
 
 
 def _parted(scene: Scene, share: float, context: Context) -> tuple[Floats, Floats] | None:
@@ -102,13 +102,14 @@ def _parted(scene: Scene, share: float, context: Context) -> tuple[Floats, Float
 
 def _view(
     view: View,
+    camera: Pinhole,
     origin: Floats,
     surface: DSM | None,
     parts: tuple[Floats, Floats] | None,
     config: DiffrenderConfig,
     context: Context,
 ) -> SceneView:
-    picture, camera, original = _picture(view, config.most_pixels)
+    picture, camera, original = _picture(view, camera, config.most_pixels)
     shape = picture.shape[0], picture.shape[1]
     points, held = (None, None) if parts is None else (_seen(view, part, camera, shape) for part in parts)
     tracked = view.tie_points is not None
@@ -140,7 +141,9 @@ def _seen(view: View, part: Floats, camera: Pinhole, shape: tuple[int, int]) -> 
     return tracked_points(view.tie_points[kept], camera, shape, view.name)
 
 
-def _picture(view: View, most_pixels: int | None) -> tuple[NDArray[np.float32], Pinhole, tuple[int, int]]:
+def _picture(
+    view: View, camera: Pinhole, most_pixels: int | None
+) -> tuple[NDArray[np.float32], Pinhole, tuple[int, int]]:
     """Return a view's picture [rows, cols, 3] in [0, 1] of at most so many pixels, its camera, and its first size."""
     image = view.image.read()
     pixels = image.pixels[:COLOURS] if len(image.pixels) >= COLOURS else np.repeat(image.pixels[:1], COLOURS, axis=0)
@@ -150,14 +153,12 @@ def _picture(view: View, most_pixels: int | None) -> tuple[NDArray[np.float32], 
         raise InputError(f"The picture of view {view.name} holds floats outside [0, 1]; give 8 or 16 bit integers.")
     picture = np.ascontiguousarray(np.moveaxis(np.nan_to_num(pixels.astype(np.float32)), 0, -1))
     rows, cols = picture.shape[:2]
-    camera = view.camera
-    assert isinstance(camera, Pinhole)  # others were left out
     _check_size(view.name, camera, rows, cols)
     if most_pixels is not None and rows * cols > most_pixels:
         share = (most_pixels / (rows * cols)) ** 0.5
         size = max(8, round(cols * share)), max(8, round(rows * share))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        camera = _scaled(camera, (rows, cols), picture.shape[:2])
+        camera = camera.scaled(size[0] / cols, size[1] / rows)
     return picture, camera, (rows, cols)
 
 
@@ -174,15 +175,6 @@ def _check_size(name: str, camera: Pinhole, rows: int, cols: int) -> None:
             f"The principal point ({camera.K[0, 2]:g}, {camera.K[1, 2]:g}) of view {name} lies outside its picture of "
             f"{cols} x {rows} px: its intrinsics belong to another size."
         )
-
-
-def _scaled(camera: Pinhole, before: tuple[int, int], after: Sequence[int]) -> Pinhole:
-    K = np.array(camera.K)
-    for axis, (old, new) in enumerate(((before[1], after[1]), (before[0], after[0]))):
-        share = new / old
-        K[axis, :2] *= share
-        K[axis, 2] = (camera.K[axis, 2] + 0.5) * share - 0.5
-    return Pinhole(K, camera.R, camera.t, int(after[1]), int(after[0]))
 
 
 class Named(Protocol):

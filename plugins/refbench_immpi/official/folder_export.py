@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -63,7 +64,7 @@ def export_scene(
         stem = f"{number:03d}"
         levels = np.rint(np.clip(view.image, 0, 1) * 255).astype(np.uint8)
         _write_picture(target / IMAGES / f"{stem}.png", np.moveaxis(levels, 0, -1)[..., ::-1])
-        moved = type(view.camera)(view.K, view.E[:3, :3], view.E[:3, 3] + view.E[:3, :3] @ origin)
+        moved = replace(view.camera, t=view.E[:3, 3] + view.E[:3, :3] @ origin)
         separator = "," if layout == "levir" else " "
         write_camera_text(target / CAMERAS / f"{stem}.txt", moved, view.near, view.far, separator=separator)
         depths += _write_depth(target / DEPTHS / stem, _depth(scene, view.name), layout)

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError, UnsupportedError
-from refbench.geometry.cameras import Pinhole
+from refbench.geometry.cameras import Pinhole, pinhole_of, scaled_intrinsics
 from refbench.geometry.depth import render_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from refbench import DSM, Image, Scene
     from refbench.contracts.camera import Camera
-    from refbench.contracts.scene import View
 
     Floats = NDArray[np.float64]
 
@@ -67,18 +64,8 @@ class Posed:
         return replace(
             self,
             image=np.ascontiguousarray(np.moveaxis(picture, -1, 0)),
-            K=scaled_intrinsics(self.K, self.shape, picture.shape[:2]),
+            K=scaled_intrinsics(self.K, size[0] / cols, size[1] / rows),
         )
-
-
-def scaled_intrinsics(K: Floats, before: tuple[int, int], after: Sequence[int]) -> Floats:
-    """Return the intrinsics of an image resized from ``before`` to ``after`` (rows, cols); centres stay at integers."""
-    found = np.array(K, np.float64)
-    for axis, (old, new) in enumerate(((before[1], after[1]), (before[0], after[0]))):
-        share = new / old
-        found[axis, :2] *= share
-        found[axis, 2] = (K[axis, 2] + 0.5) * share - 0.5
-    return found
 
 
 def relative_pose(reference: Posed, target: Posed) -> NDArray[np.float64]:
@@ -99,18 +86,19 @@ def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
     InputError
         Pictures of different sizes.
     """
-    views = {name: view for name, view in sorted(scene.views.items()) if isinstance(view.camera, Pinhole)}
-    if len(views) < 2:
+    pinholes = {name: pinhole_of(view.camera) for name, view in sorted(scene.views.items())}
+    cameras = {name: camera for name, camera in pinholes.items() if camera is not None}
+    if len(cameras) < 2:
         raise UnsupportedError(
-            f"Scene {scene.id} has {len(views)} views with a pinhole camera; multiplane images need two that overlap."
+            f"Scene {scene.id} has {len(cameras)} views with a pinhole camera; multiplane images need two that overlap."
         )
     found = []
-    for name, view in views.items():
-        camera = view.camera
+    for name, camera in cameras.items():
+        view = scene.views[name]
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = camera.R, camera.t
-        held = getattr(view, "depth_range", None)
-        near, far = depth_range(scene, camera, shape_of(view), name, margin) if held is None else map(float, held)
+        held = view.depth_range
+        near, far = depth_range(scene, camera, view.image.shape, name, margin) if held is None else map(float, held)
         found.append(Posed(name, picture_of(view.image.read(), name), np.array(camera.K), pose, near, far))
     return tuple(found)
 
@@ -201,12 +189,6 @@ def coarse(dsm: DSM) -> DSM:
     shift = (1 - step) / 2
     transform = Affine(a * step, b * step, c + (a + b) * shift, d * step, e * step, f + (d + e) * shift)
     return Surface(heights.copy(), Grid(heights.shape[1], heights.shape[0], transform, dsm.grid.crs, dsm.grid.vertical))
-
-
-def shape_of(view: View) -> tuple[int, int]:
-    """Return rows and columns of a view's picture."""
-    shape: tuple[int, int] | None = getattr(view.image, "shape", None)
-    return view.image.read().shape if shape is None else shape
 
 
 def baseline_planes(reference: Posed, target: Posed) -> bool:

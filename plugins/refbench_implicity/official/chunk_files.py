@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from refbench.contracts.errors import InputError, MissingFileError
+from refbench.files.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +146,7 @@ def read_chunks(folder: Path, numbers: Sequence[int], index_cell: float = 16.0) 
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; dataset.path must be a folder with {CHUNK_INFO}.")
     try:
-        info = yaml.safe_load(path.read_text())
+        info = parse_yaml(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML file: {error}.") from None
     chunks = []

@@ -1,7 +1,6 @@
 """Official configuration files: ``inherit_from``, the merge, and what every key must be.
 
-The files are YAML 1.1 read by the safe loader, so ``1e-3`` without a dot is text; where a number is due it is taken
-as one.
+Where a number is due, text that reads as one (``"1e-3"``) is taken as it.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from refbench.contracts.errors import ConfigError, MissingFileError
+from refbench.files.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +60,17 @@ def is_official(content: Mapping[str, Any]) -> bool:
     )
 
 
+def is_official_file(path: Path) -> bool:
+    """Return whether a file is such a configuration, by its suffix and keys; False where it cannot be read."""
+    if not path.is_file() or path.suffix not in (".yaml", ".yml"):
+        return False
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        return False
+    return isinstance(content, dict) and is_official(content)
+
+
 def locate(name: str, beside: Path) -> Path | None:
     """Return a file or folder that an official file names: from the working directory, else from the folders around.
 
@@ -96,7 +107,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     if resolved in chain:
         raise ConfigError(f"{path}: {INHERIT} leads in a circle; remove one of the links.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise MissingFileError(f"The configuration {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:

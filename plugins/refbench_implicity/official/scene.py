@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -16,6 +15,7 @@ from refbench.contracts.errors import ConfigError, InputError
 from refbench.contracts.grid import Bounds, Grid, Window
 from refbench.contracts.points import PointCloud
 from refbench.contracts.scene import Reference, Scene
+from refbench.files.yaml_text import parse_yaml
 from refbench.formats.cropped import Cropped
 from refbench.formats.raster import open_dsm, open_image, open_mask
 from refbench_implicity.official.chunk_files import CHUNK_INFO, POINT_FILE, read_chunks
@@ -119,7 +119,7 @@ def open_chunk_folder(path: Path) -> Scene:
     """Return the scene of a chunk folder alone: all its points; its rasters are known to a configuration only."""
     from refbench_implicity.config import DatasetConfig
 
-    info = yaml.safe_load((path / CHUNK_INFO).read_text(encoding="utf-8"))
+    info = parse_yaml((path / CHUNK_INFO).read_text(encoding="utf-8"))
     if not isinstance(info, dict):
         raise InputError(f"{path / CHUNK_INFO} must map chunk numbers to chunks.")
     dataset = DatasetConfig(path=str(path), name=path.name, test_chunks=tuple(info))

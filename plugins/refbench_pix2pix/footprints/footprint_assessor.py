@@ -10,7 +10,7 @@ import numpy as np
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Mask
-from refbench.evaluation.evaluate import mask_on_grid
+from refbench.evaluation.grids import mask_on_grid
 from refbench.files.typed_config import typed_config
 from refbench.formats.raster import open_image
 from refbench.geometry.nodata_fill import filled

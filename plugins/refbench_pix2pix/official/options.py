@@ -11,7 +11,7 @@ from refbench.files.atomic import atomic_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from refbench_pix2pix.method import Pix2Pix
+    from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig
 
 HEADER = re.compile(r"-+ *Options *-+")
 LINE = re.compile(r"\s*(?P<name>\w+):(?:\s+(?P<value>.*?))?\s*(?:\[default: .*\])?\s*")
@@ -96,9 +96,8 @@ def option_values(options: dict[str, str], path: Path) -> dict[str, Any]:
     }
 
 
-def write_options(path: Path, method: Pix2Pix) -> None:
-    """Write the options of a training, readable by the official code."""
-    config, shape = method.config, method.net.config
+def write_options(path: Path, config: Pix2PixConfig, shape: GeneratorConfig) -> None:
+    """Write the options of a training, readable by the official code; ``shape`` is that of the trained generator."""
     values = {
         "input_nc": shape.input_nc, "output_nc": shape.output_nc, "ngf": shape.ngf, "no_dropout": shape.no_dropout,
         "netD": config.discriminator.netD, "ndf": config.discriminator.ndf, "norm": config.discriminator.norm,

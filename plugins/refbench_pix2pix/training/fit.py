@@ -106,7 +106,7 @@ def fit_scenes(
     )
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_options(folder / "train_opt.txt", method)
+        write_options(folder / "train_opt.txt", method.config, method.net.config)
     state = train(task, settings, context)
     task.model.cpu().eval()
     if folder is not None and FILES.best_in(folder).exists():

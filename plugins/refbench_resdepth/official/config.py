@@ -5,11 +5,11 @@ Where the official reader crashes on what its own README calls optional, the def
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import ConfigError
+from refbench.files.json_text import parse_json
 from refbench.files.typed_config import typed_config
 from refbench_resdepth.config import Activation, Inputs, UpMode  # noqa: TC001  # pydantic reads the annotations
 
@@ -226,7 +226,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if path.suffix not in (".json", ".orig") or not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return None
     return content if isinstance(content, dict) else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from refbench.contracts.errors import MissingFileError, WeightsError
+from refbench.files.json_text import parse_json
 from refbench.weights.checkpoint import read_pickle
 from refbench_resdepth.config import ModelConfig
 
@@ -35,7 +35,7 @@ def read_architecture(path: Path) -> ModelConfig:
         There is no such file, it is no JSON, or names another network.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingFileError(f"The architecture {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

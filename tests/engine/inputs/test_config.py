@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from refbench.contracts.errors import ConfigError, MissingFileError
 from refbench.contracts.need import Gives, Need
+from refbench.contracts.official import NoOfficialFiles, OfficialConfig
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.shipped_configs import shipped_configs
 from refbench.files.config_keys import config_keys
@@ -50,12 +51,17 @@ def record(**more):
     return MethodRecord("m", "a:B", "A test.", (Need.DSM,), (Gives.DSM,), config=f"{__name__}:Config", **more)
 
 
-def read_config(path):
-    """The official reader of this test's method: files that start with OFFICIAL are its own."""
-    text = path.read_text()
-    if not text.startswith("OFFICIAL"):
-        return None
-    return {"config": {"size": int(text.split()[1])}, "notes": ["wandb was dropped"]}
+class Files(NoOfficialFiles):
+    """Official files of one line, ``OFFICIAL <size>``; counts how often one is read."""
+
+    read = 0
+
+    def read_config(self, path):
+        text = path.read_text()
+        if not text.startswith("OFFICIAL"):
+            return None
+        Files.read += 1
+        return OfficialConfig(path, {"size": int(text.split()[1])}, ("wandb was dropped",))
 
 
 def test_without_a_source_the_defaults_hold():
@@ -186,10 +192,10 @@ def test_an_official_file_is_translated_with_its_notes(tmp_path):
     official, own = tmp_path / "official.yaml", tmp_path / "own.yaml"
     official.write_text("OFFICIAL 11")
     own.write_text("size: 13")
-    resolved = load_config(record(official=__name__), official, {"flag": True})
+    resolved = load_config(record(official=f"{__name__}:Files"), official, {"flag": True})
     assert (resolved.instance.size, resolved.instance.flag) == (11, True)
     assert resolved.notes == ("wandb was dropped",)
-    assert load_config(record(official=__name__), own).instance.size == 13
+    assert load_config(record(official=f"{__name__}:Files"), own).instance.size == 13
 
 
 def test_a_method_without_configuration_takes_no_key():

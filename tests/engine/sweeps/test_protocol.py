@@ -63,7 +63,7 @@ def sweeps(tmp_path_factory, scene):
 
 
 def results(folder):
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("cells/*/result.json"))]
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("jobs/*/result.json"))]
     return {result["method"]: result for result in found}
 
 
@@ -118,7 +118,7 @@ def test_a_suite_with_an_unknown_assessor_does_not_start(tmp_path, scene):
     suite = tmp_path / "mine.yaml"
     suite.write_text(f"refbench_suite: 1\nname: mine\nmethods: [input]\nscenes: [{scene}]\nassessors: [footprint]\n")
     refbench("bench", suite, "--out", tmp_path / "out", code=2)
-    assert not list((tmp_path / "out").glob("cells/*"))
+    assert not list((tmp_path / "out").glob("jobs/*"))
 
 
 def test_depth_maps_and_views_are_scored_where_there_is_no_dsm(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import rasterio
 from affine import Affine
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
-from refbench.engine.job.request import JobRequest, SceneRequest, open_scene
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps import cache_key
 from refbench.engine.sweeps import jobs as cells
-from refbench.engine.sweeps.jobs import plan_cells, plan_rows
+from refbench.engine.sweeps.jobs import plan_jobs, plan_rows, seed_note
 from refbench.engine.sweeps.suite import check_trust, load_suite, shipped_suites
 from refbench.files.sizes import parse_size
 from refbench.registry.loader import Options
@@ -57,27 +59,48 @@ def test_every_shipped_suite_reads_and_plans():
     assert len(set(cities)) >= 6 and min(cities) >= 1000 and len(load_suite("city").seeds) >= 3
 
 
+ALL = "methods: all\nscenes: [embedded]\n"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("methods: all\nscenes: [embedded]\nbudget: {}\n", "unknown key 'budget'; did you mean 'budgets'"),
-        ("methods: all\nscenes: [embedded]\nbudgets: {deadline: 3}\n", "budgets: unknown key 'deadline'; did you mean"),
-        ("methods: all\nscenes: [embedded]\nbudgets: {deadline_s: soon}\n", "budgets.deadline_s must be a number"),
-        ("methods: all\nscenes: [embedded]\nbudgets: {memory_cap: .inf}\n", "budgets.memory_cap must be a size"),
-        ("methods: all\nscenes: [embedded]\nbudgets: {threads: 1.5}\n", "budgets.threads must be a whole number"),
-        ("methods: [{method: input, lable: x}]\nscenes: [embedded]\n", "methods[0]: unknown key 'lable'"),
-        ("methods: [{method: input, label: a--b}]\nscenes: [embedded]\n", "label"),
-        ("methods: [{label: x}]\nscenes: [embedded]\n", "either the key method or the key needing"),
-        ("methods: [{needing: [vews]}]\nscenes: [embedded]\n", "must be grid or dsm"),
-        ("methods: []\nscenes: [embedded]\n", "methods must be a list with at least one entry"),
-        ("methods: all\n", "lacks the key scenes"),
-        ("methods: all\nscenes: [{town: 3}]\n", "scenes[0]: unknown key 'town'"),
-        ("methods: all\nscenes: [{city: {size: 64}}]\n", "scenes[0].city.seed must be a whole number"),
-        ("methods: all\nscenes: [embedded]\nseeds: [-1]\n", "seeds[0] must be a whole number of at least 0"),
-        ("methods: all\nscenes: [embedded]\nprotocol: {coregister: each}\n", "none or initial-once"),
+        (ALL + "budget: {}\n", "unknown key budget; did you mean budgets"),
         (
-            "methods: all\nscenes: [embedded]\nprotocol: {resampling: cubic}\n",
-            "protocol.resampling must be bilinear or nearest or gdal_nearest",
+            ALL + "budgets: {deadline: 3}\n",
+            "unknown key budgets.deadline; did you mean budgets.deadline_s",
+        ),
+        (
+            ALL + "budgets: {deadline_s: soon}\n",
+            "budgets.deadline_s: input should be a valid number, got 'soon'",
+        ),
+        (
+            ALL + "budgets: {memory_cap: .inf}\n",
+            "budgets.memory_cap: must be a size such as 500MB or 4GB",
+        ),
+        (
+            ALL + "budgets: {threads: 1.5}\n",
+            "budgets.threads: input should be a valid integer",
+        ),
+        (
+            "methods: [{method: input, lable: x}]\nscenes: [embedded]\n",
+            "unknown key methods.0.lable; did you mean methods.0.label",
+        ),
+        ("methods: [{method: input, label: a--b}]\nscenes: [embedded]\n", "label"),
+        ("methods: [{label: x}]\nscenes: [embedded]\n", "methods.0: needs either the key method or the key needing"),
+        ("methods: [{needing: [vews]}]\nscenes: [embedded]\n", "methods.0.needing.0: input should be 'grid', 'dsm'"),
+        ("methods: []\nscenes: [embedded]\n", "methods: list should have at least 1 item"),
+        ("methods: all\n", "scenes: field required"),
+        ("methods: all\nscenes: [{town: 3}]\n", "unknown key scenes.0.town"),
+        ("methods: all\nscenes: [{city: {size: 64}}]\n", "scenes.0.city.seed: "),
+        (ALL + "seeds: [-1]\n", "seeds.0: input should be greater than or equal to 0"),
+        (
+            ALL + "protocol: {coregister: each}\n",
+            "protocol.coregister: input should be 'none' or 'initial-once'",
+        ),
+        (
+            ALL + "protocol: {resampling: cubic}\n",
+            "protocol.resampling: must be bilinear or nearest or gdal_nearest",
         ),
         ("methods: [\n", "is not valid YAML"),
     ],
@@ -113,10 +136,18 @@ def test_only_methods_with_chance_run_every_seed(suite_file):
         "noisy--embedded-16m--seed3",
         "noisy--embedded-16m--seed4",
     ]
+    assert seed_note(suite, plan_rows(suite)) == "Seed 3 only, as nothing in them is drawn by chance: shift."
+    assert seed_note(replace(suite, seeds=(3,)), plan_rows(suite)) == ""
     assert [row.id for row in plan_rows(suite, ("*seed4",))] == ids[2:]
     assert [row.label for row in plan_rows(suite, ("shift",))] == ["shift"]
-    with pytest.raises(InputError, match="leaves no cell"):
+    with pytest.raises(InputError, match="leaves no job"):
         plan_rows(suite, ("nothing",))
+
+
+def test_the_built_in_method_that_draws_runs_every_seed(suite_file):
+    pytest.importorskip("torch")
+    suite = load_suite(suite_file("methods: [diffrender]\nseeds: [0, 1, 2]\n" + small()))
+    assert [row.seed for row in plan_rows(suite)] == [0, 1, 2]
 
 
 def test_labels_are_unique_and_doubles_run_once(suite_file):
@@ -141,7 +172,7 @@ def test_steps_go_to_the_methods_that_have_them(suite_file):
 
 def test_what_cannot_be_had_is_a_skipped_cell_with_a_reason(suite_file, tmp_path):
     text = "methods: [input, weightless, lonely, nosuch]\nscenes: [{found_in: $REFBENCH_DATA}, embedded]\n"
-    planned = {cell.id: cell for cell in plan_cells(load_suite(suite_file(text)), tmp_path / "out")}
+    planned = {cell.id: cell for cell in plan_jobs(load_suite(suite_file(text)), tmp_path / "out")}
     assert planned["input--REFBENCH_DATA--seed0"].ending[0] is Status.SKIPPED
     assert "Set REFBENCH_DATA" in planned["input--REFBENCH_DATA--seed0"].ending[1]
     assert "has no weights here" in planned["weightless--embedded--seed0"].ending[1]
@@ -153,7 +184,7 @@ def test_what_cannot_be_had_is_a_skipped_cell_with_a_reason(suite_file, tmp_path
 def test_open3d_missing_skips_the_cities_alone(suite_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
     text = "methods: [input]\nscenes: [{city: {seed: 1500, size: 32}}, embedded]\n"
-    planned = plan_cells(load_suite(suite_file(text)), tmp_path / "out")
+    planned = plan_jobs(load_suite(suite_file(text)), tmp_path / "out")
     assert planned[0].ending[0] is Status.SKIPPED and "open3d" in planned[0].ending[1]
     assert planned[1].ending is None
 
@@ -163,14 +194,14 @@ def test_a_scene_with_damaged_files_is_a_failed_cell(suite_file, tmp_path):
     folder.mkdir()
     (folder / "scene.yaml").write_text("refbench_scene: 1\ndsm: dsm.tif\n")
     (folder / "dsm.tif").write_bytes(b"no raster")
-    planned = plan_cells(load_suite(suite_file(f"methods: [input]\nscenes: [{folder}]\n")), tmp_path / "out")
+    planned = plan_jobs(load_suite(suite_file(f"methods: [input]\nscenes: [{folder}]\n")), tmp_path / "out")
     assert planned[0].ending[0] is Status.FAILED and "dsm.tif" in planned[0].ending[1]
     with pytest.raises(MissingFileError, match="there is no"):
         plan_rows(load_suite(suite_file("methods: [input]\nscenes: [nowhere]\n")))
 
 
 def key_of(path, out):
-    return {cell.label: cell.key for cell in plan_cells(load_suite(path), out)}
+    return {cell.label: cell.key for cell in plan_jobs(load_suite(path), out)}
 
 
 def test_the_key_follows_what_the_result_depends_on_and_nothing_else(suite_file, tmp_path, monkeypatch):
@@ -191,13 +222,13 @@ def test_the_key_follows_what_the_result_depends_on_and_nothing_else(suite_file,
 
 def test_a_scene_that_was_made_is_made_once(suite_file, tmp_path):
     suite, out = load_suite(suite_file("methods: [input]\n" + small())), tmp_path / "out"
-    plan_cells(suite, out)
+    plan_jobs(suite, out)
     made = out / "scenes" / "embedded-16m" / "scene.yaml"
     stamp = made.stat().st_mtime_ns
-    plan_cells(suite, out)
+    plan_jobs(suite, out)
     assert made.stat().st_mtime_ns == stamp
     (made.parent / "recipe.json").unlink()  # as if it had been killed
-    plan_cells(suite, out)
+    plan_jobs(suite, out)
     assert made.stat().st_mtime_ns > stamp
 
 
@@ -261,7 +292,7 @@ def test_scenes_are_found_by_the_names_of_their_files(tmp_path):
         found_scenes(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("text", "size"), [("2KB", 2048), ("1.5 gb", 3 << 29), ("77", 77)])
+@pytest.mark.parametrize(("text", "size"), [("2KB", 2000), ("2KiB", 2048), ("1.5 gib", 3 << 29), ("77", 77)])
 def test_sizes(text, size):
     assert parse_size(text) == size
     for wrong in ("", "none", "-1GB", "nan", "inf", "0"):

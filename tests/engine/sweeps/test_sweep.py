@@ -10,7 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from refbench.api import results_frame
 from refbench.engine.job.result import Status, result_schema
+from refbench.engine.sweeps.check import sweep_faults
+from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.run import FAILURES, SweepState
 
 HERE = Path(__file__).parent
@@ -52,7 +55,7 @@ def bench(tmp_path, *arguments, code=0):
 def rows(out):
     """Return cell id -> result, each checked against the schema."""
     found = {}
-    for path in sorted(out.glob("cells/*/result.json")):
+    for path in sorted(out.glob("jobs/*/result.json")):
         found[path.parent.name] = json.loads(path.read_text())
         jsonschema.validate(found[path.parent.name], result_schema())
         assert "metrics" in found[path.parent.name]
@@ -66,8 +69,8 @@ def timeless(out):
         kept = {key: value for key, value in result.items() if key not in TIMES}
         # The commit of refbench itself may change while this test runs; the key holds the hash of its code.
         kept["manifest"] = {key: value for key, value in result["manifest"].items() if key != "refbench"}
-        dsm = out / "cells" / name / "dsm.tif"
-        key = json.loads((out / "cells" / name / "key.json").read_text())["key"]
+        dsm = out / "jobs" / name / "dsm.tif"
+        key = json.loads((out / "jobs" / name / "key.json").read_text())["key"]
         found[name] = (json.dumps(kept, sort_keys=True), key, dsm.read_bytes() if dsm.exists() else None)
     return found
 
@@ -148,7 +151,7 @@ def test_every_way_to_end_is_a_row(tmp_path, suite):
     assert found["all-nan"]["metrics"]["own_domain"]["refined"]["all"]["completeness_valid"] == 0
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
     assert "refbench table out" in output and "out/report.html" in output and "out/table.md" in output
-    assert not list((tmp_path / "out" / "cells").glob("*.partial-*"))
+    assert not list((tmp_path / "out" / "jobs").glob("*.partial-*"))
 
 
 def test_a_hang_that_ignores_being_asked_ends_at_the_deadline(tmp_path, suite):
@@ -161,14 +164,14 @@ def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
     out = tmp_path / "out"
     path = suite("[input, shift, weightless]")
     bench(tmp_path, path, "--out", out, "--resume")  # nothing is there: it starts
-    assert {"suite.yaml", "manifest.json", "cells", "scenes"} <= {entry.name for entry in out.iterdir()}
-    request = json.loads((out / "cells" / "shift--embedded-16m--seed0" / "request.json").read_text())
+    assert {"suite.yaml", "manifest.json", "jobs", "scenes"} <= {entry.name for entry in out.iterdir()}
+    request = json.loads((out / "jobs" / "shift--embedded-16m--seed0" / "request.json").read_text())
     assert request["method"] == "shift" and request["out"].endswith("shift--embedded-16m--seed0")
     before = {name: row["created"] for name, row in rows(out).items()}
-    stamps = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "cells").iterdir()}
+    stamps = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "jobs").iterdir()}
 
     def ran():
-        now = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "cells").iterdir()}
+        now = {entry: (entry / "result.json").stat().st_mtime_ns for entry in (out / "jobs").iterdir()}
         changed = {entry.name.partition("--")[0] for entry in now if now[entry] != stamps.get(entry)}
         stamps.update(now)
         return changed
@@ -184,7 +187,7 @@ def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
         "--resume",
     )
     assert ran() == {"shift"}
-    (out / "cells" / "input--embedded-16m--seed0" / "result.json").write_text("{")  # damaged
+    (out / "jobs" / "input--embedded-16m--seed0" / "result.json").write_text("{")  # damaged
     bench(tmp_path, suite("[input, raising, weightless]"), "--out", out, "--resume", code=1)
     assert ran() == {"input", "raising"}
     output = bench(tmp_path, suite("[input, raising, weightless]"), "--out", out, "--resume", code=1)
@@ -220,7 +223,7 @@ def test_ctrl_c_keeps_finished_rows_and_leaves_no_process(tmp_path, suite):
     _, error = process.communicate(timeout=200)
     assert process.returncode == 130 and "Traceback" not in error, error
     assert {name.partition("--")[0] for name in rows(out)} == {"input", "shift"}
-    assert {entry.name.partition("--")[0] for entry in (out / "cells").iterdir()} == {"input", "shift"}
+    assert {entry.name.partition("--")[0] for entry in (out / "jobs").iterdir()} == {"input", "shift"}
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
 
 
@@ -250,7 +253,7 @@ def kill_and_resume(tmp_path, path, times, seed):
             kills += 1
         process.communicate(timeout=200)
         assert gone(cells_of(out))
-        complete = {p.parent.name for p in out.glob("cells/*/result.json") if ".partial-" not in p.parent.name}
+        complete = {p.parent.name for p in out.glob("jobs/*/result.json") if ".partial-" not in p.parent.name}
         assert finished <= complete, "a finished row was lost"
         finished = complete
         if len(finished) == len(rows(tmp_path / "calm")):  # the next kill needs a new sweep
@@ -304,4 +307,19 @@ def test_the_live_view_shows_what_runs_and_how_long():
     state = SweepState(3, 10, 1, {"a--[b]--seed0": ("refine", 0.5)}, 75.0, "scene x")
     console.print(live_view("tiny", state))
     text = console.export_text()
-    assert "3 of 10 cells (1 were there), about 1 min 15 s left" in text and "a--[b]--seed0: refine 50 %" in text
+    assert "3 of 10 jobs (1 were there), about 1 min 15 s left" in text and "a--[b]--seed0: refine 50 %" in text
+
+
+def test_a_sweep_of_an_older_refbench_is_read_and_resumed(tmp_path, suite):
+    path, out = suite("[input, shift]"), tmp_path / "out"
+    bench(tmp_path, path, "--out", out)
+    before = timeless(out)
+    (out / "jobs").rename(out / "cells")  # where they lay before
+    for request in out.glob("cells/*/request.json"):
+        request.write_text(request.read_text().replace("/jobs/", "/cells/"))
+    assert [job.label for job in read_sweep(out)] == ["input", "shift"]
+    assert {job.request().folder.parent.name for job in read_sweep(out)} == {"cells"}
+    assert not list(sweep_faults(out)) and len(results_frame(out)) > 4
+    bench(tmp_path, path, "--out", out, "--resume")
+    assert not (out / "cells").exists()
+    assert timeless(out) == before  # nothing has run again

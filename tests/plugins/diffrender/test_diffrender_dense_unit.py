@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refbench_diffrender.rasteriser import functions_mesh, rasteriser
+from refbench_diffrender.rasteriser import functions_mesh
+from refbench_diffrender.rasteriser.rasteriser import rasteriser
 
 
 @given(st.integers(0, 2**31), st.integers(1, 24), st.integers(1, 700), st.floats(0.02, 1.5))

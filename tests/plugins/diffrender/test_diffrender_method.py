@@ -22,8 +22,8 @@ from refbench.geometry.depth import render_depth  # noqa: E402
 from refbench_diffrender.config import DiffrenderConfig, LossConfig  # noqa: E402
 from refbench_diffrender.depth_mode.refinement import _to_rim  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
-from refbench_diffrender.official import read_config  # noqa: E402
 from refbench_diffrender.official.config import read_official  # noqa: E402
+from refbench_diffrender.official.files import Files  # noqa: E402
 from refbench_diffrender.official.view_folder import read_view_folder  # noqa: E402
 from refbench_diffrender.views.gl_cameras import find_view  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
@@ -195,9 +195,9 @@ def test_mistakes_in_a_configuration_are_named(folder, key, value, words):
 
 def test_only_official_files_are_taken_for_them(tmp_path):
     (tmp_path / "other.json").write_text('{"a": 1}')
-    assert read_config(tmp_path / "other.json") is None
+    assert Files().read_config(tmp_path / "other.json") is None
     (tmp_path / "broken.json").write_text("{")
-    assert read_config(tmp_path / "broken.json") is None
+    assert Files().read_config(tmp_path / "broken.json") is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from run_refbench import refbench  # noqa: E402
 from wall_folder import (  # noqa: E402
     COLS,
     ROWS,
+    change_folder,
     configure,
     started,
     steps,
@@ -23,9 +24,13 @@ from wall_folder import (  # noqa: E402
 
 from refbench import Context, InputError  # noqa: E402
 from refbench.contracts.errors import ConfigError, UnsupportedError  # noqa: E402
+from refbench.files.hashing import hash_file  # noqa: E402
+from refbench.formats.raster_write import write_band  # noqa: E402
 from refbench_diffrender.official.config import MODES, read_official  # noqa: E402
+from refbench_diffrender.official.files import Files  # noqa: E402
 from refbench_diffrender.official.run import run_official  # noqa: E402
 from refbench_diffrender.official.view import config_of  # noqa: E402
+from refbench_diffrender.official.view_folder import read_view_folder  # noqa: E402
 from refbench_diffrender.outputs.metrics import cloud_metrics, thinned  # noqa: E402
 from refbench_diffrender.views.depth_png import (  # noqa: E402
     codes_of_normals,
@@ -35,6 +40,7 @@ from refbench_diffrender.views.depth_png import (  # noqa: E402
     write_depth,
     write_picture,
 )
+from refbench_diffrender.views.gl_cameras import model_view  # noqa: E402
 from refbench_diffrender.views.image_sampling import linear_of  # noqa: E402
 
 
@@ -197,3 +203,92 @@ def test_poisson_without_its_filter(folder):
         for size in (5, 0)
     )
     assert with_filter != without
+
+
+# --- the scene of a configuration -------------------------------------------------------------------------------------
+
+
+def run_official_configuration(folder, *more):
+    words = ("run", "--method", "diffrender", "--config", "config.json", "--out", "out", "--no-report", *more)
+    refbench(folder, *words)
+    return json.loads((folder / "out" / "result.json").read_text())
+
+
+def test_the_result_names_and_hashes_the_scene_of_the_configuration(folder):
+    result = run_official_configuration(folder)
+    assert result["scene"] == f"{folder.name}-f1"
+    # Pictures of all views, the initial and the reference depth map of the one that is refined.
+    assert set(result["hashes"]["inputs"]) == {"color/f0.png", "color/f1.png", "color/f2.png", "depth/f1.png"}
+    assert result["hashes"]["inputs"]["color/f1.png"] == hash_file(folder / "color" / "f1.png")
+    assert result["bridges"] == [] and result["outputs"]["depth_f1"] == "depth_f1.tif"
+    assert set(result["metrics"]["depth"]) == {"f1"}  # scored by the reference that the configuration names
+
+
+def test_a_scene_of_ones_own_runs_with_the_settings_alone(folder):
+    configure(folder, max_iter=3, init_max_iter=0, depth_image_downsample=2)
+    own = folder / "own"
+    scene = Files().scene_from_config(Files().read_config(folder / "config.json"))
+    (own / "views").mkdir(parents=True)
+    for name, view in scene.views.items():
+        (own / "views" / f"{name}.png").write_bytes((folder / "color" / f"{name}.png").read_bytes())
+        camera = {"K": view.camera.K.tolist(), "R": view.camera.R.tolist(), "t": view.camera.t.tolist()}
+        (own / "views" / f"{name}.yaml").write_text(json.dumps(camera))
+        write_band(own / "views" / f"{name}_depth.tif", truth().astype(np.float32), None, "depth")
+    views = {
+        name: {"image": f"views/{name}.png", "camera": f"views/{name}.yaml", "depth": f"views/{name}_depth.tif"}
+        for name in scene.views
+    }
+    (own / "scene.yaml").write_text(json.dumps({"refbench_scene": 1, "id": "mine", "views": views}))
+    result = run_official_configuration(folder, "own")
+    assert result["scene"] == "mine"
+    assert set(result["notes"]["views"]) == {"f0", "f1", "f2"}  # every view of it, not the one of the configuration
+    assert result["notes"]["views"]["f1"]["stage_2"]["steps"] == 2
+    assert result["config"]["stride"] == 2
+    assert all(name.startswith("views/") for name in result["hashes"]["inputs"])
+    assert "official" not in result["outputs"]
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_cameras_of_the_scene_see_what_the_official_ones_see(folder, flip):
+    scene = Files().scene_from_config(Files().read_config(changed(folder, cam_use_flip_mat=flip)))
+    views = read_view_folder(folder)
+    rng = np.random.default_rng(0)
+    for place, view in enumerate(scene.views.values()):
+        matrix = model_view(views.camera_to_world[place], flip=bool(flip), turn=False)
+        seen = np.concatenate([rng.uniform(-1, 1, (20, 2)), -rng.uniform(3, 6, (20, 1)), np.ones((20, 1))], axis=1)
+        world = (seen @ np.linalg.inv(matrix).T)[:, :3]
+        col, row, depth = view.camera.project(world)
+        at = views.intrinsics
+        # OpenGL looks along -z with y up; refbench's pixels have their origin at a centre.
+        np.testing.assert_allclose(depth, -seen[:, 2])
+        np.testing.assert_allclose(col, at.fx * seen[:, 0] / -seen[:, 2] + at.cx - 0.5)
+        np.testing.assert_allclose(row, -at.fy * seen[:, 1] / -seen[:, 2] + at.cy - 0.5)
+
+
+def test_depths_of_the_scene_are_metres_where_the_codes_are(folder):
+    scene = Files().scene_from_config(Files().read_config(folder / "config.json"))
+    depth = scene.views["f1"].depth.read()
+    np.testing.assert_allclose(depth.pixels[0], truth(), atol=5.1e-4)
+    assert scene.views["f0"].depth is None and set(scene.reference.depths) == {"f1"}
+    relative = Files().read_config(changed(folder, init_depth_mode="relative_to_abspcd"))
+    assert Files().scene_from_config(relative).views["f1"].depth is None
+
+
+def test_views_of_one_stem_keep_their_folders(folder):
+    for place in (0, 2):
+        target = folder / f"cam{place}" / "color"
+        target.mkdir(parents=True)
+        (folder / "color" / f"f{place}.png").rename(target / "same.png")
+
+    def renamed(content):
+        for place in (0, 2):
+            content["frames"][place]["file_path"] = f"cam{place}/color/same.png"
+
+    change_folder(folder, renamed)
+    scene = Files().scene_from_config(Files().read_config(folder / "config.json"))
+    assert list(scene.views) == ["cam0_color_same", "f1", "cam2_color_same"]
+
+
+def changed(folder, **changes):
+    configure(folder, **changes)
+    return folder / "config.json"

@@ -24,8 +24,8 @@ from wall_folder import (  # noqa: E402
 
 from refbench import Context, InputError  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingFileError, UnsupportedError  # noqa: E402
-from refbench_diffrender.official import read_config  # noqa: E402
 from refbench_diffrender.official.config import read_official  # noqa: E402
+from refbench_diffrender.official.files import Files  # noqa: E402
 from refbench_diffrender.official.source import read_source  # noqa: E402
 from refbench_diffrender.official.view import config_of  # noqa: E402
 from refbench_diffrender.official.view_folder import sampled_points  # noqa: E402
@@ -279,5 +279,5 @@ def test_sources_are_switched_off_by_their_flags_without_a_base(folder):
 
 def test_known_keys_are_not_called_unknown(folder):
     configure(folder, optim_stage_starts=[1, 2], mine=1)
-    notes = read_config(folder / "config.json")["notes"]
+    notes = Files().read_config(folder / "config.json").notes
     assert [note for note in notes if "unknown" in note] == ["mine is unknown to the official program and is left out."]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from refbench.contracts.errors import ConfigError, InputError, UnsupportedError
+from refbench_diffrender.rasteriser import rasteriser as module
 from refbench_diffrender.rasteriser.buffers import Buffers
 from refbench_diffrender.rasteriser.rasteriser import nvdiffrast_problem, rasteriser
-from refbench_diffrender.rasteriser.rasteriser import rasteriser as module
 from refbench_diffrender.rasteriser.topology import opposite_vertices
 
 BACKENDS = ("numba", "torch")

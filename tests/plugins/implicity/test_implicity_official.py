@@ -21,7 +21,7 @@ from refbench.registry.registry import load_registry
 from refbench_implicity.config import ImpliCityConfig
 from refbench_implicity.method import ImpliCity
 from refbench_implicity.network.network import build_model
-from refbench_implicity.official import import_weights, read_config, scene_from_config
+from refbench_implicity.official.files import Files
 from refbench_implicity.official.report import evaluate_official, statistics_of
 from refbench_implicity.official.scene import open_chunk_folder
 
@@ -31,6 +31,8 @@ MODEL = {
     "encoder_kwargs": {"hidden_dim": 8, "feature_dim": 8, "plane_resolution": 16, "unet": False},
     "decoder_kwargs": {"feature_dim": 8, "hidden_size": 8, "n_blocks": 2},
 }
+
+FILES = Files()
 
 
 def write_yaml(path, content):
@@ -87,9 +89,11 @@ def dataset(tmp_path):
 
 
 def test_own_configurations_are_not_official(tmp_path):
-    assert read_config(write_yaml(tmp_path / "a.yaml", {"variant": "stereo", "surface": {"block": 10}})) is None
-    assert read_config(write_yaml(tmp_path / "b.yaml", {"base": "a.yaml", "model": {"multi_label": True}})) is None
-    assert read_config(tmp_path / "none.yaml") is None
+    assert FILES.read_config(write_yaml(tmp_path / "a.yaml", {"variant": "stereo", "surface": {"block": 10}})) is None
+    assert (
+        FILES.read_config(write_yaml(tmp_path / "b.yaml", {"base": "a.yaml", "model": {"multi_label": True}})) is None
+    )
+    assert FILES.read_config(tmp_path / "none.yaml") is None
 
 
 def test_official_configuration_is_loaded_by_the_engine(dataset):
@@ -125,7 +129,7 @@ def test_official_configuration_is_loaded_by_the_engine(dataset):
 def test_mistakes_name_file_key_and_nearest(tmp_path, change, message):
     path = write_yaml(tmp_path / "bad.yaml", {"dataloader": {"n_workers": 0}, **change})
     with pytest.raises(ConfigError, match=message) as caught:
-        read_config(path)
+        FILES.read_config(path)
     assert str(path) in str(caught.value)
 
 
@@ -136,40 +140,40 @@ def test_what_steers_only_logs_is_dropped_and_named(tmp_path):
         "wandb": {"project": "p"},
         "training": {"wandb_project": "p", "exit_after": 60, "learning_rate": "1e-3"},
     }
-    translated = read_config(write_yaml(tmp_path / "a.yaml", content))
-    (note,) = translated["notes"]
+    translated = FILES.read_config(write_yaml(tmp_path / "a.yaml", content))
+    (note,) = translated.notes
     for key in ("logging", "wandb", "training.wandb_project", "training.exit_after"):
         assert key in note
-    assert translated["config"]["training"] == {"learning_rate": 0.001}
+    assert translated.values["training"] == {"learning_rate": 0.001}
 
 
 def test_parents_are_found_beside_the_file_and_circles_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_yaml(tmp_path / "config" / "base.yaml", {"test": {"threshold": 0.3}, "dataloader": {"n_workers": 2}})
     child = write_yaml(tmp_path / "config" / "sub" / "child.yaml", {"inherit_from": "config/base.yaml"})
-    assert read_config(child)["config"]["threshold"] == 0.3
+    assert FILES.read_config(child).values["threshold"] == 0.3
     beside = write_yaml(tmp_path / "config" / "next.yaml", {"inherit_from": "base.yaml", "test": {"threshold": 0.6}})
-    assert read_config(beside)["config"]["threshold"] == 0.6
+    assert FILES.read_config(beside).values["threshold"] == 0.6
     write_yaml(tmp_path / "config" / "base.yaml", {"inherit_from": "config/sub/child.yaml"})
     with pytest.raises(ConfigError, match="circle"):
-        read_config(child)
+        FILES.read_config(child)
     with pytest.raises(MissingFileError, match="names nowhere"):
-        read_config(write_yaml(tmp_path / "lost.yaml", {"inherit_from": "nowhere.yaml"}))
+        FILES.read_config(write_yaml(tmp_path / "lost.yaml", {"inherit_from": "nowhere.yaml"}))
 
 
 def test_yaml_objects_are_not_built(tmp_path):
     path = tmp_path / "evil.yaml"
     path.write_text("dataloader: !!python/object/apply:os.mkdir ['made']\n")
-    assert read_config(path) is None
+    assert FILES.read_config(path) is None
     path.write_text("inherit_from: evil2.yaml\n")
     (tmp_path / "evil2.yaml").write_text("a: !!python/object/apply:os.mkdir ['made']\n")
     with pytest.raises(ConfigError, match="safely"):
-        read_config(path)
+        FILES.read_config(path)
     assert not Path("made").exists()
 
 
 def test_scene_of_a_configuration(dataset):
-    scene = scene_from_config(dataset)
+    scene = FILES.scene_from_config(FILES.read_config(dataset))
     assert scene.grid == Grid(80, 60, Affine(0.5, 0, WEST, 0, -0.5, SOUTH + 30), scene.grid.crs)
     assert scene.grid.crs.to_epsg() == 32632
     points = scene.points.read()
@@ -181,16 +185,16 @@ def test_scene_of_a_configuration(dataset):
     assert scene.has(Need.ORTHO)
     assert (scene.reference.dsm.read().heights == 431).all()
     assert scene.reference.mask.read().is_class.all()
-    vis = scene_from_config(dataset, "vis")
+    vis = FILES.scene_from_config(FILES.read_config(dataset), "vis")
     assert vis.grid.width == 40
     assert vis.reference.dsm.grid == vis.grid
     assert vis.reference.dsm.read(vis.grid.full_window).heights.shape == (60, 40)
-    assert scene_from_config(dataset.parent / "data" / "chunk_info.yaml") is None
+    assert FILES.read_config(dataset.parent / "data" / "chunk_info.yaml") is None
 
 
 def test_patches_follow_the_chunks(dataset):
     config = load_config(record(), dataset).instance
-    plan = ImpliCity(config).plan(scene_from_config(dataset).grid)
+    plan = ImpliCity(config).plan(FILES.scene_from_config(FILES.read_config(dataset)).grid)
     xs = sorted(set((plan.anchors[:, 0] - WEST).tolist()))
     assert xs == [0.0, 4.0, 20.0, 24.0]
     whole = ImpliCity(config).plan(Grid(160, 60, Affine(0.5, 0, WEST, 0, -0.5, SOUTH + 30)))
@@ -219,7 +223,7 @@ def checkpoint(path, config):
 def test_import_with_and_without_configuration(dataset, tmp_path):
     config = load_config(record(), dataset).instance
     net = checkpoint(tmp_path / "model.pt", config)
-    notes = import_weights(tmp_path / "model.pt", tmp_path / "imported", dataset)
+    notes = FILES.import_weights(tmp_path / "model.pt", tmp_path / "imported", {"config": str(dataset)})
     assert notes["variant"] == "0"
     assert notes["remarks"] == []
     method = ImpliCity(None, tmp_path / "imported")
@@ -228,10 +232,11 @@ def test_import_with_and_without_configuration(dataset, tmp_path):
     for key, value in method.net.state_dict().items():
         assert torch.equal(value, net.state_dict()[key])
     with pytest.raises(WeightsError, match=r"does not fit the network: .* --config"):
-        import_weights(tmp_path / "model.pt", tmp_path / "published")
+        FILES.import_weights(tmp_path / "model.pt", tmp_path / "published", {})
     assert not (tmp_path / "published").exists()
     with pytest.raises(InputError, match="no official ImpliCity configuration"):
-        import_weights(tmp_path / "model.pt", tmp_path / "x", write_yaml(tmp_path / "own.yaml", {"variant": "0"}))
+        own = write_yaml(tmp_path / "own.yaml", {"variant": "0"})
+        FILES.import_weights(tmp_path / "model.pt", tmp_path / "x", {"config": str(own)})
 
 
 class Evil:
@@ -243,11 +248,11 @@ def test_checkpoints_that_want_to_run_code_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(WeightsError, match="refused"):
-        import_weights(tmp_path / "evil.pt", tmp_path / "out")
+        FILES.import_weights(tmp_path / "evil.pt", tmp_path / "out", {})
     assert not (tmp_path / "made-by-pickle").exists()
     torch.save({"weights": 3}, tmp_path / "odd.pt")
     with pytest.raises(WeightsError, match="no state dict"):
-        import_weights(tmp_path / "odd.pt", tmp_path / "out")
+        FILES.import_weights(tmp_path / "odd.pt", tmp_path / "out", {})
 
 
 def test_official_statistics_and_their_own_nmad():

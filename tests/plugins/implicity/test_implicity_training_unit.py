@@ -31,11 +31,11 @@ from refbench_implicity.config import (  # noqa: E402
     UNetConfig,
 )
 from refbench_implicity.network.network import build_model  # noqa: E402
-from refbench_implicity.official import read_config  # noqa: E402
 from refbench_implicity.official.builder import BuildConfig, build_dataset  # noqa: E402
 from refbench_implicity.official.checkpoints import read_training_checkpoint, write_training_checkpoint  # noqa: E402
 from refbench_implicity.official.chunk_files import PlanarIndex, read_chunks, read_member  # noqa: E402
 from refbench_implicity.official.closest_point import ClosestPoint  # noqa: E402
+from refbench_implicity.official.files import Files  # noqa: E402
 from refbench_implicity.official.mesh import Mesh, read_obj, voxel_centroids  # noqa: E402
 from refbench_implicity.patch_frame import FLIPS, Augmentation, PatchFrame, z_origin  # noqa: E402
 from refbench_implicity.patches import encode_patches  # noqa: E402
@@ -579,8 +579,8 @@ def test_export_writes_counts_and_a_whole_configuration(tmp_path):
     export_scene(real_scene(orthos=images)[0], tmp_path / "set")
     config = yaml.safe_load((tmp_path / "set" / "config.yaml").read_text())
     assert config["dataset"]["patch_size"] == [64.0, 64.0] and config["model"]["encoder2_kwargs"]["in_channel"] == 2
-    translated = read_config(tmp_path / "set" / "config.yaml")
-    assert translated["config"]["dataset"]["path"] == str(tmp_path / "set")
+    translated = Files().read_config(tmp_path / "set" / "config.yaml")
+    assert translated.values["dataset"]["path"] == str(tmp_path / "set")
     import rasterio
 
     with rasterio.open(tmp_path / "set" / "raster" / "ortho_0.tif") as file:

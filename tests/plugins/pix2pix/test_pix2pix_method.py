@@ -23,7 +23,7 @@ from refbench.weights.weights_folder import read_weights  # noqa: E402
 from refbench_pix2pix.config import GeneratorConfig, InferenceConfig, Pix2PixConfig, TrainingConfig, ValueConfig  # noqa: E402
 from refbench_pix2pix.method import Pix2Pix  # noqa: E402
 from refbench_pix2pix.network.network import Generator  # noqa: E402
-from refbench_pix2pix.official import import_weights, read_config  # noqa: E402
+from refbench_pix2pix.official.files import Files  # noqa: E402
 from refbench_pix2pix.official.names import parse_tile_name  # noqa: E402
 from refbench_pix2pix.official.options import read_options  # noqa: E402
 from refbench_pix2pix.official.tile_export import export_scene  # noqa: E402
@@ -243,7 +243,7 @@ def official_run(folder, ngf=4, input_nc=2):
 
 def test_run_folders_become_weights(tmp_path):
     net = official_run(tmp_path / "run")
-    assert import_weights(tmp_path / "run", tmp_path / "weights")["input channels"] == 2
+    assert Files().import_weights(tmp_path / "run", tmp_path / "weights", {})["input channels"] == 2
     meta = read_weights(tmp_path / "weights").meta
     assert meta["values"] == dataclasses.asdict(ValueConfig())
     assert meta["generator"]["ngf"] == 4
@@ -256,7 +256,7 @@ def test_a_prefix_of_parallel_training_is_dropped(tmp_path):
     net = official_run(tmp_path / "run")
     state = {f"module.{key}": value for key, value in net.state_dict().items()}
     torch.save(state, tmp_path / "run" / "7_net_G.pth")
-    assert import_weights(tmp_path / "run", tmp_path / "weights", epoch="7")["parameters"] > 0
+    assert Files().import_weights(tmp_path / "run", tmp_path / "weights", {"epoch": 7})["parameters"] > 0
 
 
 @pytest.mark.parametrize(
@@ -271,13 +271,13 @@ def test_a_prefix_of_parallel_training_is_dropped(tmp_path):
 def test_other_networks_are_named(tmp_path, content, words):
     torch.save(content, tmp_path / "latest_net_G.pth")
     with pytest.raises(WeightsError, match=words):
-        import_weights(tmp_path, tmp_path / "weights")
+        Files().import_weights(tmp_path, tmp_path / "weights", {})
     assert not (tmp_path / "weights").exists()
 
 
 def test_options_files_are_configurations(tmp_path):
     official_run(tmp_path / "run")
-    found = read_config(tmp_path / "run" / "all_opt.txt")["config"]
+    found = Files().read_config(tmp_path / "run" / "all_opt.txt").values
     assert found["generator"] == {"input_nc": 2, "ngf": 4}
     assert found["values"]["path"] == "8bit" and found["weights"].endswith("latest_net_G.pth")
     options = read_options(tmp_path / "run" / "all_opt.txt")
@@ -289,12 +289,12 @@ def test_options_files_are_configurations(tmp_path):
     path = tmp_path / "bad_opt.txt"
     path.write_text("----------------- Options ---------------\n  ngf: many\n")
     with pytest.raises(ConfigError, match="ngf must be a number"):
-        read_config(path)
+        Files().read_config(path)
     path.write_text("----------------- Options ---------------\n  direction: AtoB\n")
     with pytest.raises(ConfigError, match="BtoA"):
-        read_config(path)
+        Files().read_config(path)
     path.write_text("just text")
-    assert read_config(path) is None
+    assert Files().read_config(path) is None
 
 
 def test_exported_tiles_are_read_as_the_scene_is(tmp_path):

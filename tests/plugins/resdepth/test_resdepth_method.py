@@ -22,7 +22,7 @@ from refbench_resdepth.ensemble import Symmetry, image_tuples  # noqa: E402
 from refbench_resdepth.method import ResDepth  # noqa: E402
 from refbench_resdepth.network.fused import FusedUNet  # noqa: E402
 from refbench_resdepth.network.network import UNet, activation, up  # noqa: E402
-from refbench_resdepth.official import import_weights, read_config  # noqa: E402
+from refbench_resdepth.official.files import Files  # noqa: E402
 from refbench_resdepth.official.model import official_settings  # noqa: E402
 from refbench_resdepth.scale import Scale  # noqa: E402
 from refbench_resdepth.weights import read_model  # noqa: E402
@@ -232,7 +232,7 @@ def official_run(folder, mode="geom", **changes):
 
 def test_run_folders_become_weights(tmp_path):
     net = official_run(tmp_path / "run", "geom-mono")
-    facts = import_weights(tmp_path / "run", tmp_path / "weights")
+    facts = Files().import_weights(tmp_path / "run", tmp_path / "weights", {})
     assert facts["tile_size"] == 16 and facts["inputs"] == "geom-mono"
     meta = read_weights(tmp_path / "weights").meta
     assert meta["normalisation"] == {"dsm_std": 2.5, "image_rule": "fixed", "image_mean": 400.0, "image_std": 90.0}
@@ -246,7 +246,7 @@ def test_a_checkpoint_alone_asks_for_its_architecture(tmp_path):
     official_run(tmp_path / "run")
     (tmp_path / "run" / "model_config.json").unlink()
     with pytest.raises(InputError, match=r"model_config\.json"):
-        import_weights(tmp_path / "run" / "checkpoints" / "Model_best.pth", tmp_path / "weights")
+        Files().import_weights(tmp_path / "run" / "checkpoints" / "Model_best.pth", tmp_path / "weights", {})
     assert not (tmp_path / "weights").exists()
 
 
@@ -396,17 +396,17 @@ def test_minimal_training_configurations_get_the_official_defaults(tmp_path):
     content = {"datasets": [dataset], "model": {"input_channels": "geom"}}
     content["output"] = {"output_directory": "runs", "tboard_log_dir": "tb"}
     path.write_text(json.dumps(content))
-    found = read_config(path)["config"]
+    found = Files().read_config(path).values
     assert found["training"]["n_epochs"] == 2000 and found["training"]["batch_size"] == 20
     assert found["training"]["scheduler"] == {"enabled": True, "name": "StepLR", "settings": {"step_size": 200}}
     assert found["model"]["depth"] == 5 and found["model"]["bias_conv_layer"] is True
     content["model"] = {"input_channels": "stereo"}
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="outer_skip"):
-        read_config(path)
+        Files().read_config(path)
 
 
 def test_other_files_are_not_taken_for_official(tmp_path):
     for name, text in (("a.json", "[]"), ("b.json", "{"), ("c.yaml", "datasets: []"), ("d.json", '{"datasets": 3}')):
         (tmp_path / name).write_text(text)
-        assert read_config(tmp_path / name) is None
+        assert Files().read_config(tmp_path / name) is None

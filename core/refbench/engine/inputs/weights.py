@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from refbench.registry.records import MethodRecord
 
 FOLDER_VARIABLE = "REFBENCH_WEIGHTS"
+OPTION = "--weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def list_weights(record: MethodRecord) -> tuple[FoundWeights, ...]:
 
 
 def find_weights(
-    record: MethodRecord, explicit: str | Path | None = None, configured: str | Path | None = None
+    record: MethodRecord,
+    explicit: str | Path | None = None,
+    configured: str | Path | None = None,
 ) -> Path | None:
     """Return the folder or file of the weights to use, None where the method has none.
 
@@ -87,7 +90,7 @@ def find_weights(
         return path
     near = difflib.get_close_matches(str(wanted), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known) or 'none'}."
-    asked = "--weights" if explicit is not None else "The configuration's weights"
+    asked = OPTION if explicit is not None else "The configuration's weights"
     raise MissingFileError(f"{asked} {wanted}: there is no such file, folder or name for {record.name}; {hint}")
 
 

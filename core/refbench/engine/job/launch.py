@@ -1,4 +1,4 @@
-"""Running one cell: its own process group, deadline, memory cap, ``wait4`` figures, typed status, atomic folder."""
+"""Running one job: its own process group, deadline, memory cap, ``wait4`` figures, typed status, atomic folder."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run_job(
     finish: Callable[[Path, Result], None] | None = None,
     cancellation: Cancellation | None = None,
 ) -> Result:
-    """Run a cell and put its folder in place when it is whole; until then an older one stays.
+    """Run a job and put its folder in place when it is whole; until then an older one stays.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def run_job(
     Raises
     ------
     InputError
-        Bad input, also where it shows in the cell's process only; nothing is left behind.
+        Bad input, also where it shows in the job's process only; nothing is left behind.
     CancelledError
         It was cancelled; nothing is left behind.
     """
@@ -135,7 +135,7 @@ def _run_in(
         try:
             lifeline.guard(process.pid)
             code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, cancellation)
-        except BaseException:  # Ctrl-C and the like: nothing of the cell may live on
+        except BaseException:  # Ctrl-C and the like: nothing of the job may live on
             _kill_group(process.pid)
             process.wait()
             raise
@@ -153,9 +153,9 @@ def _run_in(
 
 
 def _start(folder: Path, request: JobRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the cell's process in a session of its own; return it and the pipe that its progress comes from."""
+    """Start the job's process in a session of its own; return it and the pipe that its progress comes from."""
     reader, writer = os.pipe()
-    # Threads that spin while they wait multiply the time on a shared machine: a cell of 4.6 CPU s took 25.
+    # Threads that spin while they wait multiply the time on a shared machine: a job of 4.6 CPU s took 25.
     # The matrices of the evaluation are small: BLAS threads cost there more than they bring.
     thrifty = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
     environment = {**thrifty, **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}

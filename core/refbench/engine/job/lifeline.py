@@ -1,4 +1,4 @@
-"""Ending a cell's processes when the harness dies, however it dies: also by ``kill -9``."""
+"""Ending a job's processes when the harness dies, however it dies: also by ``kill -9``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCRIPT = 'read group && { read done || kill -s KILL -- "-$group"; }'
 class Lifeline:
     """A tiny process of its own session that holds the other end of a pipe and kills a group when the pipe breaks.
 
-    It sees to the processes that a cell starts as well, and works while the cell is stuck in native code.
+    It sees to the processes that a job starts as well, and works while the job is stuck in native code.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Lifeline:
 
     def __enter__(self) -> Lifeline:
         """Start the watcher."""
-        with contextlib.suppress(OSError):  # without a shell only the cell's own process dies with the harness
+        with contextlib.suppress(OSError):  # without a shell only the job's own process dies with the harness
             self._watcher = subprocess.Popen(
                 ["/bin/sh", "-c", _SCRIPT],
                 stdin=subprocess.PIPE,

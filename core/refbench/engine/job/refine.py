@@ -10,6 +10,7 @@ from refbench.contracts.method import TileMethod
 from refbench.engine.job.draft import Noted, Refined
 from refbench.engine.tiles.stream import CONFIDENCE, DSM, run_tiles
 from refbench.files.image_file import write_picture
+from refbench.files.names import as_file_name
 from refbench.formats.raster_write import DSMWriter, write_band, write_dsm
 
 if TYPE_CHECKING:
@@ -99,11 +100,11 @@ def write_prediction(
             write_band(folder / "confidence.tif", prediction.confidence, prediction.dsm.grid, "confidence")
             outputs["confidence"] = "confidence.tif"
     for name, depth in prediction.depths.items():
-        write_band(folder / f"depth_{name}.tif", depth, None, "depth")
-        outputs[f"depth_{name}"] = f"depth_{name}.tif"
+        outputs[f"depth_{name}"] = f"depth_{as_file_name(name)}.tif"
+        write_band(folder / outputs[f"depth_{name}"], depth, None, "depth")
     for name, picture in prediction.views.items():
-        write_picture(folder / f"view_{name}.png", picture)
-        outputs[f"view_{name}"] = f"view_{name}.png"
+        outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
+        write_picture(folder / outputs[f"view_{name}"], picture)
     for name, path in prediction.files.items():
         kept = folder / path.name
         if kept.exists():

@@ -1,24 +1,44 @@
-"""What is asked of a cell: plain data that travels to the cell's process as JSON."""
+"""What is asked of a job: plain data that travels to its process as JSON; from options, and back to a command line."""
 
 from __future__ import annotations
 
-import importlib
+import difflib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refbench.registry.records import resolve
-from refbench.registry.registry import load_registry
-from refbench.scenes.from_files import scene_from_files
-from refbench.scenes.scan import scanned
-from refbench.scenes.scene_yaml import SCENE_FILE, embedded_scene_path, load_scene
+from refbench.contracts.errors import InputError
+from refbench.files.yaml_text import yaml_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
-    from refbench.contracts.scene import Scene
-    from refbench.registry.records import MethodRecord
+SINGLE = ("points", "dsm", "ndvi", "reference")
+"""Plain files of which a scene has one."""
+LISTS = {"orthos": "--ortho", "views": "--view"}
+"""Plain files of which a scene has several, and the option that adds one."""
+FACTS = ("crs", "vertical", "height_unit", "gsd", "scene_id")
+"""What plain files may not say themselves."""
+FILES = (*SINGLE, *LISTS, "masks", *FACTS)
+OPTIONS = {
+    "config": "--config",
+    "weights": "--weights",
+    "seed": "--seed",
+    "device": "--device",
+    "threads": "--threads",
+    "memory_budget_bytes": "--memory",
+    "memory_cap_bytes": "--memory-cap",
+    "deadline_s": "--timeout",
+    "nodata": "--nodata",
+    "coregister": "--coregister",
+    "resampling": "--resampling",
+    "checkpoints": "--checkpoints",
+}
+"""Field of a request -> its option on the command line, for those that take one word."""
+FIELDS = {"memory": "memory_budget_bytes", "memory_cap": "memory_cap_bytes", "timeout": "deadline_s"}
+"""Name of an option -> its field, where they differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +52,15 @@ class SceneRequest:
     files: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the user named a scene or files."""
+        return self.path is not None or bool(self.files)
+
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """One cell. Paths are absolute strings; sizes bytes; ``deadline_s`` None means none."""
+    """One job. Paths are absolute strings; sizes bytes; ``deadline_s`` None means none."""
 
     method: str
     scene: SceneRequest
@@ -59,7 +84,7 @@ class JobRequest:
     resampling: str = "bilinear"
     """Kernel by which a DSM comes to the reference's grid; see ``refbench.geometry.warp``."""
     python: str | None = None
-    """Interpreter of the cell, for plugins whose packages conflict; None takes the running one."""
+    """Interpreter of the job, for plugins whose packages conflict; None takes the running one."""
     checkpoints: str | None = None
     """Folder where the method keeps its state between runs; a result does not depend on it."""
 
@@ -74,62 +99,140 @@ class JobRequest:
         made = {"scene": SceneRequest(**values["scene"]), "assessors": tuple(values["assessors"])}
         return cls(**{**values, **made})
 
+    @classmethod
+    def from_options(cls, method: str, options: Mapping[str, Any], spelt: Callable[[str], str] = str) -> JobRequest:
+        """Return the request of options as a user gives them, with paths made absolute.
+
+        Parameters
+        ----------
+        method
+            Name of the method.
+        options
+            Values by the names that ``refbench run`` takes: ``scene``, ``data_set``, ``out``, those of ``FILES``,
+            ``overrides``, ``assessors``, ``assessor_options``, and the fields of a request (``memory``, ``memory_cap``
+            and ``timeout`` for the three of ``FIELDS``). What is missing or None takes its default.
+        spelt
+            Turns the name of an option into what the user would write, for messages.
+
+        Raises
+        ------
+        InputError
+            A scene and plain files, a scene and what only plain files may say, an unknown name, or a file that is
+            no path.
+        """
+        given = {key: value for key, value in options.items() if value is not None}
+        files, scene = _files(given, spelt), given.get("scene")
+        if scene is not None and files.keys() - FACTS:
+            raise InputError(
+                f"Give either the scene {scene} or plain files such as {spelt(next(iter(files)))}, not both."
+            )
+        if files and not files.keys() - FACTS:
+            raise InputError(f"{spelt(next(iter(files)))} is for plain files; a scene says it in scene.yaml.")
+        if "data_set" in given and (scene is not None or files):
+            raise InputError(f"{spelt('data_set')} picks from an official configuration; leave it out with a scene.")
+        path = None if scene is None else _absolute(scene, spelt("scene"))
+        known = {item.name for item in fields(cls)} - {"method", "scene", "out"}
+        values = {FIELDS.get(key, key): value for key, value in given.items()}
+        values = {key: value for key, value in values.items() if key in known}
+        if (config := given.get("config")) is not None:
+            values["config"] = _name_or_path(config, Path(config).is_file())
+        if (weights := given.get("weights")) is not None:  # a bare name means known weights
+            values["weights"] = _name_or_path(weights, isinstance(weights, Path) or bool(Path(weights).suffix))
+        if "checkpoints" in values:
+            values["checkpoints"] = _absolute(values["checkpoints"], spelt("checkpoints"))
+        if "assessors" in values:
+            values["assessors"] = tuple(values["assessors"])
+        out = _absolute(given["out"], spelt("out")) if "out" in given else ""
+        return cls(method, SceneRequest(path, files, given.get("data_set")), out, **values)
+
+    def to_command_line(self) -> list[str]:
+        """Return the words of ``refbench run`` that ask for this job; ``from_options`` leads back to it.
+
+        An interpreter of the job's own is named as a program; values at their default are left out.
+        """
+        words = ["refbench"] if self.python is None else [self.python, "-m", "refbench.cli.main"]
+        words.append("run")
+        if self.scene.path is not None:
+            words.append(self.scene.path)
+        words += ["--method", self.method]
+        for name, value in self.scene.files.items():
+            words += _file_words(name, value)
+        if self.scene.name is not None:
+            words += ["--data-set", self.scene.name]
+        defaults = {item.name: item.default for item in fields(self)}
+        for name, option in OPTIONS.items():
+            if (value := getattr(self, name)) != defaults[name]:
+                words += [option, _word(value)]
+        words += _assigned("--set", self.overrides)
+        for name in self.assessors:
+            words += ["--assessor", name]
+        words += _assigned("--option", self.assessor_options)
+        return [*words, *(["--out", self.out] if self.out else [])]
+
     @property
     def folder(self) -> Path:
-        """The folder that the cell's process writes to."""
+        """The folder that the job's process writes to."""
         return Path(self.out)
 
 
-def open_scene(request: JobRequest) -> Scene:
-    """Open the scene of a request.
-
-    Plain files win; a folder is a refbench scene, or of a layout that an importer recognises; without either the
-    official configuration may name its own data set; else it is the embedded scene.
+def check_files(files: Mapping[str, Any]) -> None:
+    """Refuse a name that no plain file has.
 
     Raises
     ------
     InputError
-        As the readers do.
+        The first unknown name, with the nearest that is known.
     """
-    wanted = request.scene
-    if wanted.files:
-        return scene_from_files(**wanted.files)
-    if wanted.path is not None:
-        path = Path(wanted.path)
-        if path.is_dir() and not (path / SCENE_FILE).exists():
-            for importer in load_registry().importers:
-                if resolve(importer.recognises)(path):
-                    scene: Scene = resolve(importer.target)(path)
-                    return scanned(scene)
-        return scanned(load_scene(path))
-    official = _official_scene(request)
-    return scanned(official if official is not None else load_scene(embedded_scene_path()))
+    for name in files:
+        if name not in FILES:
+            near = difflib.get_close_matches(str(name), FILES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(FILES)}."
+            raise InputError(f"files: unknown name {name!r}; {hint}")
 
 
-def official_function(record: MethodRecord, request: JobRequest, name: str) -> Callable[..., Any] | None:
-    """Return a function of the method's official module where the request runs an official file's own data sets."""
-    if request.config is None or record.official is None or not Path(request.config).is_file():
-        return None
-    if request.scene.files or request.scene.path is not None:
-        return None
-    module = importlib.import_module(record.official)
-    if getattr(module, "read_config", lambda path: None)(Path(request.config)) is None:
-        return None
-    found: Callable[..., Any] | None = getattr(module, name, None)
-    return found
+def _files(given: Mapping[str, Any], spelt: Callable[[str], str]) -> dict[str, Any]:
+    """Return the arguments of ``scene_from_files`` that the options hold, paths absolute."""
+    files: dict[str, Any] = {name: _absolute(given[name], spelt(name)) for name in SINGLE if name in given}
+    for name in LISTS:
+        if given.get(name):
+            if isinstance(given[name], str | Path):
+                raise InputError(f"{spelt(name)} must be a list of paths, got one: {given[name]}.")
+            files[name] = [_absolute(path, spelt(name)) for path in given[name]]
+    if given.get("masks"):
+        files["masks"] = {name: _absolute(path, spelt("masks")) for name, path in given["masks"].items()}
+    return files | {name: given[name] for name in FACTS if name in given}
 
 
-def official_scene_names(request: JobRequest) -> tuple[str, ...]:
-    """Return the names of the data sets that an official configuration lists; empty where it lists none or one."""
-    listing = official_function(load_registry().methods.get(request.method), request, "scene_names")
-    return () if listing is None else tuple(listing(Path(str(request.config))))
+def _absolute(path: object, name: str) -> str:
+    if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
+        raise InputError(f"{name} must be a path, got {path!r}.")
+    return str(Path(path).absolute())
 
 
-def _official_scene(request: JobRequest) -> Scene | None:
-    """Return the scene that an official configuration file names itself, None where there is no such thing."""
-    reader = official_function(load_registry().methods.get(request.method), request, "scene_from_config")
-    if reader is None:
-        return None
-    path = Path(str(request.config))
-    scene: Scene | None = reader(path) if request.scene.name is None else reader(path, request.scene.name)
-    return scene
+def _name_or_path(value: str | Path, is_path: bool) -> str:
+    """Return a configuration or weights by name as they are, a path that exists as an absolute one."""
+    path = Path(value)
+    return str(path.absolute()) if (is_path or "/" in str(value)) and path.exists() else str(value)
+
+
+def _file_words(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401  # a path, paths, or a fact
+    if name in LISTS:
+        for path in value:
+            yield from (LISTS[name], path)
+    elif name == "masks":
+        for key, path in value.items():
+            yield from ("--mask", f"{key}={path}")
+    else:
+        yield from (f"--{name.replace('_', '-')}", _word(value))
+
+
+def _assigned(option: str, values: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        yield from (option, f"{key}={yaml_value(value)}")
+
+
+def _word(value: object) -> str:
+    """Return a number or text as an option takes it: floats with all their digits, whole ones without a point."""
+    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)

@@ -1,4 +1,4 @@
-"""The result of one cell: what ``result.json`` holds. Versioned; its JSON Schema is published beside this file."""
+"""The result of one job: ``result.json``. Versioned; ``refbench validate --schema`` prints its JSON Schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULT_FILE = "result.json"
 
 
 class Status(str, Enum):
-    """How a cell ended."""
+    """How a job ended."""
 
     OK = "ok"
     FAILED = "failed"
@@ -50,7 +50,7 @@ class Phase(_Model):
 
 
 class Cost(_Model):
-    """What the whole process of the cell took, from ``wait4``."""
+    """What the whole process of the job took, from ``wait4``."""
 
     wall_s: float | None = None
     cpu_s: float | None = None
@@ -67,7 +67,7 @@ class Hashes(_Model):
 
 
 class Result(_Model):
-    """One cell = (method, config, scene, seed). Residuals are evaluated minus reference, metres; missing is null.
+    """One job = (method, config, scene, seed). Residuals are evaluated minus reference, metres; missing is null.
 
     ``metrics`` is null with ``metrics_reason`` where nothing was scored; else ``metrics.input`` and
     ``metrics.refined`` are stratum -> key -> value on the pixels where reference, input and refined are valid, and
@@ -143,8 +143,32 @@ def read_result(path: Path) -> Result:
 
 
 def result_schema() -> dict[str, Any]:
-    """Return the JSON Schema of ``result.json``."""
+    """Return the JSON Schema of ``result.json``, every metric with its formula, unit and direction by its record."""
+    from refbench.evaluation.metrics import metrics_schema  # reading results needs no evaluation
+
     schema = Result.model_json_schema()
+    schema["$defs"] |= {f"metrics_{kind}": of for kind, of in metrics_schema().items()}
+    schema["$defs"]["scores"] = _scores_schema()
+    scores = {"anyOf": [{"$ref": "#/$defs/scores"}, {"type": "null"}]}
+    of_views = {"type": "object", "additionalProperties": {"$ref": "#/$defs/metrics_views"}}
+    of_depths = {"type": "object", "additionalProperties": {"$ref": "#/$defs/metrics_depth"}}
+    held = next(option for option in schema["properties"]["metrics"]["anyOf"] if option["type"] == "object")
+    held["properties"] = {"input": scores, "refined": scores, "views": of_views}
+    held["properties"] |= {"depth": of_depths, "depth_input": of_depths}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "refbench result"
     return schema
+
+
+def _scores_schema() -> dict[str, Any]:
+    """Return the schema of what is said of one DSM: strata of any name, and what stands beside them."""
+    return {
+        "type": "object",
+        "properties": {
+            "shape": {"$ref": "#/$defs/metrics_shape"},
+            "intervals": {"type": "object"},
+            "notes": {"type": "object"},
+            "assessors": {"type": "object"},
+        },
+        "additionalProperties": {"$ref": "#/$defs/metrics_heights"},
+    }

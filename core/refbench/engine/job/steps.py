@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.bridges.plan import apply_bridges
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
+from refbench.engine.inputs.scene import official_run, open_scene
 from refbench.engine.inputs.weights import find_weights
 from refbench.engine.job.draft import Exported, Machine, Opened, Prepared, Weights, Written
 from refbench.engine.job.manifest import manifest
 from refbench.engine.job.refine import refine
-from refbench.engine.job.request import official_function, open_scene
 from refbench.engine.scoring.score import score
 from refbench.files.hashing import hash_file, hash_inputs, hash_tree, hash_values
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from refbench.contracts.method import Context
     from refbench.contracts.scene import Scene
     from refbench.engine.inputs.config import ResolvedConfig
@@ -40,8 +41,8 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     """
     with recorder.phase("open"):
         record = load_registry().methods.get(request.method)
-        scene = open_scene(request)
         config = load_config(record, request.config, request.overrides)
+        scene = open_scene(request, config)
         opened = opened_part(scene, config)
         recorder.add(opened)
     with recorder.phase("prepare"):
@@ -60,9 +61,9 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
         recorder.add(refined)
     with recorder.phase("evaluate"):
         recorder.add(score(bridged, request, refined.outputs))
-    if (write := official_function(record, request, "write_outputs")) is not None:
+    if (official := official_run(request, config)) is not None:
         with recorder.phase("official files"):
-            said = write(Path(str(request.config)), request.scene.name, request.folder)
+            said = official.write_outputs(request.scene.name, request.folder)
             recorder.add(Exported(warnings=tuple(said)))
     files = [name for name in refined.outputs.values() if (request.folder / name).is_file()]  # folders hold logs
     recorder.add(Written(hashes={name: hash_file(request.folder / name) for name in files}))

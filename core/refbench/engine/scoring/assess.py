@@ -25,7 +25,7 @@ Scores = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """What a cell ends with, each on its own grid."""
+    """What a job ends with, each on its own grid."""
 
     initial: DSM | None
     refined: DSM
@@ -62,7 +62,7 @@ def assess(
     UnknownNameError
         No plugin offers such an assessor.
     """
-    from refbench.evaluation.evaluate import mask_on_grid, on_grid  # brings scipy
+    from refbench.evaluation.grids import mask_on_grid, on_grid  # brings scipy
 
     aligned = evaluated if reference is None else on_grid(evaluated, reference)
     found: Scores = {}
@@ -84,7 +84,7 @@ def assess_pair(
     surfaces: Surfaces, names: Sequence[str], options: Mapping[str, Any]
 ) -> tuple[dict[str, Scores | None], list[str]]:
     """Return ``input`` (None without an initial DSM) and ``refined`` as ``assess`` does, on their common pixels."""
-    from refbench.evaluation.evaluate import on_grid  # brings scipy
+    from refbench.evaluation.grids import on_grid  # brings scipy
 
     anchor = surfaces.reference or surfaces.refined
     pair = {"input": surfaces.initial, "refined": surfaces.refined}

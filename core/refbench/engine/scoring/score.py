@@ -1,4 +1,4 @@
-"""Scoring what a cell wrote: its DSM, its depth maps, its views, each against the scene's reference."""
+"""Scoring what a job wrote: its DSM, its depth maps, its views, each against the scene's reference."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Sur
 
 def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
     """Return the surfaces on the grid of the reference, by the protocol's kernel."""
-    from refbench.evaluation.evaluate import on_grid  # brings scipy
+    from refbench.evaluation.grids import on_grid  # brings scipy
 
     truth, initial = surfaces.reference, surfaces.initial
     if truth is None:
@@ -89,7 +89,7 @@ def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
 
 def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference."""
-    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored cells only
+    from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored jobs only
 
     assert surfaces.reference is not None  # the caller looked
     mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
@@ -139,11 +139,12 @@ def depth_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str])
 
 
 def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) -> Any:  # noqa: ANN401  # an array
-    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where there is neither."""
+    """Return a view's own depth map [rows, cols], else that of a DSM, NaN unknown; None where neither has ``shape``."""
     if view is None:
         return None
     if view.depth is not None:
-        return _band(view.depth)
+        depth = _band(view.depth)
+        return depth if depth.shape == shape else None
     if dsm is None:
         return None
     from refbench.geometry.depth import render_depth

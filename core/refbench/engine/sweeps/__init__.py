@@ -1,1 +1,1 @@
-"""Sweeps: suites of cells, run apart from each other and compared on common ground."""
+"""Sweeps: suites of jobs, run apart from each other and compared on common ground."""

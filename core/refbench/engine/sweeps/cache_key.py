@@ -1,4 +1,4 @@
-"""What a cell's result depends on, as one hash: resuming a sweep runs only what is missing or has another key."""
+"""What a job's result depends on, as one hash: resuming a sweep runs only what is missing or has another key."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ ASK_S = 120.0
 _NAMED = re.compile(r"(?:from|import) refbench\.([a-z_]+)|\"refbench\.([a-z_]+)[a-z_.]*:")
 
 
-def cell_key(parts: dict[str, Any]) -> str:
+def job_key(parts: dict[str, Any]) -> str:
     """Return the SHA-256 of what a result depends on."""
     return hash_values(parts)
 
 
 @functools.cache
 def core_code() -> str:
-    """Return the SHA-256 of the core's code that a cell runs."""
+    """Return the SHA-256 of the core's code that a job runs."""
     folder = Path(refbench.__file__).parent
     return hash_values({wing: _code_under(folder / wing) for wing in core_wings()})
 
 
 @functools.cache
 def core_wings() -> tuple[str, ...]:
-    """Return the wings of the core whose code a cell runs: the engine and all that it names, directly or not.
+    """Return the wings of the core whose code a job runs: the engine and all that it names, directly or not.
 
     Targets count as imports do: records point at functions by ``"refbench.wing.module:name"``.
     """

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from refbench.contracts.errors import RefbenchError
-from refbench.engine.job.request import open_scene
-from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, shift_of, surfaces
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, moved, shift_of, surfaces
 from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import compare
-from refbench.evaluation.metric_table import METRICS
-from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
+from refbench.evaluation.metrics import METRICS, RANKED
+from refbench.evaluation.ranking import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from refbench.engine.sweeps.finished import SweepCell
+    from refbench.engine.sweeps.finished import SweepJob
 
 Basis = Literal["identical", "paired", "intervals", "none"]
 SIDES = ("A", "B")
@@ -35,20 +35,20 @@ class Change:
 
     scene: str
     label: str
-    cells: tuple[tuple[SweepCell, ...], tuple[SweepCell, ...]]
+    jobs: tuple[tuple[SweepJob, ...], tuple[SweepJob, ...]]
     basis: Basis
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     remark: str = ""
 
     @property
     def statuses(self) -> tuple[str, str]:
-        """The statuses of both sides, such as ``ok`` or ``ok, timeout``; ``missing`` where there is no cell."""
-        first, second = (", ".join(dict.fromkeys(c.result.status.value for c in of)) or "missing" for of in self.cells)
+        """The statuses of both sides, such as ``ok`` or ``ok, timeout``; ``missing`` where there is no job."""
+        first, second = (", ".join(dict.fromkeys(c.result.status.value for c in of)) or "missing" for of in self.jobs)
         return first, second
 
     def cost(self, name: str) -> tuple[float | None, float | None]:
         """Return the mean of a figure of ``Cost`` on both sides."""
-        first, second = (_mean([getattr(cell.result.cost, name) for cell in of]) for of in self.cells)
+        first, second = (_mean([getattr(job.result.cost, name) for job in of]) for of in self.jobs)
         return first, second
 
 
@@ -80,31 +80,34 @@ def sweep_changes(first: Path, second: Path) -> list[Change]:
 def _change(
     scene: str,
     label: str,
-    cells: tuple[tuple[SweepCell, ...], tuple[SweepCell, ...]],
+    jobs: tuple[tuple[SweepJob, ...], tuple[SweepJob, ...]],
     rows: Sequence[Mapping[str, Any]],
 ) -> Change:
-    scored = [[cell for cell in of if cell.dsm_path is not None] for of in cells]
+    scored = [[job for job in of if job.dsm_path is not None] for of in jobs]
     if not all(scored):
-        return Change(scene, label, cells, "none")
+        return Change(scene, label, jobs, "none")
     own = [row.get("methods", {}).get(label, {}).get("own", {}) for row in rows]
-    unpaired = {key: change for key in PAIRED if (change := _by_intervals(key, own)) is not None}
+    unpaired = {key: change for key in RANKED if (change := _by_intervals(key, own)) is not None}
     if scored[0][0].result.hashes.inputs != scored[1][0].result.hashes.inputs:
-        return Change(scene, label, cells, "intervals", unpaired, "the scene's files differ")
-    files = [[cell.result.hashes.outputs.get(cell.result.outputs["dsm"]) for cell in of] for of in scored]
+        return Change(scene, label, jobs, "intervals", unpaired, "the scene's files differ")
+    files = [[job.result.hashes.outputs.get(job.result.outputs["dsm"]) for job in of] for of in scored]
     if None not in files[0] and files[0] == files[1]:
         same = {key: {**of, "value": 0.0, "better": None} for key, of in unpaired.items()}
-        return Change(scene, label, cells, "identical", same)
+        return Change(scene, label, jobs, "identical", same)
     try:
-        return Change(scene, label, cells, "paired", _paired(scored))
+        return Change(scene, label, jobs, "paired", _paired(scored))
     except RefbenchError as error:
-        return Change(scene, label, cells, "intervals", unpaired, str(error))
+        return Change(scene, label, jobs, "intervals", unpaired, str(error))
 
 
-def _paired(scored: Sequence[Sequence[SweepCell]]) -> dict[str, dict[str, Any]]:
+def _paired(scored: Sequence[Sequence[SweepJob]]) -> dict[str, dict[str, Any]]:
     """Compare both sides' DSMs as two methods of one scene."""
-    _, reference, masks, gt_mask = surfaces(open_scene(scored[0][0].request()))
-    loaders = {side: dsm_loaders(cells, shift_of(cells)) for side, cells in zip(SIDES, scored, strict=True)}
-    found = compare(reference, loaders, masks=masks, gt_mask=gt_mask).values
+    initial, reference, masks, gt_mask = surfaces(open_scene(scored[0][0].request()))
+    shifts = [shift_of(jobs) for jobs in scored]
+    loaders = {side: dsm_loaders(jobs, at) for side, jobs, at in zip(SIDES, scored, shifts, strict=True)}
+    # What refinement did to the input is told by the pair where both sides laid that input down alike.
+    baseline = None if initial is None or shifts[0] != shifts[1] else moved(initial, shifts[0])
+    found = compare(reference, loaders, baseline=baseline, masks=masks, gt_mask=gt_mask).values
     names = {"first": SIDES[0], "second": SIDES[1], None: None}
     changes: dict[str, dict[str, Any]] = {}
     for key, entries in found["differences"]["all"].items():

@@ -9,7 +9,7 @@ from refbench.contracts.errors import InputError
 from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.common_domain import COMPARISON
-from refbench.engine.sweeps.jobs import CELLS_FOLDER
+from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.store import KEY_FILE, MANIFEST_FILE, REQUEST_FILE, SUITE_FILE
 from refbench.files.hashing import hash_file
 
@@ -38,12 +38,13 @@ def sweep_faults(out: Path) -> Iterator[str]:
     for name in (SUITE_FILE, MANIFEST_FILE):
         if not (out / name).is_file():
             yield f"{out / name} is missing."
-    folders = sorted(path for path in (out / CELLS_FOLDER).iterdir() if path.is_dir() and "." not in path.suffix)
+    jobs = jobs_folder(out)
+    folders = sorted(path for path in jobs.iterdir() if path.is_dir() and "." not in path.suffix)
     if not folders:
-        yield f"{out / CELLS_FOLDER} holds no cell."
+        yield f"{jobs} holds no job."
     for folder in folders:
         if ".partial-" in folder.name or ".old-" in folder.name:
-            yield f"{folder} is a cell that was not finished; --resume removes it."
+            yield f"{folder} is a job that was not finished; --resume removes it."
             continue
         yield from result_faults(folder)
         yield from _side_faults(folder)

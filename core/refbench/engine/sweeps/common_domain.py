@@ -1,7 +1,7 @@
-"""Comparing the cells of a sweep scene by scene on their common domain: ``OUT/comparison/<scene>.json`` and ``.npz``.
+"""Comparing the jobs of a sweep scene by scene on their common domain: ``OUT/comparison/<scene>.json`` and ``.npz``.
 
 ``<scene>_blocks.npz`` holds metrics per tile (a square block of 64 pixels of the reference's grid, row by row from the
-upper left): ``runs`` [R], the id of a cell each, or ``input`` for the initial DSM; ``block_px``, ``block_rows`` and
+upper left): ``runs`` [R], the id of a job each, or ``input`` for the initial DSM; ``block_px``, ``block_rows`` and
 ``block_cols``; and for the domains ``common`` and ``own`` the sums ``<domain>_n``, ``<domain>_sum_e``,
 ``<domain>_sum_abs_e`` and ``<domain>_sum_e2``, float64 [R, blocks]; NaN where a run is not in that domain.
 
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError, RefbenchError
-from refbench.engine.job.request import open_scene
+from refbench.engine.inputs.scene import open_scene
 from refbench.engine.job.result import json_ready
 from refbench.engine.scoring.score import COREGISTRATION
 from refbench.engine.sweeps.cache_key import core_code
 from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.evaluation.coregistration import Shift, shifted
-from refbench.evaluation.evaluate import on_grid
+from refbench.evaluation.grids import on_grid
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
 from refbench.formats.raster import open_dsm
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.raster import DSM, Mask
     from refbench.contracts.scene import Scene
-    from refbench.engine.sweeps.finished import SweepCell
+    from refbench.engine.sweeps.finished import SweepJob
 
 COMPARISON = "comparison"
 SCHEMA_VERSION = 1
@@ -45,7 +45,7 @@ INPUT_NAME = "input"
 
 
 def compare_sweep(out: Path) -> dict[str, dict[str, Any]]:
-    """Return scene -> comparison, made anew where a cell has changed since; see ``compare_cells``.
+    """Return scene -> comparison, made anew where a job has changed since; see ``compare_jobs``.
 
     Raises
     ------
@@ -54,13 +54,13 @@ def compare_sweep(out: Path) -> dict[str, dict[str, Any]]:
     """
     folder = out / COMPARISON
     found = {}
-    for scene, cells in by_scene(read_sweep(out)).items():
-        key = _key(cells)
+    for scene, jobs in by_scene(read_sweep(out)).items():
+        key = _key(jobs)
         path = folder / f"{scene}.json"
         kept = _kept(path, key)
         if kept is None:
             folder.mkdir(exist_ok=True)
-            values, arrays = compare_cells(cells)
+            values, arrays = compare_jobs(jobs)
             for name, content in arrays.items():
                 with atomic_file(folder / f"{scene}_{name}.npz") as file:
                     np.savez_compressed(file, **content)  # type: ignore[arg-type]  # no array is called allow_pickle
@@ -71,9 +71,9 @@ def compare_sweep(out: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _key(cells: Sequence[SweepCell]) -> str:
+def _key(jobs: Sequence[SweepJob]) -> str:
     """Return the hash of what a comparison depends on: which DSMs on which files, compared by which code."""
-    facts = [[cell.id, cell.result.status.value, cell.result.hashes.model_dump()] for cell in cells]
+    facts = [[job.id, job.result.status.value, job.result.hashes.model_dump()] for job in jobs]
     return hash_values([SCHEMA_VERSION, core_code(), facts])
 
 
@@ -87,32 +87,32 @@ def _kept(path: Path, key: str) -> dict[str, Any] | None:
     return found if found.get("key") == key else None
 
 
-def compare_cells(cells: Sequence[SweepCell]) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
-    """Compare the cells of one scene that have a DSM.
+def compare_jobs(jobs: Sequence[SweepJob]) -> tuple[dict[str, Any], dict[str, dict[str, NDArray[Any]]]]:
+    """Compare the jobs of one scene that have a DSM.
 
     Returns
     -------
     values
-        As ``compare`` gives, with ``cells`` (label -> ids), ``areas`` (label -> pixels and km2 of its DSM) and
+        As ``compare`` gives, with ``jobs`` (label -> ids), ``areas`` (label -> pixels and km2 of its DSM) and
         ``reason``: why nothing was compared, or None.
     arrays
         ``blocks`` and ``samples``, as the head of this module says; empty where nothing was compared.
     """
-    scored = by_label(cell for cell in cells if cell.dsm_path is not None)
-    values: dict[str, Any] = {"reason": None, "cells": {label: [c.id for c in of] for label, of in scored.items()}}
+    scored = by_label(job for job in jobs if job.dsm_path is not None)
+    values: dict[str, Any] = {"reason": None, "jobs": {label: [c.id for c in of] for label, of in scored.items()}}
     if not scored:
-        return {**values, "reason": "No cell of this scene has a DSM."}, {}
+        return {**values, "reason": "No job of this scene has a DSM."}, {}
     first = next(iter(scored.values()))[0]
     try:
-        _check_same_files(cells)
+        _check_same_files(jobs)
         opened = open_scene(first.request())
         if opened.reference is None or opened.reference.dsm is None:
             return {**values, "reason": "The scene has no reference DSM."}, {}
         initial, reference, masks, gt_mask = surfaces(opened)
-        shift = shift_of(cells)
+        shift = shift_of(jobs)
         kernel = first.request().resampling
         if initial is not None:
-            initial = on_grid(initial if shift is None else shifted(initial, shift), reference, kernel)
+            initial = on_grid(moved(initial, shift), reference, kernel)
         loaders = {label: _on_reference(dsm_loaders(of, shift), reference, kernel) for label, of in scored.items()}
         found = compare(reference, loaders, initial=initial, masks=masks, gt_mask=gt_mask)
     except RefbenchError as error:
@@ -136,67 +136,72 @@ def surfaces(scene: Scene) -> tuple[DSM | None, DSM, dict[str, Mask], Mask | Non
     )
 
 
-def _check_same_files(cells: Sequence[SweepCell]) -> None:
-    hashes = {hash_values(cell.result.hashes.inputs): cell.id for cell in cells if cell.dsm_path is not None}
+def _check_same_files(jobs: Sequence[SweepJob]) -> None:
+    hashes = {hash_values(job.result.hashes.inputs): job.id for job in jobs if job.dsm_path is not None}
     if len(hashes) > 1:
         raise InputError(
-            f"The scene changed between the cells {' and '.join(list(hashes.values())[:2])}; "
+            f"The scene changed between the jobs {' and '.join(list(hashes.values())[:2])}; "
             "run the sweep again with --resume."
         )
 
 
-def shift_of(cells: Sequence[SweepCell]) -> Shift | None:
-    """Return the shift that the cells of a scene applied to their DSMs before scoring; None where they did not.
+def shift_of(jobs: Sequence[SweepJob]) -> Shift | None:
+    """Return the shift that the jobs of a scene applied to their DSMs before scoring; None where they did not.
 
     Raises
     ------
     InputError
-        Cells that applied different ones: they were not run by one protocol.
+        Jobs that applied different ones: they were not run by one protocol.
     """
     found = {}
-    for cell in cells:
-        if cell.dsm_path is not None and cell.result.metrics is not None:
-            values = cell.result.metrics.get(COREGISTRATION)
-            found[json.dumps(values, sort_keys=True)] = cell.id, values
+    for job in jobs:
+        if job.dsm_path is not None and job.result.metrics is not None:
+            values = job.result.metrics.get(COREGISTRATION)
+            found[json.dumps(values, sort_keys=True)] = job.id, values
     if len(found) > 1:
         first, second = [name for name, _ in found.values()][:2]
-        raise InputError(f"The cells {first} and {second} moved their DSMs differently; run the sweep again.")
+        raise InputError(f"The jobs {first} and {second} moved their DSMs differently; run the sweep again.")
     values = next((values for _, values in found.values()), None)
     return None if values is None else Shift.of(values)
 
 
-def dsm_loaders(cells: Sequence[SweepCell], shift: Shift | None = None) -> list[Callable[[], DSM]]:
-    """Return a function per cell with a DSM that reads it, moved by ``shift``."""
+def dsm_loaders(jobs: Sequence[SweepJob], shift: Shift | None = None) -> list[Callable[[], DSM]]:
+    """Return a function per job with a DSM that reads it, moved by ``shift``."""
 
     def loader(path: Path) -> Callable[[], DSM]:
         source = open_dsm(path)
-        return source.read if shift is None else lambda: shifted(source.read(), shift)
+        return lambda: moved(source.read(), shift)
 
-    return [loader(path) for cell in cells if (path := cell.dsm_path) is not None]
+    return [loader(path) for job in jobs if (path := job.dsm_path) is not None]
+
+
+def moved(dsm: DSM, shift: Shift | None) -> DSM:
+    """Return a DSM moved by a shift; itself where there is none."""
+    return dsm if shift is None else shifted(dsm, shift)
 
 
 def _on_reference(loaders: list[Callable[[], DSM]], reference: DSM, kernel: str) -> list[Callable[[], DSM]]:
     """Return loaders whose DSMs come to the reference's grid by a kernel."""
 
-    def moved(load: Callable[[], DSM]) -> Callable[[], DSM]:
+    def aligned(load: Callable[[], DSM]) -> Callable[[], DSM]:
         return lambda: on_grid(load(), reference, kernel)
 
-    return [moved(load) for load in loaders]
+    return [aligned(load) for load in loaders]
 
 
-def area(cell: SweepCell) -> dict[str, float]:
-    """Return ``pixels`` and ``km2`` of a cell's DSM."""
-    path = cell.dsm_path
-    assert path is not None  # only cells with a DSM have an area
+def area(job: SweepJob) -> dict[str, float]:
+    """Return ``pixels`` and ``km2`` of a job's DSM."""
+    path = job.dsm_path
+    assert path is not None  # only jobs with a DSM have an area
     grid = open_dsm(path).grid
     width, height = grid.resolution
     pixels = grid.width * grid.height
     return {"pixels": pixels, "km2": pixels * width * height / 1e6}
 
 
-def _blocks(found: Comparison, scored: dict[str, list[SweepCell]]) -> dict[str, NDArray[Any]]:
+def _blocks(found: Comparison, scored: dict[str, list[SweepJob]]) -> dict[str, NDArray[Any]]:
     runs: list[tuple[str | None, int, str]] = [(INPUT, 0, INPUT_NAME)] if (INPUT, 0, "own") in found.blocks else []
-    runs += [(label, number, cell.id) for label, of in scored.items() for number, cell in enumerate(of)]
+    runs += [(label, number, job.id) for label, of in scored.items() for number, job in enumerate(of)]
     grid, side = found.values["grid"], found.values["block_px"]
     arrays: dict[str, NDArray[Any]] = {
         "runs": np.array([name for _, _, name in runs]),

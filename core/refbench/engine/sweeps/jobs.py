@@ -1,4 +1,4 @@
-"""The cells of a suite: every method on every scene with every seed that it needs."""
+"""The jobs of a suite: every method on every scene with every seed that it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from refbench.contracts.errors import ConfigError, InputError
 from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
-from refbench.engine.sweeps.cache_key import cell_key, facts_from
+from refbench.engine.sweeps.cache_key import facts_from, job_key
 from refbench.engine.sweeps.suite import ALL, MethodEntry, Suite
 from refbench.engine.sweeps.suite_scenes import PlannedScene, plan_scenes, ready_scene, safe_name
 from refbench.registry.registry import load_registry
@@ -19,13 +19,15 @@ from refbench.registry.registry import load_registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-CELLS_FOLDER = "cells"
+JOBS_FOLDER = "jobs"
+OLD_JOBS_FOLDER = "cells"
+"""Where sweeps up to schema version 2 of results kept their jobs."""
 SCENES_FOLDER = "scenes"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cell by name: what ``--only`` looks at and a dry run shows. ``facts``: see ``cache_key.method_facts``."""
+    """One job by name: what ``--only`` looks at and a dry run shows. ``facts``: see ``cache_key.method_facts``."""
 
     entry: MethodEntry
     label: str
@@ -35,7 +37,7 @@ class Row:
 
     @property
     def id(self) -> str:
-        """Name of the cell's folder."""
+        """Name of the job's folder."""
         return f"{self.label}--{self.scene.name}--seed{self.seed}"
 
     @property
@@ -46,10 +48,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlannedCell:
-    """A cell that is ready to run, or ends by ``ending`` (status and reason) without a process.
+class PlannedJob:
+    """A job that is ready to run, or ends by ``ending`` (status and reason) without a process.
 
-    ``key`` is the hash of ``parts``, everything that the result depends on; None where the cell cannot run.
+    ``key`` is the hash of ``parts``, everything that the result depends on; None where the job cannot run.
     """
 
     id: str
@@ -62,15 +64,21 @@ class PlannedCell:
     ending: tuple[Status, str] | None = None
 
 
+def jobs_folder(out: Path) -> Path:
+    """Return the folder of a sweep's jobs; that of an older sweep where there is no other."""
+    new, old = out / JOBS_FOLDER, out / OLD_JOBS_FOLDER
+    return old if old.is_dir() and not new.is_dir() else new
+
+
 def plan_rows(suite: Suite, only: Sequence[str] = ()) -> tuple[Row, ...]:
-    """Return the cells of a suite by name, scene by scene; methods without chance run with the first seed only.
+    """Return the jobs of a suite by name, scene by scene; methods without chance run with the first seed only.
 
     Parameters
     ----------
     suite
         The suite.
     only
-        Patterns such as ``implicity*``; a cell stays where its id, label, method or scene matches one. Empty: all.
+        Patterns such as ``implicity*``; a job stays where its id, label, method or scene matches one. Empty: all.
 
     Raises
     ------
@@ -98,9 +106,17 @@ def plan_rows(suite: Suite, only: Sequence[str] = ()) -> tuple[Row, ...]:
     if not kept:
         labels, names = ", ".join(methods), ", ".join(scene.name for scene in scenes)
         raise InputError(
-            f"--only {' '.join(only)} leaves no cell of suite {suite.name}; methods: {labels}; scenes: {names}."
+            f"--only {' '.join(only)} leaves no job of suite {suite.name}; methods: {labels}; scenes: {names}."
         )
     return kept
+
+
+def seed_note(suite: Suite, rows: Sequence[Row]) -> str:
+    """Return a sentence on the methods that run with the first of several seeds only; empty where there are none."""
+    once = dict.fromkeys(row.label for row in rows if row.skipped is None and not row.facts.get("stochastic"))
+    if len(suite.seeds) < 2 or not once:
+        return ""
+    return f"Seed {suite.seeds[0]} only, as nothing in them is drawn by chance: {', '.join(once)}."
 
 
 def _labelled(suite: Suite) -> dict[str, tuple[MethodEntry, dict[str, Any]]]:
@@ -139,10 +155,10 @@ def _expanded(entry: MethodEntry) -> list[MethodEntry]:
     ]
 
 
-def plan_cells(
+def plan_jobs(
     suite: Suite, out: Path, only: Sequence[str] = (), note: Callable[[str], None] = lambda text: None
-) -> tuple[PlannedCell, ...]:
-    """Return the cells of a suite, ready to run; scenes that have to be made are made once, below ``out``/scenes.
+) -> tuple[PlannedJob, ...]:
+    """Return the jobs of a suite, ready to run; scenes that have to be made are made once, below ``out``/scenes.
 
     Parameters
     ----------
@@ -162,33 +178,35 @@ def plan_cells(
     """
     check_assessors(tuple(suite.assessors))
     rows = plan_rows(suite, only)
+    if said := seed_note(suite, rows):
+        note(said)
     scenes = {}
     for row in rows:
         if row.scene.name not in scenes and row.facts["skipped"] is None:
             note(f"scene {row.scene.name}")
             scenes[row.scene.name] = ready_scene(row.scene, out / SCENES_FOLDER)
-    cells = []
+    jobs = []
     for row in rows:
         ready = scenes.get(row.scene.name)
         request = _request(suite, row, out)
         if row.facts["skipped"] is not None or ready is None:
             ending: tuple[Status, str] | None = (Status.SKIPPED, str(row.facts["skipped"]))
-            cells.append(PlannedCell(row.id, row.label, row.scene.name, row.seed, request, ending=ending))
+            jobs.append(PlannedJob(row.id, row.label, row.scene.name, row.seed, request, ending=ending))
             continue
         parts = _parts(suite, row, ready.key)
-        cells.append(
-            PlannedCell(
+        jobs.append(
+            PlannedJob(
                 row.id,
                 row.label,
                 row.scene.name,
                 row.seed,
                 replace(request, scene=ready.request),
-                cell_key(parts) if ready.ending is None else None,
+                job_key(parts) if ready.ending is None else None,
                 parts,
                 ready.ending,
             )
         )
-    return tuple(cells)
+    return tuple(jobs)
 
 
 def _parts(suite: Suite, row: Row, scene: str | None) -> dict[str, Any]:
@@ -200,7 +218,7 @@ def _parts(suite: Suite, row: Row, scene: str | None) -> dict[str, Any]:
         "scene": scene,
         "seed": row.seed,
         "device": suite.device,
-        "protocol": suite.protocol.of_cells,
+        "protocol": suite.protocol.of_jobs,
         "assessors": suite.assessors,
     }
 
@@ -210,7 +228,7 @@ def _request(suite: Suite, row: Row, out: Path) -> JobRequest:
     return JobRequest(
         method=row.entry.method,
         scene=row.scene.request,
-        out=str((out / CELLS_FOLDER / row.id).absolute()),
+        out=str((out / JOBS_FOLDER / row.id).absolute()),
         config=row.entry.config,
         overrides=row.facts.get("overrides", row.entry.overrides),
         weights=row.entry.weights,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from refbench.contracts.errors import InputError
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.executor import LocalProcesses
-from refbench.engine.sweeps.jobs import plan_cells
+from refbench.engine.sweeps.jobs import plan_jobs
 from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
 from refbench.engine.sweeps.suite import check_trust
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from refbench.engine.job.result import Result
     from refbench.engine.sweeps.executor import Executor
-    from refbench.engine.sweeps.jobs import PlannedCell
+    from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite
 
 FAILURES = frozenset({Status.FAILED, Status.TIMEOUT, Status.OOM, Status.CRASHED})
-"""Ends that are failures: skipped and unsupported cells are none."""
+"""Ends that are failures: skipped and unsupported jobs are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepState:
-    """How far a sweep is. ``running``: cell id -> (phase, share in [0, 1]); ``seconds_left`` None until one ended."""
+    """How far a sweep is. ``running``: job id -> (phase, share in [0, 1]); ``seconds_left`` None until one ended."""
 
     done: int = 0
     total: int = 0
@@ -52,24 +52,24 @@ def run_sweep(
     trust: bool = False,
     progress: Callable[[SweepState], None] = lambda state: None,
     executor: Executor | None = None,
-) -> dict[PlannedCell, Result]:
-    """Run the cells of a suite, each in a process of its own, and return every one's result, in the suite's order.
+) -> dict[PlannedJob, Result]:
+    """Run the jobs of a suite, each in a process of its own, and return every one's result, in the suite's order.
 
     Parameters
     ----------
     suite
         What to run.
     out
-        Folder of the sweep: ``suite.yaml``, ``manifest.json``, ``scenes/`` and ``cells/<id>/result.json``, with
+        Folder of the sweep: ``suite.yaml``, ``manifest.json``, ``scenes/`` and ``jobs/<id>/result.json``, with
         ``key.json`` and ``request.json`` beside.
     workers
         How many jobs run at once, where no executor is given.
     resume
-        Continue a sweep: cells whose key is the same are kept. A folder that is not there is started.
+        Continue a sweep: jobs whose key is the same are kept. A folder that is not there is started.
     only
-        Patterns of cells, see ``plan_rows``; the others are left as they are.
+        Patterns of jobs, see ``plan_rows``; the others are left as they are.
     retry
-        Cells that ended so are run again.
+        Jobs that ended so are run again.
     trust
         Allow a suite from elsewhere to name interpreters.
     progress
@@ -80,16 +80,16 @@ def run_sweep(
     Raises
     ------
     InputError
-        See ``plan_cells`` and ``sweep_folder``; nothing has run then.
+        See ``plan_jobs`` and ``sweep_folder``; nothing has run then.
     KeyboardInterrupt
-        Ctrl-C: running cells are killed, finished rows stay.
+        Ctrl-C: running jobs are killed, finished rows stay.
     """
     check_trust(suite, trust)
     with sweep_folder(out.absolute(), suite, resume) as folder:
-        cells = plan_cells(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
-        stray = [] if only else unplanned(folder, cells)
-        note = f"{len(stray)} cells there are not of this suite, such as {stray[0]}" if stray else ""
-        return _Sweep(cells, retry, progress, note).run(executor or LocalProcesses(workers))
+        jobs = plan_jobs(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
+        stray = [] if only else unplanned(folder, jobs)
+        note = f"{len(stray)} jobs there are not of this suite, such as {stray[0]}" if stray else ""
+        return _Sweep(jobs, retry, progress, note).run(executor or LocalProcesses(workers))
 
 
 class _Sweep:
@@ -97,13 +97,13 @@ class _Sweep:
 
     def __init__(
         self,
-        cells: tuple[PlannedCell, ...],
+        jobs: tuple[PlannedJob, ...],
         retry: Collection[Status],
         progress: Callable[[SweepState], None],
         note: str,
     ) -> None:
-        self._cells, self._progress, self._note = cells, progress, note
-        kept = {cell.id: result for cell in cells if (result := finished(cell)) and result.status not in retry}
+        self._jobs, self._progress, self._note = jobs, progress, note
+        kept = {job.id: result for job in jobs if (result := finished(job)) and result.status not in retry}
         self._results: dict[str, Result] = kept
         self._kept = len(kept)
         self._running: dict[str, tuple[str, float]] = {}
@@ -111,11 +111,11 @@ class _Sweep:
         self._lock = threading.Lock()
         self._slots = 1
 
-    def run(self, executor: Executor) -> dict[PlannedCell, Result]:
+    def run(self, executor: Executor) -> dict[PlannedJob, Result]:
         """Run what is not finished; no more than the executor's slots are under way at once."""
         self._slots = executor.slots
-        todo = [cell for cell in self._cells if cell.id not in self._results]
-        under_way: dict[Future[Result], tuple[PlannedCell, float]] = {}
+        todo = [job for job in self._jobs if job.id not in self._results]
+        under_way: dict[Future[Result], tuple[PlannedJob, float]] = {}
         is_whole = False
         self._tell()
         try:
@@ -124,54 +124,54 @@ class _Sweep:
                 while todo and len(under_way) < executor.slots:
                     self._start(todo.pop(0), executor, under_way)
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    cell, started = under_way.pop(future)
-                    self._take(cell, _ended(cell, future), time.monotonic() - started)
+                    job, started = under_way.pop(future)
+                    self._take(job, _ended(job, future), time.monotonic() - started)
             is_whole = True
         finally:
             executor.close(cancel=not is_whole)
-        return {cell: self._results[cell.id] for cell in self._cells}
+        return {job: self._results[job.id] for job in self._jobs}
 
     def _start(
-        self, cell: PlannedCell, executor: Executor, under_way: dict[Future[Result], tuple[PlannedCell, float]]
+        self, job: PlannedJob, executor: Executor, under_way: dict[Future[Result], tuple[PlannedJob, float]]
     ) -> None:
         """Submit a job, or write its row where it cannot run."""
-        if cell.ending is not None:
-            self._take(cell, write_row(cell, *cell.ending), None)
+        if job.ending is not None:
+            self._take(job, write_row(job, *job.ending), None)
             return
-        discard(cell.request.folder)
-        self._change(cell, "start", 0.0)
-        request = replace(cell.request, out=str(staging_folder(cell)))
-        future = executor.submit(request, lambda phase, fraction: self._change(cell, phase, fraction))
-        under_way[future] = cell, time.monotonic()
+        discard(job.request.folder)
+        self._change(job, "start", 0.0)
+        request = replace(job.request, out=str(staging_folder(job)))
+        future = executor.submit(request, lambda phase, fraction: self._change(job, phase, fraction))
+        under_way[future] = job, time.monotonic()
 
-    def _take(self, cell: PlannedCell, result: Result, seconds: float | None) -> None:
+    def _take(self, job: PlannedJob, result: Result, seconds: float | None) -> None:
         """Note that a job has ended."""
         with self._lock:
-            self._running.pop(cell.id, None)
-            self._results[cell.id] = result
+            self._running.pop(job.id, None)
+            self._results[job.id] = result
             if seconds is not None:
                 self._seconds.append(seconds)
         self._tell()
 
-    def _change(self, cell: PlannedCell, phase: str, share: float) -> None:
+    def _change(self, job: PlannedJob, phase: str, share: float) -> None:
         with self._lock:
-            if cell.id in self._results:  # what an executor tells late
+            if job.id in self._results:  # what an executor tells late
                 return
-            self._running[cell.id] = (phase, share)
+            self._running[job.id] = (phase, share)
         self._tell()
 
     def _tell(self) -> None:
         with self._lock:
-            left = len(self._cells) - len(self._results)
+            left = len(self._jobs) - len(self._results)
             mean = sum(self._seconds) / len(self._seconds) if self._seconds else None
             seconds = None if mean is None else mean * left / self._slots
             state = SweepState(
-                len(self._results), len(self._cells), self._kept, dict(self._running), seconds, self._note
+                len(self._results), len(self._jobs), self._kept, dict(self._running), seconds, self._note
             )
             self._progress(state)
 
 
-def _ended(cell: PlannedCell, future: Future[Result]) -> Result:
+def _ended(job: PlannedJob, future: Future[Result]) -> Result:
     """Return the row of a job that has ended, with its key beside; whatever went wrong is a row, too.
 
     Only trouble with the sweep's own folder is raised.
@@ -179,9 +179,9 @@ def _ended(cell: PlannedCell, future: Future[Result]) -> Result:
     try:
         result = future.result()
     except InputError as error:
-        return write_row(cell, Status.FAILED, str(error))
+        return write_row(job, Status.FAILED, str(error))
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        return write_row(cell, Status.CRASHED, f"Its executor could not bring it to an end: {text}")
-    put_row(cell, staging_folder(cell), result)
+        return write_row(job, Status.CRASHED, f"Its executor could not bring it to an end: {text}")
+    put_row(job, staging_folder(job), result)
     return result

@@ -10,7 +10,8 @@ import numpy as np
 
 from refbench.contracts.method import derived_rng
 from refbench.engine.sweeps.common_domain import read_samples
-from refbench.evaluation.ranking import PAIRED, difference
+from refbench.evaluation.metrics import RANKED
+from refbench.evaluation.ranking import difference
 from refbench.evaluation.uncertainty import interval
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _differences(
     blocks: int,
 ) -> list[dict[str, Any]]:
     found = []
-    for first, second in combinations(rows, 2) if key in PAIRED else ():
+    for first, second in combinations(rows, 2) if key in RANKED else ():
         values = rows[first][key]["value"], rows[second][key]["value"]
         if None not in values:
             tested = difference(key, values, (samples[first], samples[second]), blocks)

@@ -15,7 +15,7 @@ import refbench
 from refbench.contracts.errors import InputError
 from refbench.engine.job.manifest import manifest
 from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_result
-from refbench.engine.sweeps.jobs import CELLS_FOLDER
+from refbench.engine.sweeps.jobs import JOBS_FOLDER, OLD_JOBS_FOLDER, jobs_folder
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
 from refbench.files.yaml_text import parse_yaml
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.engine.job.result import Status
-    from refbench.engine.sweeps.jobs import PlannedCell
+    from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite
 
 SUITE_FILE = "suite.yaml"
@@ -47,7 +47,7 @@ def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
     """
     _check_free(out, suite, resume)
     try:
-        (out / CELLS_FOLDER).mkdir(parents=True, exist_ok=True)
+        jobs_folder(out).mkdir(parents=True, exist_ok=True)
         lock = (out / LOCK_FILE).open("a")
     except OSError as error:
         raise InputError(f"Cannot make the folder {out}: {error.strerror}.") from error
@@ -56,6 +56,7 @@ def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"Another refbench bench works in {out}; wait for it or give another --out.") from error
+        _move_old_jobs(out)
         remove_unfinished(out)
         with atomic_file(out / SUITE_FILE) as file:
             file.write(suite.dump().encode())
@@ -74,7 +75,7 @@ def _check_free(out: Path, suite: Suite, resume: bool) -> None:
     if not out.exists():
         return
     if not (out / SUITE_FILE).exists():
-        if foreign := next((path.name for path in out.iterdir() if path.name not in (LOCK_FILE, CELLS_FOLDER)), None):
+        if foreign := next((path.name for path in out.iterdir() if path.name not in (LOCK_FILE, JOBS_FOLDER)), None):
             raise InputError(f"--out {out} holds other files, such as {foreign}; give an empty or a new folder.")
         return
     if not resume:
@@ -84,82 +85,88 @@ def _check_free(out: Path, suite: Suite, resume: bool) -> None:
         raise InputError(f"--out {out} holds a sweep of suite {name}, not of {suite.name}; give another folder.")
 
 
+def _move_old_jobs(out: Path) -> None:
+    """Give the folder of an older sweep's jobs its name of today; nobody else works in it."""
+    if (old := out / OLD_JOBS_FOLDER).is_dir() and not (out / JOBS_FOLDER).exists():
+        old.rename(out / JOBS_FOLDER)
+
+
 def remove_unfinished(out: Path) -> None:
     """Remove what a killed sweep left half-written; the lock says that nobody works on it."""
     for pattern in _UNFINISHED:
-        for path in (out / CELLS_FOLDER).glob(pattern):
+        for path in (out / JOBS_FOLDER).glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def finished(cell: PlannedCell) -> Result | None:
-    """Return the result of a cell that is there with the same key, None where it is missing, stale or damaged."""
-    folder = cell.request.folder
+def finished(job: PlannedJob) -> Result | None:
+    """Return the result of a job that is there with the same key, None where it is missing, stale or damaged."""
+    folder = job.request.folder
     try:
         key = json.loads((folder / KEY_FILE).read_text())["key"]
         result = read_result(folder / RESULT_FILE)
     except (OSError, ValueError, KeyError, TypeError, InputError):
         return None
-    if key != cell.key:
+    if key != job.key:
         return None
-    if cell.ending is not None and (result.status, result.reason) != cell.ending:
+    if job.ending is not None and (result.status, result.reason) != job.ending:
         return None
     return result
 
 
-def unplanned(out: Path, cells: tuple[PlannedCell, ...]) -> list[str]:
-    """Return the names of cells in the folder that are not among ``cells``."""
-    known = {cell.id for cell in cells}
-    return sorted(path.name for path in (out / CELLS_FOLDER).iterdir() if path.is_dir() and path.name not in known)
+def unplanned(out: Path, jobs: tuple[PlannedJob, ...]) -> list[str]:
+    """Return the names of jobs in the folder that are not among ``jobs``."""
+    known = {job.id for job in jobs}
+    return sorted(path.name for path in (out / JOBS_FOLDER).iterdir() if path.is_dir() and path.name not in known)
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a stale cell: out of the way at once, then file by file."""
+    """Remove the folder of a stale job: out of the way at once, then file by file."""
     if folder.exists():
         old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def write_key(folder: Path, cell: PlannedCell) -> None:
+def write_key(folder: Path, job: PlannedJob) -> None:
     """Write ``request.json`` and ``key.json`` beside a result, the key last: it says that all is there."""
-    facts = {"key": cell.key, "label": cell.label, "scene": cell.scene, "seed": cell.seed, "parts": cell.parts}
-    for name, text in ((REQUEST_FILE, cell.request.to_json()), (KEY_FILE, json.dumps(facts, indent=1))):
+    facts = {"key": job.key, "label": job.label, "scene": job.scene, "seed": job.seed, "parts": job.parts}
+    for name, text in ((REQUEST_FILE, job.request.to_json()), (KEY_FILE, json.dumps(facts, indent=1))):
         with atomic_file(folder / name) as file:
             file.write(text.encode() + b"\n")
 
 
-def write_row(cell: PlannedCell, status: Status, reason: str) -> Result:
-    """Put the row of a cell that no process ran, or whose result could not be taken, in place; return it."""
+def write_row(job: PlannedJob, status: Status, reason: str) -> Result:
+    """Put the row of a job that no process ran, or whose result could not be taken, in place; return it."""
     result = Result(
         refbench_version=refbench.__version__,
-        method=cell.request.method,
-        scene=cell.scene,
-        seed=cell.seed,
+        method=job.request.method,
+        scene=job.scene,
+        seed=job.seed,
         status=status,
         reason=reason,
-        config=cell.parts.get("config") or {},
-        metrics_reason=f"Nothing was scored: the cell is {status.value}.",
+        config=job.parts.get("config") or {},
+        metrics_reason=f"Nothing was scored: the job is {status.value}.",
         created=_now(),
     )
-    staging = staging_folder(cell)
+    staging = staging_folder(job)
     discard(staging)
     staging.mkdir(parents=True)
-    put_row(cell, staging, result)
+    put_row(job, staging, result)
     return result
 
 
-def staging_folder(cell: PlannedCell) -> Path:
+def staging_folder(job: PlannedJob) -> Path:
     """Return the folder beside a job's own where its row is made whole."""
-    return cell.request.folder.with_name(f"{cell.id}.partial-{os.getpid()}")
+    return job.request.folder.with_name(f"{job.id}.partial-{os.getpid()}")
 
 
-def put_row(cell: PlannedCell, staging: Path, result: Result) -> None:
+def put_row(job: PlannedJob, staging: Path, result: Result) -> None:
     """Complete the row that lies in ``staging`` by its key and the scene's name in the suite; put it in place."""
-    result.scene = cell.scene
-    write_key(staging, cell)
+    result.scene = job.scene
+    write_key(staging, job)
     write_result(staging, result)
-    discard(cell.request.folder)
-    staging.rename(cell.request.folder)
+    discard(job.request.folder)
+    staging.rename(job.request.folder)
 
 
 def _now() -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError, SkippedError, UnsupportedError
-from refbench.engine.job.request import JobRequest, SceneRequest, open_scene
+from refbench.engine.inputs.scene import open_scene
+from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.cache_key import core_code, scene_key
 from refbench.registry.records import resolve
@@ -40,7 +41,7 @@ class PlannedScene:
 
 @dataclass(frozen=True, slots=True)
 class ReadyScene:
-    """A scene that was made and opened: its key; or the status and reason of its cells."""
+    """A scene that was made and opened: its key; or the status and reason of its jobs."""
 
     request: SceneRequest
     key: str | None = None
@@ -111,13 +112,13 @@ def _found(folder: str) -> list[PlannedScene]:
 
 
 def safe_name(name: str) -> str:
-    """Return a name that can be part of a cell's: letters, digits, ``_ .`` and single ``-``."""
+    """Return a name that can be part of a job's: letters, digits, ``_ .`` and single ``-``."""
     kept = "".join(c if (c.isascii() and c.isalnum()) or c in "_." else "-" for c in name)
     return "-".join(part for part in kept.split("-") if part).strip(".") or "scene"
 
 
 def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
-    """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its cells.
+    """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its jobs.
 
     A scene that is there by the same recipe and the same code is taken as it is.
     """

@@ -46,7 +46,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One cell: how it ended and how to run it again."""
+    """One job: how it ended and how to run it again."""
 
     name: str
     status: str

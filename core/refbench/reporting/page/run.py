@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from refbench.engine.scoring.assess import KEY
-from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.metrics import METRICS, shown_in
 from refbench.formats.raster import open_dsm
 from refbench.reporting.page.model import Page, Run
 from refbench.reporting.page.surfaces import REFERENCE, scene_view
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from refbench.contracts.source import RasterSource
     from refbench.engine.job.result import Result
 
-SHOWN = ("completeness_valid", "mae", "rmse", "medae", "nmad", "le90", "bias", "n")
 PLACES = {"depth": "Depth maps", "depth_input": "Initial depth maps", "views": "Rendered views"}
 NOTES = (
     "Residual = evaluated - reference, metres; input and refined on the pixels where reference, input and refined are "
@@ -81,13 +80,13 @@ def result_tables(result: Result) -> list[Table]:
 
 def _accuracy(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     cells = [[Cell(name) for name in rows]]
-    for key in SHOWN:
+    for key in shown_in("page"):
         figures = []
         for scores in rows.values():
             interval = ((scores.get("intervals") or {}).get("all") or {}).get(key) or {}
             figures.append(Figure((scores.get("all") or {}).get(key), interval.get("low"), interval.get("high")))
         cells.append(figure_cells(key, figures))
-    columns = (text_column("method", "surface"), *(metric_column(key) for key in SHOWN))
+    columns = (text_column("method", "surface"), *(metric_column(key) for key in shown_in("page")))
     return Table("accuracy", "Accuracy, all pixels", columns, tuple(zip(*cells, strict=True)) if rows else ())
 
 
@@ -99,7 +98,7 @@ def _strata(rows: Mapping[str, Mapping[str, Any]]) -> Table:
         )
     cells = [[Cell(stratum_words(name)) for name in strata]]
     columns = [text_column("stratum", "stratum")]
-    for key in ("mae", "nmad"):
+    for key in shown_in("strata"):
         for name, scores in rows.items():
             values = [Figure((scores.get(stratum) or {}).get(key)) for stratum in strata]
             column = metric_column(key)
@@ -155,7 +154,7 @@ def _cost(result: Result) -> Table:
 
 
 def as_run(result: Result, name: str, command: str) -> Run:
-    """Return how a cell ended, what it noted and how to run it again."""
+    """Return how a job ended, what it noted and how to run it again."""
     facts = [("weights", result.weights or "")] if result.weights else []
     facts += [("bridge", bridge) for bridge in result.bridges]
     facts += [

@@ -1,4 +1,4 @@
-"""The page of a sweep: its tables, accuracy against cost, surfaces per scene, every cell's end."""
+"""The page of a sweep: its tables, accuracy against cost, surfaces per scene, every job's end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import RefbenchError
-from refbench.engine.job.request import open_scene
+from refbench.engine.inputs.scene import open_scene
 from refbench.engine.sweeps.finished import by_scene
 from refbench.engine.sweeps.store import MANIFEST_FILE
 from refbench.formats.raster import open_dsm
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.raster import DSM
     from refbench.contracts.source import RasterSource
-    from refbench.engine.sweeps.finished import SweepCell
+    from refbench.engine.sweeps.finished import SweepJob
     from refbench.reporting.page.model import Plot, SceneView
     from refbench.reporting.tables.rows import Row, SweepData
 
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
 def sweep_page(out: Path) -> Page:
     """Return the page of a sweep; raises ``InputError`` where ``out`` holds none."""
     document, data = sweep_tables(out), read_data(out)
-    cells = [cell for row in data.rows for cell in row.cells]
-    ends = [cell.result.status.value for cell in cells]
+    jobs = [job for row in data.rows for job in row.jobs]
+    ends = [job.result.status.value for job in jobs]
     counts = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(sorted(ends, key=lambda e: e != "ok")))
     manifest = out / MANIFEST_FILE
     return Page(
         document.title,
-        f"{len(cells)} cells: {counts}",
+        f"{len(jobs)} jobs: {counts}",
         document.tables,
         document.all_notes("Bold", "Underlined"),
-        tuple(view for scene, of in by_scene(cells).items() if (view := _view(scene, of)) is not None),
+        tuple(view for scene, of in by_scene(jobs).items() if (view := _view(scene, of)) is not None),
         tuple(plot for plot in _plots(data) if plot is not None),
-        tuple(as_run(cell.result, cell.id, _command(cell)) for cell in sorted(cells, key=lambda c: (c.is_ok, c.id))),
+        tuple(as_run(job.result, job.id, _command(job)) for job in sorted(jobs, key=lambda c: (c.is_ok, c.id))),
         ((("Manifest", json.dumps(json.loads(manifest.read_text()), indent=2)),) if manifest.is_file() else ()),
     )
 
 
-def _view(name: str, cells: Sequence[SweepCell]) -> SceneView | None:
+def _view(name: str, jobs: Sequence[SweepJob]) -> SceneView | None:
     """Return the surfaces of a scene: of every method its first seed."""
     refined: dict[str, RasterSource[DSM]] = {}
-    for cell in cells:
-        if cell.dsm_path is not None and cell.label not in refined:
-            refined[cell.label] = open_dsm(cell.dsm_path)
+    for job in jobs:
+        if job.dsm_path is not None and job.label not in refined:
+            refined[job.label] = open_dsm(job.dsm_path)
     if not refined:
         return None
     sources: dict[str, RasterSource[DSM]] = {}
     try:
-        scene = open_scene(next(cell for cell in cells if cell.dsm_path is not None).request())
+        scene = open_scene(next(job for job in jobs if job.dsm_path is not None).request())
     except RefbenchError:  # the scene has gone since; what was refined is still there
         return scene_view(name, refined)
     if scene.dsm is not None:
@@ -81,14 +81,14 @@ def _plots(data: SweepData) -> list[Plot | None]:
 
 def _point(row: Row) -> Point | None:
     figure = row.figure("common", "all", "mae")
-    seconds = [cell.result.cost.cpu_s for cell in row.cells if cell.is_ok and cell.result.cost.cpu_s]
+    seconds = [job.result.cost.cpu_s for job in row.jobs if job.is_ok and job.result.cost.cpu_s]
     if figure.value is None or not seconds:
         return None
     return Point(row.name, sum(seconds) / len(seconds), figure.value, figure.low, figure.high)
 
 
-def _command(cell: SweepCell) -> str:
+def _command(job: SweepJob) -> str:
     try:
-        return command_line(cell.request())
+        return command_line(job.request())
     except RefbenchError:
         return ""

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ HEADER = (
     "mark",
     "text",
 )
-"""Numbers are as precise as they were computed, shares in [0, 1]; ``text`` is of all but metrics."""
+"""Numbers are as precise as they were computed, fractions in [0, 1]; ``text`` is of all but metrics."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from refbench.evaluation.metric_table import METRICS
-from refbench.evaluation.ranking import MIN_BLOCKS, PAIRED
+from refbench.evaluation.metrics import METRICS, RANKED
+from refbench.evaluation.ranking import MIN_BLOCKS
 from refbench.reporting.tables.model import MISSING, Cell, Column, Document, Figure, Table, figure_cell, text_column
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = (text_column("scene", "scene"), text_column("method", "method"))
 COST_FACTOR = 1.25
-"""Cost is measured once per cell, so there is no interval; smaller factors are called no change."""
+"""Cost is measured once per job, so there is no interval; smaller factors are called no change."""
 COSTS = (("cpu_s", "CPU (s)", 1.0), ("wall_s", "wall (s)", 1.0), ("peak_memory_bytes", "peak memory (MiB)", 1 << 20))
 NOTES = (
     "A is the first sweep, B the second; differences are B - A.",
@@ -29,7 +29,7 @@ NOTES = (
 
 def change_tables(changes: Sequence[Change], first: str, second: str) -> Document:
     """Return the tables of the changes from the sweep called ``first`` (A) to that called ``second`` (B)."""
-    tables = [_endings(changes), *(_metric_table(changes, key) for key in PAIRED), _costs(changes)]
+    tables = [_endings(changes), *(_metric_table(changes, key) for key in RANKED), _costs(changes)]
     return Document(f"{first} (A) against {second} (B)", tuple(table for table in tables if table.rows), NOTES)
 
 
@@ -42,10 +42,10 @@ def _endings(changes: Sequence[Change]) -> Table:
     for change in changes:
         before, after = change.statuses
         if before != after:
-            reason = next((cell.result.reason for of in change.cells for cell in of if cell.result.reason), None)
+            reason = next((job.result.reason for of in change.jobs for job in of if job.result.reason), None)
             rows.append((*_named(change), Cell(before), Cell(after), Cell(reason or "")))
     columns = (*NAMES, text_column("status_a", "A"), text_column("status_b", "B"), text_column("reason", "reason"))
-    return Table("status_changes", "Cells that end otherwise", columns, tuple(rows))
+    return Table("status_changes", "Jobs that end otherwise", columns, tuple(rows))
 
 
 def _metric_table(changes: Sequence[Change], key: str) -> Table:

@@ -11,7 +11,7 @@ from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_c
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from refbench.engine.sweeps.finished import SweepCell
+    from refbench.engine.sweeps.finished import SweepJob
     from refbench.reporting.tables.rows import Row
 
 REFINE = "refine"
@@ -19,28 +19,28 @@ COLUMNS = (
     text_column("scene", "scene"),
     text_column("method", "method"),
     text_column("status", "status"),
-    Column("cpu_s", "CPU (s)", "↓", formula="user and system time of the cell's process and its children"),
-    Column("wall_s", "wall (s)", "↓", formula="wall time of the cell"),
-    Column("peak_mib", "peak memory (MiB)", "↓", formula="largest resident set of the cell's process"),
+    Column("cpu_s", "CPU (s)", "↓", formula="user and system time of the job's process and its children"),
+    Column("wall_s", "wall (s)", "↓", formula="wall time of the job"),
+    Column("peak_mib", "peak memory (MiB)", "↓", formula="largest resident set of the job's process"),
     Column("refine_s", "refining (s)", "↓", formula="wall time of the refinement alone"),
     Column("px_per_s", "px/s", "↑", formula="pixels of the DSM over the wall time of the refinement"),
     Column("km2_per_h", "km²/h", "↑", formula="area of the DSM over the wall time of the refinement"),
 )
 NOTES = (
-    "Cost is the whole cell's: reading, refining, scoring. Throughput is of the refinement alone; a small scene "
+    "Cost is the whole job's: reading, refining, scoring. Throughput is of the refinement alone; a small scene "
     "understates it. Means over seeds.",
 )
 
 
 def cost_table(rows: Sequence[Row], comparisons: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the cost of every method on every scene; of cells that did not end ok, until they ended."""
+    """Return the cost of every method on every scene; of jobs that did not end ok, until they ended."""
     found = []
     for row in rows:
-        costs = [cell.result.cost for cell in row.cells if cell.result.cost.wall_s is not None]
+        costs = [job.result.cost for job in row.jobs if job.result.cost.wall_s is not None]
         if not costs:
             continue
         area = comparisons[row.scene].get("areas", {}).get(row.label)
-        refining = _mean([_phase(cell) for cell in row.cells if cell.is_ok])
+        refining = _mean([_phase(job) for job in row.jobs if job.is_ok])
         values = {
             "cpu_s": _mean([cost.cpu_s for cost in costs]),
             "wall_s": _mean([cost.wall_s for cost in costs]),
@@ -54,8 +54,8 @@ def cost_table(rows: Sequence[Row], comparisons: Mapping[str, Mapping[str, Any]]
     return Table("cost", "Cost", COLUMNS, tuple(found), NOTES)
 
 
-def _phase(cell: SweepCell) -> float | None:
-    return next((phase.wall_s for phase in cell.result.phases if phase.name == REFINE), None)
+def _phase(job: SweepJob) -> float | None:
+    return next((phase.wall_s for phase in job.result.phases if phase.name == REFINE), None)
 
 
 def _mib(size: int | None) -> float | None:

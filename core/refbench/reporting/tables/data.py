@@ -10,7 +10,7 @@ from refbench.engine.sweeps.scene_means import scene_means
 from refbench.engine.sweeps.store import SUITE_FILE
 from refbench.evaluation.comparison import DOMAINS
 from refbench.evaluation.coregistration import Shift
-from refbench.evaluation.metric_table import METRICS, metric
+from refbench.evaluation.metrics import METRICS, SHAPE, metric, shown_in
 from refbench.evaluation.ranking import MIN_BLOCKS
 from refbench.files.yaml_text import parse_yaml
 from refbench.reporting.reported import reported_table
@@ -37,17 +37,8 @@ if TYPE_CHECKING:
 
     from refbench.reporting.tables.rows import Row, SweepData
 
-DEFAULT_METRICS = ("mae", "rmse", "nmad", "bias")
-EDGES = (
-    "slope_mae_deg",
-    "normal_angle_median_deg",
-    "roof_normal_angle_median_deg",
-    "edge_gradient_ratio",
-    "step_edge_f1",
-    "roof_plane_rms_median_m",
-)
 NOTES = (
-    "Residual e = DSM - reference, metres. Arrows: the better direction. Completeness: each DSM's own share of the "
+    "Residual e = DSM - reference, metres. Arrows: the better direction. Completeness: each DSM's own fraction of the "
     "pixels on which the reference counts.",
     "[low, high]: 95 % interval by bootstrap of blocks of 64 pixels. ± standard deviation over seeds, where there are "
     "several; the value is their mean.",
@@ -77,7 +68,7 @@ def sweep_tables(
     strata
         Of the accuracy tables, one table each; empty: those of the suite's protocol that there are.
     metrics
-        Keys of the metric table for their columns; empty: ``DEFAULT_METRICS``.
+        Keys of metrics for their columns; empty: those whose records say that they are shown in tables.
     domains
         ``common``, ``own`` or both; empty: those of the suite's protocol.
 
@@ -86,7 +77,7 @@ def sweep_tables(
     InputError
         ``out`` holds no sweep; an unknown stratum or metric.
     """
-    keys = tuple(metric(key).key for key in metrics) or DEFAULT_METRICS
+    keys = tuple(metric(key).key for key in metrics) or shown_in("table")
     data = read_data(out)
     known = data.strata() or ["all"]
     content = _suite(out)
@@ -143,7 +134,7 @@ def accuracy_table(data: SweepData, domain: str, stratum: str, keys: Sequence[st
     rows = data.rows
     columns = [*NAME_COLUMNS, text_column("status", "status")]
     cells = [*_named(rows), [Cell(row.status or MISSING) for row in rows]]
-    for key in ("completeness_valid", *(key for key in keys if key != "completeness_valid"), "n"):
+    for key in dict.fromkeys(("completeness_valid", *(key for key in keys if key != "n"), "n")):
         columns.append(metric_column(key))
         figures = [row.figure(domain, stratum, key) for row in rows]
         if domain == "common":
@@ -214,7 +205,7 @@ def _completeness(row: Mapping[str, Any]) -> float:
 
 def means_table(data: SweepData, stratum: str, keys: Sequence[str]) -> Table:
     """Return the means over scenes of the methods that have a result on every scene; empty for a single scene."""
-    wanted = ("completeness_valid", *(key for key in keys if key != "completeness_valid"))
+    wanted = tuple(dict.fromkeys(("completeness_valid", *(key for key in keys if METRICS[key].unit != "count"))))
     means = scene_means(data.out, data.comparisons, stratum, wanted)
     title = f"Means over {len(means.scenes)} scenes, {stratum_words(stratum)}, common domains"
     if len(means.scenes) < 2:
@@ -262,7 +253,7 @@ def edges_table(data: SweepData) -> Table:
     """Return slopes, normals, edges and roofs on the common domain."""
     rows = [row for row in data.rows if row.found and row.found["common"].get("shape")]
     shape = [row.values("common", "shape") for row in rows]
-    keys = [key for key in EDGES if any(values.get(key) is not None for values in shape)]
+    keys = [key for key in shown_in("table", SHAPE) if any(values.get(key) is not None for values in shape)]
     cells = _named(rows)
     for key in keys:
         cells.append(figure_cells(key, [row.figure("common", "shape", key) for row in rows]))
@@ -281,10 +272,10 @@ def endings_table(data: SweepData) -> Table:
     """Return what did not end ok, or was not scored, with the reason."""
     found = []
     for row in data.rows:
-        for cell in row.cells:
-            reason = cell.result.reason if not cell.is_ok else cell.result.metrics_reason
-            if not cell.is_ok or cell.result.metrics is None:
-                texts = (row.scene, row.name, str(cell.seed), cell.result.status.value, reason or "")
+        for job in row.jobs:
+            reason = job.result.reason if not job.is_ok else job.result.metrics_reason
+            if not job.is_ok or job.result.metrics is None:
+                texts = (row.scene, row.name, str(job.seed), job.result.status.value, reason or "")
                 found.append(tuple(Cell(text) for text in texts))
     columns = (
         *NAME_COLUMNS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.engine.scoring.assess import KEY
+from refbench.evaluation.metrics import DEPTH, VIEWS, shown_in
 from refbench.reporting.tables.model import (
     Cell,
     Column,
@@ -18,12 +19,10 @@ from refbench.reporting.tables.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from refbench.evaluation.metrics.record import Metric
     from refbench.reporting.tables.rows import Row
 
-VIEW_KEYS = {
-    "depth": ("completeness_valid", "mae", "rmse", "abs_rel", "delta_1"),
-    "views": ("coverage", "psnr_db", "ssim"),
-}
+KINDS: Mapping[str, tuple[Metric, ...]] = {"depth": DEPTH, "views": VIEWS}
 TITLES = {
     "depth": "Depth maps in their cameras, mean over views and seeds; nothing is scaled or shifted",
     "views": "Rendered views against photographs, mean over held-out views and seeds, covered pixels",
@@ -42,10 +41,12 @@ def _of_views(rows: Sequence[Row], kind: str) -> Table:
     found: list[tuple[str, str, list[Mapping[str, Any]]]] = []
     for row in rows:
         for name, key in ((INITIAL_DEPTH, f"{kind}_input"), (row.name, kind)):
-            scores = [s for cell in row.cells for s in ((cell.result.metrics or {}).get(key) or {}).values()]
+            scores = [s for job in row.jobs for s in ((job.result.metrics or {}).get(key) or {}).values()]
             if scores and (row.scene, name) not in {(scene, other) for scene, other, _ in found}:
                 found.append((row.scene, name, scores))
-    keys = [key for key in VIEW_KEYS[kind] if any(s.get(key) is not None for _, _, of in found for s in of)]
+    keys = [
+        key for key in shown_in("table", KINDS[kind]) if any(s.get(key) is not None for _, _, of in found for s in of)
+    ]
     cells = [[Cell(scene) for scene, _, _ in found], [Cell(name) for _, name, _ in found]]
     cells.append([Cell(str(len(of)), len(of)) for _, _, of in found])
     for key in keys:
@@ -63,10 +64,10 @@ def _mean(of: Sequence[Mapping[str, Any]], key: str) -> float | None:
 def _of_assessors(rows: Sequence[Row]) -> list[Table]:
     found: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {}
     for row in rows:
-        for cell in row.cells:
-            scores = ((cell.result.metrics or {}).get("refined") or {}).get(KEY) or {}
+        for job in row.jobs:
+            scores = ((job.result.metrics or {}).get("refined") or {}).get(KEY) or {}
             for name, of in scores.items():
-                seed = f", seed {cell.seed}" if len(row.cells) > 1 else ""
+                seed = f", seed {job.seed}" if len(row.jobs) > 1 else ""
                 found.setdefault(name, []).append((row.scene, f"{row.name}{seed}", of))
     return [_assessor(name, of) for name, of in found.items()]
 

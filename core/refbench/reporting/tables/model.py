@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from refbench.evaluation.metric_table import METRICS
+from refbench.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; ``metric`` is a key of the metric table or of the cost, or names a text column."""
+    """One column; ``metric`` is a key of ``METRICS`` or of the cost, or names a text column."""
 
     metric: str
     label: str
@@ -113,7 +113,7 @@ def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False)
     metric = METRICS[key]
     if brief:
         return Cell(metric.text(figure.value, decimals), *values)
-    is_share = metric.unit == "share"
+    is_fraction = metric.unit == "fraction"
 
     def number(value: float) -> str:
         return metric.text(value, decimals).removesuffix(" %")
@@ -123,7 +123,7 @@ def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False)
         text += f" ± {number(figure.spread)}"
     if figure.low is not None and figure.high is not None:
         text += f" [{number(figure.low)}, {number(figure.high)}]"
-    return Cell(f"{text} %" if is_share else text, *values)
+    return Cell(f"{text} %" if is_fraction else text, *values)
 
 
 def stratum_words(stratum: str) -> str:

@@ -13,7 +13,7 @@ from refbench.reporting.tables.model import Figure
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from refbench.engine.sweeps.finished import SweepCell
+    from refbench.engine.sweeps.finished import SweepJob
 
 INITIAL = "initial DSM"
 NOT_STRATA = ("spread", "intervals", "shape")
@@ -25,7 +25,7 @@ class Row:
 
     scene: str
     label: str | None
-    cells: tuple[SweepCell, ...] = ()
+    jobs: tuple[SweepJob, ...] = ()
     found: dict[str, Any] = field(default_factory=dict)
     """Its row of the comparison: ``common`` and ``own``."""
 
@@ -37,7 +37,7 @@ class Row:
     @property
     def status(self) -> str:
         """``ok``, or how many seeds ended how."""
-        ends = [cell.result.status.value for cell in self.cells]
+        ends = [job.result.status.value for job in self.jobs]
         counts = {end: ends.count(end) for end in dict.fromkeys(ends)}
         if len(counts) > 1:
             return ", ".join(f"{number} {end}" for end, number in counts.items())
@@ -50,7 +50,7 @@ class Row:
         if domain == "common":
             return {}
         scored = [
-            of for cell in self.cells if (of := ((cell.result.metrics or {}).get("own_domain") or {}).get("refined"))
+            of for job in self.jobs if (of := ((job.result.metrics or {}).get("own_domain") or {}).get("refined"))
         ]
         return dict(scored[0].get(stratum) or {}) if len(scored) == 1 else {}
 
@@ -81,7 +81,7 @@ class SweepData:
 
 
 def read_data(out: Path) -> SweepData:
-    """Read a sweep and compare its cells where that was not done yet.
+    """Read a sweep and compare its jobs where that was not done yet.
 
     Raises
     ------
@@ -90,13 +90,13 @@ def read_data(out: Path) -> SweepData:
     """
     comparisons = compare_sweep(out)
     rows = []
-    for scene, cells in by_scene(read_sweep(out)).items():
+    for scene, jobs in by_scene(read_sweep(out)).items():
         found = comparisons[scene]
         if found.get("input"):
             rows.append(Row(scene, None, (), found["input"]))
         of_scene = [
             Row(scene, label, tuple(of), found.get("methods", {}).get(label, {}))
-            for label, of in by_label(cells).items()
+            for label, of in by_label(jobs).items()
         ]
         rows += sorted(of_scene, key=_order)
     return SweepData(out, tuple(rows), comparisons)

@@ -88,9 +88,10 @@ def _targets(scene: Scene, image: MultiplaneImage, options: dict[str, Any]) -> I
 
     import numpy as np
 
+    from refbench.geometry.cameras import scaled_intrinsics
     from refbench_immpi.official.camera_text import read_camera_text
     from refbench_immpi.planes.homography import check_planes
-    from refbench_immpi.views.posed import posed_views, relative_pose, scaled_intrinsics
+    from refbench_immpi.views.posed import posed_views, relative_pose
 
     if options["track"] is not None:
         files = sorted(options["track"].glob("*.txt")) if options["track"].is_dir() else [options["track"]]
@@ -110,7 +111,8 @@ def _targets(scene: Scene, image: MultiplaneImage, options: dict[str, Any]) -> I
             yield view
         else:
             blank = np.zeros((3, *shape), np.float32)
-            yield dataclasses.replace(view, image=blank, K=scaled_intrinsics(view.K, view.shape, shape))
+            K = scaled_intrinsics(view.K, shape[1] / view.shape[1], shape[0] / view.shape[0])
+            yield dataclasses.replace(view, image=blank, K=K)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -127,6 +129,8 @@ def render_all(image: MultiplaneImage, targets: list[Posed], out: Path, *, layer
     import cv2
     import numpy as np
 
+    from refbench.files.names import as_file_name
+
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     frames = []
@@ -134,9 +138,10 @@ def render_all(image: MultiplaneImage, targets: list[Posed], out: Path, *, layer
         shown = image.seen_from(view)
         levels = np.floor(shown.rgb[0].clamp(0, 1).cpu().numpy() * 255).astype(np.uint8).transpose(1, 2, 0)
         mask = (shown.mask[0, 0].cpu().numpy() > 0).astype(np.uint8)
-        _write(cv2, out / FOLDERS[0] / f"{view.name}.png", levels[..., ::-1])
-        _write(cv2, out / FOLDERS[1] / f"{view.name}.tiff", shown.depth[0, 0].cpu().numpy().astype(np.float32))
-        _write(cv2, out / FOLDERS[2] / f"{view.name}.png", 255 * mask)
+        name = as_file_name(view.name)
+        _write(cv2, out / FOLDERS[0] / f"{name}.png", levels[..., ::-1])
+        _write(cv2, out / FOLDERS[1] / f"{name}.tiff", shown.depth[0, 0].cpu().numpy().astype(np.float32))
+        _write(cv2, out / FOLDERS[2] / f"{name}.png", 255 * mask)
         frames.append(levels * mask[..., None])
     if layers:
         write_layers(image, out / "layers")

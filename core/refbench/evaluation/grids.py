@@ -1,0 +1,40 @@
+"""DSMs and masks on the grid of the reference, and what a reference has to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from refbench.contracts.errors import InputError
+from refbench.geometry.warp import warp_dsm, warp_mask
+
+if TYPE_CHECKING:
+    from refbench.contracts.raster import DSM, Mask
+
+KERNEL = "bilinear"
+
+
+def check_metric(reference: DSM) -> None:
+    """Refuse a geographic CRS: slopes and areas need metres."""
+    if reference.grid.crs is not None and reference.grid.crs.is_geographic:
+        name = reference.grid.crs.to_string()
+        raise InputError(f"The reference is in {name}, degrees; reproject it to a CRS in metres, such as UTM.")
+
+
+def on_grid(dsm: DSM, reference: DSM, kernel: str = KERNEL) -> DSM:
+    """Return a DSM on the grid of the reference: itself where the grids agree, else resampled; see ``warp``."""
+    return dsm if dsm.grid == reference.grid else warp_dsm(dsm, reference.grid, kernel)
+
+
+def mask_on_grid(mask: Mask, reference: DSM) -> Mask:
+    """Return a mask on the grid of the reference by nearest pixels; one without grid must have its shape.
+
+    Raises
+    ------
+    InputError
+        A mask without georeference and with another shape.
+    """
+    if mask.grid is None:
+        if mask.values.shape != reference.grid.shape:
+            raise InputError(f"Mask {mask.name} has no georeference and not the size of the reference.")
+        return mask
+    return mask if mask.grid == reference.grid else warp_mask(mask, reference.grid)

@@ -1,0 +1,188 @@
+"""Disparities of a rectified pair: OpenCV's semi-global and block matching, and a semi-global matching of census codes.
+
+Left column c corresponds to right column c - d. Disparities below ``LOWEST`` are not searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    F4 = NDArray[np.float32]
+
+LOWEST = -4
+FIXED = 16
+"""OpenCV's disparities are multiples of 1/16 px."""
+PATHS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+"""Directions (row, column) along which census costs are summed."""
+BITS = np.array([bin(number).count("1") for number in range(256)], np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchOptions:
+    """Options of the matchers, named as in OpenCV's ``StereoSGBM``; ``window`` is its block size.
+
+    ``matcher`` ``sgbm``: OpenCV's semi-global matching by ``directions``; ``bm``: its block matching, which melts
+    steps into their surroundings; ``census``: semi-global matching of census codes, which does not care for gain,
+    with ``p1`` and ``p2`` in bits. ``subpixel`` of census: a parabola, equal angles, or whole disparities.
+    """
+
+    window: int = 5
+    p1: int = 8
+    p2: int = 96
+    """Penalties of disparity steps of one and of more; OpenCV's are multiplied by the squared window."""
+    uniqueness_percent: int = 8
+    speckle_px: int = 60
+    speckle_range: int = 2
+    left_right_px: int = 1
+    matcher: Literal["sgbm", "bm", "census"] = "sgbm"
+    directions: Literal["hh", "five", "three"] = "hh"
+    subpixel: Literal["parabola", "angle", "none"] = "parabola"
+
+
+def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, options: MatchOptions) -> F4:
+    """Return disparities float32 [rows, cols] in pixels, NaN where the matcher found none.
+
+    Parameters
+    ----------
+    left, right
+        The rectified pair, uint8 [rows, cols].
+    search
+        Number of disparities from ``LOWEST`` on, a multiple of 16.
+    options
+        Matcher and its settings.
+    """
+    # Columns left of the search range would stay empty: give them room.
+    padded = [cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)]
+    if options.matcher == "census":
+        return census_disparity(*padded, search, options)[:, search:]
+    fixed = _opencv(search, options).compute(*padded)[:, search:]
+    return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
+
+
+def _opencv(search: int, options: MatchOptions) -> cv2.StereoMatcher:
+    if options.matcher == "bm":
+        matcher = cv2.StereoBM.create(search, max(5, options.window | 1))
+        matcher.setMinDisparity(LOWEST)
+        matcher.setTextureThreshold(0)
+        matcher.setUniquenessRatio(options.uniqueness_percent)
+        matcher.setSpeckleWindowSize(options.speckle_px)
+        matcher.setSpeckleRange(options.speckle_range)
+        matcher.setDisp12MaxDiff(options.left_right_px)
+        return matcher
+    area = options.window**2
+    modes = {
+        "hh": cv2.StereoSGBM_MODE_HH,
+        "five": cv2.StereoSGBM_MODE_SGBM,
+        "three": cv2.StereoSGBM_MODE_SGBM_3WAY,
+    }
+    return cv2.StereoSGBM.create(
+        minDisparity=LOWEST,
+        numDisparities=search,
+        blockSize=options.window,
+        P1=options.p1 * area,
+        P2=options.p2 * area,
+        disp12MaxDiff=options.left_right_px,
+        preFilterCap=63,
+        uniquenessRatio=options.uniqueness_percent,
+        speckleWindowSize=options.speckle_px,
+        speckleRange=options.speckle_range,
+        mode=modes[options.directions],
+    )
+
+
+def census_disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, options: MatchOptions) -> F4:
+    """Return disparities float32 [rows, cols] by semi-global matching of census codes, NaN where none is found.
+
+    Both directions must agree within ``left_right_px``. Hirschmueller, H.: Stereo processing by semiglobal matching
+    and mutual information, TPAMI 30, 328-341 (2008); Zabih and Woodfill, ECCV 1994.
+    """
+    cost = _census_cost(_census(left, options.window), _census(right, options.window), search)
+    total = np.zeros(cost.shape, np.float32)
+    for path in PATHS:
+        total += _along(cost, path, float(options.p1), float(options.p2))
+    best = total.argmin(axis=2)
+    # The right image's disparity: its pixel c sees the left pixel c + d with the same cost.
+    other = _of_right(total).argmin(axis=2)
+    rows, cols = np.indices(best.shape)
+    at = cols - (best + LOWEST)
+    agrees = (at >= 0) & (at < best.shape[1])
+    agrees &= np.abs(other[rows, at.clip(0, best.shape[1] - 1)] - best) <= options.left_right_px
+    found = best + LOWEST + _subpixel(total, best, options.subpixel)
+    fixed = np.where(agrees, np.round(found * FIXED), (LOWEST - 1) * FIXED).astype(np.int16)
+    if options.speckle_px:
+        cv2.filterSpeckles(fixed, (LOWEST - 1) * FIXED, options.speckle_px, options.speckle_range * FIXED)
+    return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
+
+
+def _census(image: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
+    """Return the census codes uint8 [rows, cols, bytes]: which of the neighbours are darker than their centre."""
+    reach = min(max(window // 2, 1), 4)
+    padded = np.pad(image, reach, mode="edge")
+    rows, cols = image.shape
+    bits = [
+        padded[row : row + rows, col : col + cols] < image
+        for row in range(2 * reach + 1)
+        for col in range(2 * reach + 1)
+        if (row, col) != (reach, reach)
+    ]
+    return np.packbits(np.stack(bits, axis=-1), axis=-1)
+
+
+def _census_cost(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int) -> F4:
+    """Return Hamming distances float32 [rows, cols, search]; beyond the right image the largest of all."""
+    rows, cols, count = left.shape
+    cost = np.full((rows, cols, search), 8.0 * count, np.float32)
+    for index in range(search):
+        shift = index + LOWEST
+        into, out_of = slice(max(shift, 0), cols + min(shift, 0)), slice(max(-shift, 0), cols - max(shift, 0))
+        cost[:, into, index] = BITS[left[:, into] ^ right[:, out_of]].sum(axis=-1)
+    return cost
+
+
+def _along(cost: F4, path: tuple[int, int], p1: float, p2: float) -> F4:
+    """Return the costs [rows, cols, search] summed along one direction."""
+    axis = 0 if path[0] else 1
+    lines = np.moveaxis(cost, axis, 0)[:: path[0] + path[1]]
+    out = np.empty_like(lines)
+    out[0] = lines[0]
+    for index in range(1, len(lines)):
+        before = out[index - 1]
+        least = before.min(axis=-1, keepdims=True)
+        step = np.minimum(before, least + p2)
+        step[:, 1:] = np.minimum(step[:, 1:], before[:, :-1] + p1)
+        step[:, :-1] = np.minimum(step[:, :-1], before[:, 1:] + p1)
+        out[index] = lines[index] + step - least
+    return np.moveaxis(out[:: path[0] + path[1]], 0, axis)
+
+
+def _of_right(total: F4) -> F4:
+    """Return the costs as the right image's pixels see them, [rows, cols, search]."""
+    cols, search = total.shape[1], total.shape[2]
+    out = np.full_like(total, total.max())
+    for index in range(search):
+        shift = index + LOWEST
+        into, out_of = slice(max(-shift, 0), cols - max(shift, 0)), slice(max(shift, 0), cols + min(shift, 0))
+        out[:, into, index] = total[:, out_of, index]
+    return out
+
+
+def _subpixel(total: F4, best: NDArray[np.int64], how: str) -> F4:
+    """Return where between whole disparities the minimum lies, float32 in [-0.5, 0.5]."""
+    search = total.shape[2]
+    inner = np.clip(best, 1, search - 2)[..., None]
+    low, middle, high = (np.take_along_axis(total, inner + step, 2)[..., 0] for step in (-1, 0, 1))
+    if how == "parabola":
+        bend = low + high - 2 * middle
+        offset = 0.5 * (low - high) / np.maximum(bend, 1e-6)
+    elif how == "angle":
+        offset = 0.5 * (low - high) / np.maximum(np.maximum(low, high) - middle, 1e-6)
+    else:
+        offset = np.zeros_like(middle)
+    return np.where(best == inner[..., 0], np.clip(offset, -0.5, 0.5), 0).astype(np.float32)
