@@ -75,8 +75,12 @@ class _Writer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._written: set[str] = set()
 
     def _target(self, name: str) -> Path:
+        if name in self._written:
+            raise InputError(f"Two sources of the scene would be written as {self.folder / name}; rename one of them.")
+        self._written.add(name)
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path

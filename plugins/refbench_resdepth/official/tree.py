@@ -183,13 +183,15 @@ def _write_run(data: _Dataset, refined: RasterSource[DSM], folder: Path) -> dict
     heights = np.full(initial.shape, np.nan, np.float64)
     heights[box.slices] = refined.read().heights
     masks = _masks(data)
+    own = data.initial.grid
+    assert own is not None  # a DSM always has one
     residuals = sets(truth, initial, heights, masks, data.extents)
     valid = _valid(data, truth, initial, heights, masks)
     error = np.where(valid, heights - truth, NODATA).astype(np.float32)
     for extent, suffix in zip(data.extents, _suffixes(data), strict=True):
-        grid = data.initial.grid.window(Window(extent.x_first, extent.y_first, extent.cols, extent.rows))
+        grid = own.window(Window(extent.x_first, extent.y_first, extent.cols, extent.rows))
         _write(folder / f"{data.stem}_residuals{suffix}.tif", grid, "float32", [(0, error[extent.pixels])])
-    x, y = data.initial.grid.resolution
+    x, y = own.resolution
     text = statistics_text(data_name(data.model), data.config.model.weights, residuals, x * y)
     with atomic_file(folder / f"{data.stem}_prediction_statistics.txt") as file:
         file.write(text.encode())
