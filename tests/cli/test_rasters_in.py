@@ -48,7 +48,8 @@ def test_other_codes_are_declared_and_come_back_in_the_output(tmp_path, grid):
         with rasterio.open(tmp_path / folder / "dsm.tif") as file:
             assert file.nodata == code and (file.read(1)[:6] == code).all()
     (tmp_path / "scene.yaml").write_text("refbench_scene: 1\nid: s\ndsm: dsm.tif\nnodata: low\n")
-    assert "nodata: input should be a valid number" in refbench(tmp_path, "run", "scene.yaml", "--method", "input", code=2)
+    text = refbench(tmp_path, "run", "scene.yaml", "--method", "input", code=2)
+    assert "nodata: input should be a valid number" in text
 
 
 def test_alpha_masks_and_local_feet_are_scored_as_what_they_are(tmp_path, grid):
