@@ -80,7 +80,7 @@ class Diffrender:
         files = {} if context.scratch is None else self._outputs(result, meshes, dsm, chosen, context.scratch)
         return Prediction(
             dsm=dsm,
-            confidence=confidence,
+            layers={} if confidence is None else {"photo_consistency": confidence},
             depths={view.name: _resized(depths[view.name], view.original) for view in chosen},
             files={**files, **kept_log(context)},
             notes={"backend": draw.name, "views": notes, **kept_apart},

@@ -207,7 +207,7 @@ class ImMPI:
         pictures = {v.name: np.where(shown[v.name].seen, shown[v.name].rgb, np.float32(np.nan)) for v in held}
         return Prediction(
             dsm=dsm,
-            confidence=count,
+            layers={} if count is None else {"view_count": count},
             depths={name: picture_at(found.depth, sizes[name]) for name, found in shown.items()},
             views={name: picture_at(picture, sizes[name]) for name, picture in pictures.items()},
             files=files,

@@ -10,7 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
+from refbench.cli.options import (
+    assessor_option,
+    assessor_values_option,
+    json_option,
+    mask_option,
+    max_pixels_option,
+    nodata_in_option,
+)
+from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
@@ -26,6 +34,8 @@ WIDE = 112
 @click.argument("reference", type=click.Path(path_type=Path))
 @mask_option
 @click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@nodata_in_option
+@max_pixels_option
 @click.option("--no-bootstrap", is_flag=True, help="No confidence intervals.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
 @assessor_option
@@ -36,6 +46,7 @@ def command(
     reference: Path,
     masks: dict[str, Path],
     gt_mask: Path | None,
+    nodata_in: float | None,
     no_bootstrap: bool,
     seed: int,
     assessors: tuple[str, ...],
@@ -44,7 +55,10 @@ def command(
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
-    sources = {"evaluated": open_dsm(evaluated), "reference": open_dsm(reference)}
+    sources = {
+        "evaluated": open_dsm(evaluated, nodata=nodata_in),
+        "reference": open_dsm(reference, nodata=nodata_in),
+    }
     mask_sources = {name: open_mask(path, name=name) for name, path in masks.items()}
     truth_mask = None if gt_mask is None else open_mask(gt_mask, name="gt")
     surfaces = {name: source.read() for name, source in sources.items()}
@@ -57,7 +71,13 @@ def command(
         bootstrap=not no_bootstrap,
         seed=seed,
     )
-    warnings = [text for source in sources.values() for text in (*source.warnings, *_undeclared(source))]
+    if "empty" in found["notes"]:
+        raise InputError(
+            f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
+            "check that they overlap and what the masks leave."
+        )
+    warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
+    warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
@@ -84,15 +104,6 @@ def _show(found: dict[str, Any]) -> None:
     for table in assessor_tables({"evaluated": found}).values():
         console.print(table)
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
-    if "empty" in found["notes"]:
-        console.print(found["notes"]["empty"])
-
-
-def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
-    count = source.scan.undeclared
-    if not count:
-        return []
-    return [f"{source.files[0]}: {count:,} infinite or impossible heights count as NoData; the file declares none."]
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:

@@ -30,6 +30,7 @@ def scene_from_files(
     crs: str | None = None,
     vertical: str | None = None,
     height_unit: str | None = None,
+    nodata_in: float | None = None,
     scene_id: str | None = None,
 ) -> Scene:
     """Return the scene of some files, each read once to find what is wrong with it.
@@ -47,6 +48,8 @@ def scene_from_files(
         Pixel size in metres of the grid that is laid over the points where there is no raster to take it from.
     crs, vertical, height_unit
         For files that do not say it themselves.
+    nodata_in
+        NoData code of the heights in DSM and reference that their files do not declare.
     scene_id
         Name in results; default: the stem of the DSM, else of the first file.
 
@@ -70,6 +73,7 @@ def scene_from_files(
         crs=crs,
         vertical=vertical,
         height_unit=height_unit,
+        nodata=nodata_in,
         gsd=gsd,
         dsm=_path(dsm),
         points=_path(points),

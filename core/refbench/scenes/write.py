@@ -12,6 +12,7 @@ from refbench.files.atomic import atomic_file
 from refbench.files.names import as_file_name
 from refbench.formats.camera_files import image_tags, write_camera
 from refbench.formats.cloud_write import write_points
+from refbench.formats.output_nodata import output_nodata
 from refbench.formats.raster_write import write_dsm, write_image, write_mask
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class _Writer:
         return path
 
     def dsm(self, name: str, source: RasterSource[DSM]) -> str:
-        write_dsm(self._target(name), source.read())
+        write_dsm(self._target(name), source.read(), nodata=output_nodata(None, source))
         return name
 
     def image(self, name: str, source: RasterSource[Image], rpcs: Mapping[str, str] | None = None) -> str:

@@ -125,7 +125,7 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
         facts["held_out"] = _held_out((surface, refined), views, held, config, draw, context.device)
     return Prediction(
         dsm=refined,
-        confidence=confidence if "confidence" in config.outputs else None,
+        layers={"photo_consistency": confidence} if "confidence" in config.outputs else {},
         provenance=np.where(initial.valid | (blended.seen >= PAIR), MEASURED, INTERPOLATED).astype(np.uint8),
         depths=_depths(scene, refined),
         files={**_files(refined, views, config, context), **kept_log(context)},

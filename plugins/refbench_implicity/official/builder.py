@@ -246,13 +246,13 @@ def write_chunk_info(folder: Path, info: Mapping[int, Mapping[str, Any]]) -> Non
 
 
 def _raster(path: Path, outside: float) -> Lookup:
-    import rasterio
+    from refbench.formats.raster_access import FAILURES, open_dataset, reason
 
-    try:
-        with rasterio.open(path) as file:
+    with open_dataset(path) as file:
+        try:
             return Lookup(file.read(1), file.transform, outside)
-    except rasterio.errors.RasterioIOError as error:
-        raise MissingFileError(f"Raster {path} cannot be read: {error}.") from None
+        except FAILURES as error:
+            raise InputError(f"{path} cannot be read; it may be cut off or damaged: {reason(error)}.") from None
 
 
 def _read_cloud(path: Path) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
 from refbench.files.atomic import atomic_file
 from refbench.formats.raster import open_dsm, open_mask
+from refbench.formats.raster_access import open_dataset
 from refbench_resdepth.ensemble import layer_name
 from refbench_resdepth.official.config import (
     STRIPED_KEYS,
@@ -219,7 +220,7 @@ def _valid(
 
 def _pixel_type(data: _Dataset) -> str:
     """Return the pixel type of the initial DSM; float32 where that is an integer, which would truncate heights."""
-    with rasterio.open(data.entry.raster_in) as file:
+    with open_dataset(data.entry.raster_in) as file:
         kind = np.dtype(file.dtypes[0])
     return str(kind) if kind.kind == "f" else "float32"
 

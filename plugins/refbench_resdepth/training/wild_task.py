@@ -29,7 +29,7 @@ SCALE_CEILING = math.log(20.0)
 """Bounds of the logarithm of the Laplace scale, normalised heights."""
 SCALE_PART = 0.3
 """Weight of the likelihood, which teaches the scale only, beside the absolute error."""
-WARM_STEPS, COOLING, COOLEST = 300, 0.35, 0.03
+WARM_STEPS, COOLING, COOLEST = 100, 0.35, 0.03
 """The rate rises, stays, and falls linearly to ``COOLEST`` over the last ``COOLING`` of the steps."""
 
 

@@ -256,7 +256,7 @@ def test_cameras_of_different_kinds_work_together():
     cameras = {"a": CAMERAS["affine"](-0.3), "p": CAMERAS["pinhole"](0.3), "r": CAMERAS["rpc"](0.05)}
     prediction = refined(hill_scene(cameras))
     assert error(prediction.dsm) < 0.3 * error(DSM(np.full((SIDE, SIDE), BASE, np.float32), GRID))
-    assert prediction.confidence[SIDE // 2, SIDE // 2] > 0.8
+    assert prediction.layers["photo_consistency"][SIDE // 2, SIDE // 2] > 0.8
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -319,7 +319,7 @@ def test_holes_are_filled_and_said():
     prediction = refined(hill_scene({"a": affine_camera(-0.3), "b": affine_camera(0.3)}, start=start), FEW)
     assert np.isfinite(prediction.dsm.heights).all()
     assert (prediction.provenance[20:30, 20:30] == 1).all()  # both views see them
-    assert (prediction.confidence >= 0).all() and (prediction.confidence <= 1).all()
+    assert (prediction.layers["photo_consistency"] >= 0).all() and (prediction.layers["photo_consistency"] <= 1).all()
 
 
 def test_held_out_views_judge_before_and_after():

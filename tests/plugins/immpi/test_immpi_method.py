@@ -102,7 +102,7 @@ def test_a_run_gives_depths_dsm_and_held_out_views(tmp_path):
     assert prediction.dsm.grid == flat_scene().grid
     known = np.isfinite(prediction.dsm.heights)
     assert known.mean() > 0.3 and np.abs(prediction.dsm.heights[known]).max() < 10
-    assert (prediction.confidence[known] > 0).all()
+    assert (prediction.layers["view_count"][known] > 0).all()
     assert prediction.notes["views"]["v2"]["baseline"]["psnr_db"] > 15
     assert prediction.files["networks"].is_file()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import shutil
@@ -22,17 +23,18 @@ from refbench.engine.job.recorder import DRAFT_FILE, PROGRESS_VARIABLE
 from refbench.engine.job.result import RESULT_FILE, Cost, Status, write_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from resource import struct_rusage
 
+    from refbench.engine.job.cancellation import Cancellation
     from refbench.engine.job.request import JobRequest
     from refbench.engine.job.result import Result
 
 LOG_FILE = "log.txt"
 LOG_TAIL_LINES = 20
 GRACE_S = 3.0
-_POLL_S = 0.05
+_ASK_EVERY_S = 0.05
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -61,7 +63,7 @@ def run_job(
     overwrite: bool = False,
     progress: Callable[[str, float, str], None] | None = None,
     finish: Callable[[Path, Result], None] | None = None,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    cancellation: Cancellation | None = None,
 ) -> Result:
     """Run a job and put its folder in place when it is whole; until then an older one stays.
 
@@ -75,8 +77,8 @@ def run_job(
         Takes phase, share in [0, 1] and message.
     finish
         Called with the folder and the result before the folder is put in place: for reports; it may amend the result.
-    is_cancelled
-        Asked all the time; where it says so, the job's processes are killed.
+    cancellation
+        Where it is set, the job's processes are killed.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def run_job(
     except OSError as error:
         raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
     try:
-        result = _run_in(partial, request, progress, is_cancelled)
+        result = _run_in(partial, request, progress, cancellation)
         if result.status is not Status.OK and (out / RESULT_FILE).exists():
             kept = f"The older result in {out} was kept."
             return result.model_copy(update={"warnings": [*result.warnings, kept]})
@@ -123,7 +125,7 @@ def _run_in(
     folder: Path,
     request: JobRequest,
     progress: Callable[[str, float, str], None] | None,
-    is_cancelled: Callable[[], bool],
+    cancellation: Cancellation | None,
 ) -> Result:
     request_file = folder / "request.json"
     request_file.write_text(replace(request, out=str(folder)).to_json())
@@ -132,7 +134,7 @@ def _run_in(
         process, reader = _start(folder, request, request_file)
         try:
             lifeline.guard(process.pid)
-            code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, is_cancelled)
+            code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, cancellation)
         except BaseException:  # Ctrl-C and the like: nothing of the job may live on
             _kill_group(process.pid)
             process.wait()
@@ -184,32 +186,84 @@ def _wait(
     reader: int,
     deadline_s: float | None,
     progress: Callable[[str, float, str], None] | None,
-    is_cancelled: Callable[[], bool],
+    cancellation: Cancellation | None,
 ) -> tuple[int, struct_rusage, bool]:
     """Wait for the process, pass its progress on, end it at the deadline; return wait status, usage, timed out."""
     end = None if deadline_s is None else time.monotonic() + deadline_s
-    timed_out, buffer, is_open = False, b"", True
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            _signal_group(process.pid, signal.SIGKILL)  # children that the job left behind
-            return status, usage, timed_out
-        if is_cancelled():
-            raise CancelledError("The job was cancelled.")
-        if end is not None and time.monotonic() > end:
-            _signal_group(process.pid, signal.SIGKILL if timed_out else signal.SIGTERM)
-            timed_out, end = True, time.monotonic() + GRACE_S
-        if not is_open:
-            time.sleep(_POLL_S)
-        elif select.select([reader], [], [], _POLL_S)[0]:
-            block = os.read(reader, 1 << 16)
-            is_open = bool(block)
-            *lines, buffer = (buffer + block).split(b"\n")
-            for line in lines:
-                if progress is not None:
-                    facts = json.loads(line)
-                    progress(facts["phase"], facts["share"], facts["message"])
+    timed_out, lines = False, _Lines(reader, progress)
+    with _watched(process.pid, reader, cancellation) as watch:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                _signal_group(process.pid, signal.SIGKILL)  # children that the job left behind
+                return status, usage, timed_out
+            if cancellation is not None and cancellation.is_set:
+                raise CancelledError("The job was cancelled.")
+            if end is not None and time.monotonic() > end:
+                _signal_group(process.pid, signal.SIGKILL if timed_out else signal.SIGTERM)
+                timed_out, end = True, time.monotonic() + GRACE_S
+            if reader in watch.ready(end) and not lines.read():
+                watch.forget(reader)
+
+
+class _Lines:
+    """Progress lines that come through a pipe."""
+
+    def __init__(self, reader: int, progress: Callable[[str, float, str], None] | None) -> None:
+        self._reader, self._progress, self._rest = reader, progress, b""
+
+    def read(self) -> bool:
+        """Pass on what has come; return whether more may come."""
+        block = os.read(self._reader, 1 << 16)
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        for line in lines:
+            if self._progress is not None and (told := _told(line)) is not None:
+                self._progress(*told)
+        return bool(block)
+
+
+def _told(line: bytes) -> tuple[str, float, str] | None:
+    """Return phase, fraction and message of a line; None where something else wrote into the pipe."""
+    try:
+        facts = json.loads(line)
+        return str(facts["phase"]), min(max(float(facts["share"]), 0.0), 1.0), str(facts["message"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+class _Watch:
+    """Waits until a process ends, something can be read, or a moment has come: without asking in between."""
+
+    def __init__(self, pid: int, readers: Sequence[int]) -> None:
+        self._poll = select.poll()
+        for reader in readers:
+            self._poll.register(reader, select.POLLIN)
+        self._pidfd = -1
+        with contextlib.suppress(AttributeError, OSError):  # neither Linux nor new enough: it is asked for, then
+            self._pidfd = os.pidfd_open(pid)
+            self._poll.register(self._pidfd, select.POLLIN)
+
+    def ready(self, end: float | None) -> set[int]:
+        """Return the descriptors that can be read, after ``end`` (as ``time.monotonic`` tells it) none."""
+        wait = None if end is None else max(0.0, end - time.monotonic())
+        if self._pidfd < 0:
+            wait = _ASK_EVERY_S if wait is None else min(wait, _ASK_EVERY_S)
+        # Rounded up, or the last millisecond would be spent asking.
+        return {fd for fd, _ in self._poll.poll(None if wait is None else math.ceil(1000 * wait))}
+
+    def forget(self, reader: int) -> None:
+        """Stop looking at a pipe that has ended."""
+        self._poll.unregister(reader)
+
+    def close(self) -> None:
+        """Give the process's descriptor back."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+
+def _watched(pid: int, reader: int, cancellation: Cancellation | None) -> contextlib.closing[_Watch]:
+    return contextlib.closing(_Watch(pid, [reader] if cancellation is None else [reader, cancellation.fileno()]))
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -224,13 +278,16 @@ def _kill_group(pid: int) -> None:
 
 
 def _read_draft(folder: Path) -> ResultDraft:
-    """Return what the job wrote of itself; raises ``ValueError`` where it is damaged."""
+    """Return what the job wrote of itself; an empty draft where it wrote nothing, or something damaged."""
     path = folder / DRAFT_FILE
     if not path.exists():
         return ResultDraft()
-    draft = ResultDraft.model_validate_json(path.read_bytes())
-    path.unlink()
-    return draft
+    try:
+        return ResultDraft.model_validate_json(path.read_bytes())
+    except ValueError:
+        return ResultDraft(is_damaged=True)
+    finally:
+        path.unlink()
 
 
 def _peak_bytes(usage: struct_rusage) -> int:
@@ -255,6 +312,8 @@ def _ending(
             how = ", as the system does where memory runs out" if number == signal.SIGKILL else " without memory"
             return Status.OOM, f"Its process ended by {name}{how}."
         return Status.CRASHED, f"Its process died of {name}."
+    if draft.is_damaged:
+        return Status.CRASHED, f"Its process left an unreadable {DRAFT_FILE}."
     if draft.ending is None:
         return Status.CRASHED, f"Its process ended with code {os.WEXITSTATUS(wait_status)} and wrote no result."
     if draft.ending.status == "bad_input":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.bridges.plan import apply_bridges
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
+from refbench.contracts.method import NamesWeights
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
@@ -59,6 +60,8 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
         tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
         refined = refine(record, method, bridged.without_reference(), context, request, recorder, tags)
         recorder.add(refined)
+        if isinstance(method, NamesWeights):
+            recorder.add(weights_part(method.weights_used))
     with recorder.phase("evaluate"):
         recorder.add(score(bridged, request, refined.outputs))
     if (official := official_run(request, config)) is not None:

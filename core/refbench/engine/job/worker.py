@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from refbench.contracts.errors import InputError, SkippedError, UnsupportedError
+from refbench.contracts.errors import InputError, MethodError, SkippedError, UnsupportedError
 from refbench.contracts.method import Context
 from refbench.engine.job.lifeline import die_with_parent
 from refbench.engine.job.recorder import Recorder
@@ -46,6 +46,8 @@ def run(request: JobRequest) -> None:
         recorder.write(Status.UNSUPPORTED, str(error))
     except SkippedError as error:
         recorder.write(Status.SKIPPED, str(error))
+    except MethodError as error:
+        recorder.write(Status.FAILED, str(error))
     except InputError as error:
         recorder.write("bad_input", str(error))
     except BaseException as error:

@@ -128,10 +128,11 @@ def discard(folder: Path) -> None:
 
 
 def write_key(folder: Path, job: PlannedJob) -> None:
-    """Write ``key.json`` and ``request.json`` beside a result."""
+    """Write ``request.json`` and ``key.json`` beside a result, the key last: it says that all is there."""
     facts = {"key": job.key, "label": job.label, "scene": job.scene, "seed": job.seed, "parts": job.parts}
-    (folder / KEY_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    (folder / REQUEST_FILE).write_text(job.request.to_json() + "\n")
+    for name, text in ((REQUEST_FILE, job.request.to_json()), (KEY_FILE, json.dumps(facts, indent=1))):
+        with atomic_file(folder / name) as file:
+            file.write(text.encode() + b"\n")
 
 
 def write_row(job: PlannedJob, status: Status, reason: str) -> Result:
@@ -147,14 +148,25 @@ def write_row(job: PlannedJob, status: Status, reason: str) -> Result:
         metrics_reason=f"Nothing was scored: the job is {status.value}.",
         created=_now(),
     )
-    folder = job.request.folder
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    write_key(partial, job)
-    write_result(partial, result)
-    discard(folder)
-    partial.rename(folder)
+    staging = staging_folder(job)
+    discard(staging)
+    staging.mkdir(parents=True)
+    put_row(job, staging, result)
     return result
+
+
+def staging_folder(job: PlannedJob) -> Path:
+    """Return the folder beside a job's own where its row is made whole."""
+    return job.request.folder.with_name(f"{job.id}.partial-{os.getpid()}")
+
+
+def put_row(job: PlannedJob, staging: Path, result: Result) -> None:
+    """Complete the row that lies in ``staging`` by its key and the scene's name in the suite; put it in place."""
+    result.scene = job.scene
+    write_key(staging, job)
+    write_result(staging, result)
+    discard(job.request.folder)
+    staging.rename(job.request.folder)
 
 
 def _now() -> str:
