@@ -232,3 +232,23 @@ def test_a_new_curve_starts_empty(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (600, "10 min"), (12600, "3.5 h")])
 def test_durations_are_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def test_mixed_precision_computes_in_bfloat16_and_leaves_batches_alone():
+    """What the loss compares with must keep its digits: only layers compute in bfloat16."""
+    seen = []
+
+    class Watched(Line):
+        def loss(self, batch):
+            x, y = batch
+            predicted = self.model(x)
+            seen.append((predicted.dtype, x.dtype, y.dtype))
+            return (predicted.float() - y).square().mean(), {}
+
+    exact, mixed = Line(), Watched()
+    train(exact, settings(4))
+    train(mixed, settings(4, precision="mixed"))
+    assert set(seen) == {(torch.bfloat16, torch.float32, torch.float32)}
+    for ours, theirs in zip(mixed.values, exact.values, strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
