@@ -64,7 +64,7 @@ class Scale:
         return normalise_images(pixels, self.image_mean, self.image_std)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the constants as ``model.yaml`` stores them: the height rule only where it is not the published one."""
+        """Return the constants as ``model.yaml`` stores them, the height rule only where it is not ``fixed``."""
         values = asdict(self)
         if self.height_rule == "fixed":
             del values["height_rule"]
