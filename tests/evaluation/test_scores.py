@@ -22,7 +22,7 @@ from refbench.evaluation.image_scores import image_scores
 from refbench.evaluation.residuals import distance_percentile, percentile
 from refbench.evaluation.shape import ShapePair, Surface
 from refbench.evaluation.slope import horn_gradient, slope_rad
-from refbench.evaluation.statistics import harm_rate, relative_gain, statistics
+from refbench.evaluation.statistics import relative_gain, statistics
 from refbench.evaluation.strata import dilated, eroded, land_strata, slope_strata
 from refbench.evaluation.uncertainty import block_bootstrap, paired_difference
 from refbench.evaluation.validity import valid_values
@@ -245,16 +245,3 @@ def test_the_verb_prints_a_table_and_json(tmp_path):
     assert found["water"]["mae"] == pytest.approx(0.5, abs=1e-6) and found["intervals"]["level"] == 0.95
     missing = subprocess.run([*verb[:4], "nowhere.tif", "truth.tif"], **options)
     assert missing.returncode == 2 and missing.stderr.startswith("Error: ") and "nowhere.tif" in missing.stderr
-
-
-def test_harm_is_the_loss_of_good_heights():
-    before = np.array([0.1, -0.4, 0.49, 0.5, 3.0, -9.0])
-    after = np.array([0.6, -0.1, -0.5, 0.9, 0.0, -9.0])
-    assert harm_rate(before, after) == pytest.approx(2 / 3)
-    assert harm_rate(before, before) == 0.0
-    assert harm_rate(before[3:], after[3:]) is None
-    truth = np.zeros((8, 8), np.float32)
-    initial, refined = truth + np.float32(0.2), truth + np.float32(0.2)
-    refined[:2] = 1.0
-    found = evaluate_pair(dsm_of(initial), dsm_of(refined), dsm_of(truth), bootstrap=False)
-    assert found["refined"]["all"]["harm_rate"] == 0.25
