@@ -16,6 +16,7 @@ from refbench.engine.job.draft import Noted, Refined
 from refbench.engine.tiles.stream import CONFIDENCE, inside_areas, run_tiles
 from refbench.engine.tiles.stream import DSM as DSM_LAYER
 from refbench.files.image_file import write_picture
+from refbench.files.names import as_file_name
 from refbench.formats.raster_write import DSMWriter, write_band, write_dsm
 
 if TYPE_CHECKING:
@@ -202,11 +203,11 @@ def write_prediction(
             outputs |= _bands(folder, {CONFIDENCE: prediction.confidence}, dsm)
         outputs |= _bands(folder, prediction.layers, dsm)
     for name, depth in prediction.depths.items():
-        write_band(folder / f"depth_{name}.tif", depth, None, "depth")
-        outputs[f"depth_{name}"] = f"depth_{name}.tif"
+        write_band(folder / f"depth_{as_file_name(name)}.tif", depth, None, "depth")
+        outputs[f"depth_{name}"] = f"depth_{as_file_name(name)}.tif"
     for name, picture in prediction.views.items():
-        write_picture(folder / f"view_{name}.png", picture)
-        outputs[f"view_{name}"] = f"view_{name}.png"
+        write_picture(folder / f"view_{as_file_name(name)}.png", picture)
+        outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
     for name, path in prediction.files.items():
         kept = folder / path.name
         if kept.exists():
