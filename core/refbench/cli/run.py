@@ -26,10 +26,11 @@ from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run
-from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.launch import input_paths, run_job
 from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
+from refbench.files.out_guard import check_out
 from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
@@ -128,7 +129,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
         return max(_dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
-        check_out(one.folder, options["overwrite"])
+        check_out(one.folder, options["overwrite"], input_paths(one))
     return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
 
 

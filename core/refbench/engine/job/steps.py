@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,8 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
         recorder.add(weights_part(weights))
         method = load_method(record, config, weights, request.threads)
         recorder.add(Machine(manifest=manifest()))
+    gc.freeze()  # modules and the method stay; what it makes from here on is looked through as usual
+    gc.enable()
     with recorder.phase("refine"):
         tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
         refined = refine(record, method, bridged.without_reference(), context, request, recorder, tags)

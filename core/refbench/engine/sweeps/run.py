@@ -8,8 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import InputError
+from refbench.contracts.errors import CancelledError, InputError
+from refbench.engine.job.remains import REASON_LIMIT, bounded
 from refbench.engine.job.result import Status
+from refbench.engine.job.terminable import terminable
 from refbench.engine.sweeps.executor import LocalProcesses
 from refbench.engine.sweeps.jobs import plan_jobs
 from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
@@ -85,7 +87,7 @@ def run_sweep(
         Ctrl-C: running jobs are killed, finished rows stay.
     """
     check_trust(suite, trust)
-    with sweep_folder(out.absolute(), suite, resume) as folder:
+    with terminable(), sweep_folder(out.absolute(), suite, resume) as folder:
         jobs = plan_jobs(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
         stray = [] if only else unplanned(folder, jobs)
         note = f"{len(stray)} jobs there are not of this suite, such as {stray[0]}" if stray else ""
@@ -180,8 +182,10 @@ def _ended(job: PlannedJob, future: Future[Result]) -> Result:
         result = future.result()
     except InputError as error:
         return write_row(job, Status.FAILED, str(error))
+    except CancelledError:
+        raise
     except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = bounded(" ".join(f"{type(error).__name__}: {error}".split()), REASON_LIMIT)
         return write_row(job, Status.CRASHED, f"Its executor could not bring it to an end: {text}")
     put_row(job, staging_folder(job), result)
     return result

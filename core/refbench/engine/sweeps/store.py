@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_r
 from refbench.engine.sweeps.jobs import JOBS_FOLDER, OLD_JOBS_FOLDER, jobs_folder
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
+from refbench.files.regular import remove
 from refbench.files.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def remove_unfinished(out: Path) -> None:
     """Remove what a killed sweep left half-written; the lock says that nobody works on it."""
     for pattern in _UNFINISHED:
         for path in (out / JOBS_FOLDER).glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
 
 
 def finished(job: PlannedJob) -> Result | None:
@@ -123,8 +123,9 @@ def discard(folder: Path) -> None:
     """Remove the folder of a stale job: out of the way at once, then file by file."""
     if folder.exists():
         old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+        remove(old)
         folder.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
 
 
 def write_key(folder: Path, job: PlannedJob) -> None:
