@@ -132,6 +132,8 @@ def _show(found: dict[str, Any]) -> None:
     for table in assessor_tables({"evaluated": found}).values():
         console.print(table)
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
+    if "coregistration" in found:
+        console.print(f"Co-registration: {found['notes']['coregistration']}.", markup=False)
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:
