@@ -12,7 +12,7 @@ from refbench.engine.inputs.config import load_config
 from refbench.engine.sweeps.suite import load_suite
 from refbench.files.json_text import parse_json
 from refbench.files.yaml_file import read_mapping
-from refbench.files.yaml_text import MAX_DEPTH, parse_yaml, yaml_value
+from refbench.files.yaml_text import MAX_DEPTH, parse_yaml, yaml_document, yaml_value
 from refbench.registry.registry import load_registry
 from refbench.scenes.scene_yaml import load_scene
 
@@ -158,3 +158,9 @@ def test_json_is_read_under_the_same_rules(text, words):
     with pytest.raises(ValueError, match=words):
         parse_json(text)
     assert parse_json('{"a": [{"b": 1}, {"b": 2}]}') == {"a": [{"b": 1}, {"b": 2}]}
+
+
+@pytest.mark.parametrize("name", ["008", "010", "1e3", "5e-1", "null", "yes", "2024-01-01", "0x10", "1_000", "a: b"])
+def test_names_that_look_like_numbers_come_back_as_texts(name):
+    content = {"views": {name: {"image": name}}}
+    assert parse_yaml(yaml_document(content)) == content

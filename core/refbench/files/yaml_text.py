@@ -119,6 +119,11 @@ def yaml_value(value: Any) -> str:  # noqa: ANN401  # plain types
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def yaml_document(value: Any) -> str:  # noqa: ANN401  # plain types
+    """Return a value as a YAML document that ``parse_yaml`` reads back: texts such as ``008`` are quoted."""
+    return str(yaml.dump(value, Dumper=_Dumper, default_flow_style=None, width=120, sort_keys=False))
+
+
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
     """Return how many nodes a node holds once aliases are written out; each is counted once, so this is quick.
 
