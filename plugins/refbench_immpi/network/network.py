@@ -1,4 +1,4 @@
-"""The generator of multiplane images under the published key names (spec, section 3.2 and 3.3).
+"""The generator of multiplane images under the published key names (docs/methods/immpi.md, Network).
 
 Two forms of the same numbers: ``plain`` follows the text step by step; ``forward`` convolves what all planes share
 once, turns the encoding into a bias per plane, and folds the doubling of maps into the kernel that follows it.

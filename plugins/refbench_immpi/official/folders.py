@@ -1,4 +1,4 @@
-"""Folders of LEVIR-NVS and WHU-MVS: one scene with pictures, cameras, depths, a track (spec, section 2)."""
+"""Folders of LEVIR-NVS and WHU-MVS: one scene with pictures, cameras, depths, a track (docs/methods/immpi.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which views the published readers take as neighbours of a reference, in their orders (spec, section 2)."""
+"""Which views the published readers take as neighbours of a reference, in their orders (docs/methods/immpi.md)."""
 
 from __future__ import annotations
 

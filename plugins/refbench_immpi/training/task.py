@@ -1,4 +1,4 @@
-"""Training over many scenes as a task of the shared loop (spec, section 6): a view and a random neighbour a step."""
+"""Training over many scenes (docs/methods/immpi.md): a view and a random neighbour a step."""
 
 from __future__ import annotations
 

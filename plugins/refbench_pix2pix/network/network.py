@@ -30,7 +30,7 @@ class Generator(nn.Module):
     """Maps [B, input_nc, H, W] in [-1, 1] to [B, output_nc, H, W] in [-1, 1]; H and W are multiples of 256.
 
     A skip carries what the next encoder block made of it: its leading activation works in place in the published
-    code, so the sum sees activated values (spec, section 3).
+    code, so the sum sees activated values (docs/methods/pix2pix.md, Generator).
     """
 
     def __init__(self, config: GeneratorConfig) -> None:

@@ -18,7 +18,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> Any:  # noqa: ANN401  # two base classes
-    """Return the schedule of a policy; it steps once after every epoch (spec, section 6)."""
+    """Return the schedule of a policy; it steps once after every epoch (docs/methods/pix2pix.md)."""
     schedules = torch.optim.lr_scheduler
     if config.lr_policy == "linear":
         return schedules.LambdaLR(optimizer, LinearShare(config.epoch_count, config.n_epochs, config.n_epochs_decay))

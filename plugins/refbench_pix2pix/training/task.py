@@ -1,4 +1,4 @@
-"""The training of the enhancer as a task of the shared loop: discriminator, then generator (spec, section 6)."""
+"""The enhancer's training as a task of the shared loop (docs/methods/pix2pix.md): discriminator, then generator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The U-Net for inference: fewer passes over memory, the same heights.
 
 Batch normalisation is folded into the convolutions, activations are fused into them where torch's CPU kernels can,
-and everything after the last activation, which is linear, becomes two convolutions to one channel (spec, section 12).
+and everything after the last activation, which is linear, becomes two convolutions to one channel.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def parts(stage: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 class UNet(nn.Module):
-    """A U-Net with summed skips whose output is a correction of its first input channel (spec, section 2).
+    """A U-Net with summed skips whose output is a correction of its first input channel (docs/methods/resdepth.md).
 
     Encoder blocks are kept before pooling; the last decoder stage is the bare up-sampling, so that everything after
     the last activation is linear.

@@ -1,4 +1,4 @@
-"""The scales that a training derives from its own data (spec, section 6)."""
+"""The scales that a training derives from its own data (docs/methods/resdepth.md, Normalisation)."""
 
 from __future__ import annotations
 
