@@ -73,7 +73,7 @@ def both(tmp_path_factory):
     cloud = cloud_of(GRID, count=40_000)
     write_points(path, cloud)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("refbench.formats.cloud_formats.CHUNK_POINTS", 7_001)
+        patch.setattr("refbench.formats.cloud_reader.CHUNK_POINTS", 7_001)
         patch.setattr("refbench.formats.cloud_index.POINTS_PER_TILE", 500)
         disk = open_points(path, budget_bytes=1)
         disk.read(disk.bounds())
