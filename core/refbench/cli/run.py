@@ -16,6 +16,7 @@ from refbench.cli.options import (
     config_option,
     json_option,
     mask_option,
+    max_pixels_option,
     method_option,
     set_option,
     weights_option,
@@ -55,7 +56,12 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.command()
 @click.argument("scene", required=False, type=click.Path(path_type=Path))
 @method_option
-@click.option("--points", type=click.Path(path_type=Path), help="Point cloud: LAS, LAZ, PLY or NPZ.")
+@click.option(
+    "--points",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Point cloud: LAS, LAZ, PLY or NPZ; repeatable, several are read as one.",
+)
 @click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
 @click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
 @click.option(
@@ -69,6 +75,10 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option(
+    "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
+)
+@max_pixels_option
 @config_option
 @click.option(
     "--data-set", metavar="NAME", help="The data set of an official configuration to run; default: all of them."

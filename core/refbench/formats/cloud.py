@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
     from refbench.contracts.grid import Bounds
-    from refbench.formats.cloud_reader import CloudReader
     from refbench.formats.cloud_index import Arrays
+    from refbench.formats.cloud_reader import CloudReader
 
 __all__ = ["HeldPoints", "PointFile", "open_points", "read_points", "write_points"]
 

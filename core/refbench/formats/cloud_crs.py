@@ -28,7 +28,7 @@ def require_metric_cloud(reader: CloudReader, crs: CRS) -> None:
     where = str(reader.path)
     if is_geocentric(crs):
         raise InputError(
-            f"{where} has a geocentric CRS ({crs.to_string()}), and heights above a plane are needed; {_way_out(reader)}"
+            f"{where} has a geocentric CRS ({crs.to_string()}), and projected metres are needed; {_way_out(reader)}"
         )
     if crs.is_geographic:
         raise InputError(f"{where} has a geographic CRS ({crs.to_string()}), and metres are needed; {_way_out(reader)}")
@@ -55,7 +55,7 @@ def is_geocentric(crs: CRS | None) -> bool:
         tree = crs.to_dict(projjson=True)
     except CRSError:
         return False
-    return tree.get("type") == "GeodeticCRS" and tree.get("coordinate_system", {}).get("subtype") == "Cartesian"
+    return bool(tree.get("type") == "GeodeticCRS" and tree.get("coordinate_system", {}).get("subtype") == "Cartesian")
 
 
 def resolve_unit(where: str, place: str, text: str | None) -> str:

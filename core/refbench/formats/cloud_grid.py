@@ -30,8 +30,8 @@ def grid_over(points: PointSource, gsd: float | None) -> Grid:
     if not (width / gsd + 1) * (height / gsd + 1) <= limit:
         name = points.files[0] if points.files else "the points"
         raise InputError(
-            f"A grid of {gsd:g} m over {name} would have {width / gsd:.4g} x {height / gsd:.4g} px, more than the limit "
-            f"of {limit:,}: its points span {width:.6g} x {height:.6g} m; crop the cloud, take a larger gsd, or allow "
-            "more with --max-pixels."
+            f"A grid of {gsd:g} m over {name} would have {width / gsd:.4g} x {height / gsd:.4g} px, more than "
+            f"the limit of {limit:,}: its points span {width:.6g} x {height:.6g} m; crop the cloud, take a larger "
+            "gsd, or allow more with --max-pixels."
         )
     return Grid.snap(bounds, gsd, points.crs, points.vertical)

@@ -18,7 +18,6 @@ from refbench.formats.las_header import read_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
     from pathlib import Path
 
     from refbench.formats.cloud_index import Arrays
@@ -118,7 +117,11 @@ def _declared(records: list[Any], where: str) -> tuple[SplitCRS, str | None, tup
 
 
 def _of_keys(keys: dict[int, int], where: str) -> tuple[SplitCRS, str | None, tuple[str, ...]]:
-    """Read GeoTIFF keys: 1024 model, 2048 geographic CRS, 3072 projected CRS, 3076 unit, 4096 vertical, 4099 its unit."""
+    """Read GeoTIFF keys.
+
+    1024 is the model, 2048 the geographic and 3072 the projected CRS, 3076 its unit, 4096 the vertical CRS, 4099 its
+    unit.
+    """
     code = keys.get(3072) or (keys.get(2048) if keys.get(1024) != 1 else None)
     notes: list[str] = []
     horizontal = None

@@ -165,7 +165,8 @@ class Stated:
 
 
 _SAYS = re.compile(
-    r"(?P<key>projection|crs|srs|epsg|vertical(?: datum)?|(?:height|vertical|z)[ _]units?|units?)\s*[:=\s]\s*(?P<value>.+)",
+    r"(?P<key>projection|crs|srs|epsg|vertical(?: datum)?|(?:height|vertical|z)[ _]units?|units?)"
+    r"\s*[:=\s]\s*(?P<value>.+)",
     re.IGNORECASE,
 )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
 from refbench.formats.cloud import PointFile
+from refbench.formats.cloud_joined import JoinedPoints
 from refbench.formats.raster import DSMFile
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def scanned(scene: Scene) -> Scene:
     for raster in (scene.dsm, scene.reference.dsm if scene.reference else None):
         if isinstance(raster, DSMFile):
             notes += _scan_dsm(raster)
-    if isinstance(scene.points, PointFile) and scene.points.count() <= MAX_SCANNED_POINTS:
+    if isinstance(scene.points, PointFile | JoinedPoints) and scene.points.count() <= MAX_SCANNED_POINTS:
         scene.points.check()
         notes += scene.points.warnings
     new = [note for note in dict.fromkeys(notes) if note not in scene.warnings]
