@@ -155,7 +155,15 @@ def _bytes(path, content):
     return path
 
 
-PLY_OF_ONE = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n1 2 3\n"
+PLY_OF_ONE = b"""ply
+format ascii 1.0
+element vertex 1
+property float x
+property float y
+property float z
+end_header
+1 2 3
+"""
 
 BAD = [
     (lambda p: p / "none.laz", "no file"),

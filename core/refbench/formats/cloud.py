@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError
+from refbench.contracts.grid import Bounds
 from refbench.contracts.points import PointCloud
 from refbench.formats.cloud_crs import require_metric_cloud, resolve_unit
 from refbench.formats.cloud_formats import open_reader
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from rasterio.crs import CRS
 
-    from refbench.contracts.grid import Bounds
     from refbench.formats.cloud_index import Arrays
     from refbench.formats.cloud_reader import CloudReader
 
@@ -110,8 +110,13 @@ class PointFile:
         if settings.height_unit not in ("metre", settings.unit):
             notes.append(conversion_warning(path, settings.height_unit))
         if self._known is not None:
-            notes += self._known.notes(path, self._reader.bounds)
+            notes += self._known.notes(path, self._stated_bounds())
         return tuple(notes)
+
+    def _stated_bounds(self) -> Bounds | None:
+        """Return what the header says of the rectangle, in metres."""
+        box, factor = self._reader.bounds, METRES_PER_UNIT[self._settings.unit]
+        return box and Bounds(box.west * factor, box.south * factor, box.east * factor, box.north * factor)
 
     def bounds(self) -> Bounds:
         """Return the rectangle around all points, by reading: headers are not to be trusted."""
