@@ -14,6 +14,7 @@ from refbench.contracts.grid import Bounds
 from refbench.formats import cloud_reader
 from refbench.formats.cloud_reader import CloudReader
 from refbench.formats.crs import SplitCRS, parse_crs, split_crs
+from refbench.formats.las_chunks import check_chunks, quiet_panics
 from refbench.formats.las_header import read_layout
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ class LasReader(CloudReader):
         self.path = path
         try:
             layout = read_layout(path)
+            if layout.laszip is not None and layout.count:
+                check_chunks(path, layout)
         except ValueError as error:
             raise self._damaged(error) from error
-        self.count = layout.count
+        self.count, self._compressed = layout.count, layout.laszip is not None
         self._step = max(1, min(cloud_reader.CHUNK_POINTS, CHUNK_BYTES // layout.point_bytes))
         if not self.count:
             return
@@ -64,8 +67,9 @@ class LasReader(CloudReader):
         it panics, one that is no ``Exception``.
         """
         try:
-            yield
-        except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
+            with quiet_panics() if self._compressed else contextlib.nullcontext():
+                yield
+        except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
             raise
         except BaseException as error:
             raise self._damaged(error) from error

@@ -22,18 +22,20 @@ POINT_BYTES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)
 RECORD_HEAD = 54
 EXTENDED_HEAD = 60
 LASZIP_ID = 22204
-LARGEST_CHUNK_ENTRY = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
 class LasLayout:
-    """Where things lie in the file; ``compressed`` for LAZ; ``point_bytes`` is the size of one uncompressed point."""
+    """Where things lie in the file; ``point_bytes`` is the size of one uncompressed point.
+
+    ``laszip`` is the record that tells how points are compressed, None where they are not.
+    """
 
     count: int
     point_format: int
     point_bytes: int
     points_at: int
-    compressed: bool
+    laszip: bytes | None
 
 
 def read_layout(path: Path) -> LasLayout:
@@ -77,10 +79,13 @@ def _layout(file: BinaryIO, size: int) -> LasLayout:
     laszip = _walk_records(file, header_size, records, points_at)
     # LASzip marks compressed points by the two highest bits of the format.
     compressed, kind = bool(kind & 0xC0), kind & 0x3F
+    if compressed and laszip is None:
+        raise ValueError("its points are compressed, but it has no LASzip record")
     if kind >= len(POINT_BYTES) or point_bytes < POINT_BYTES[kind]:
         raise ValueError(f"points of format {kind} cannot have {point_bytes} bytes")
-    layout = LasLayout(count, kind, point_bytes, points_at, compressed)
-    _check_compressed(file, layout, laszip, size) if compressed else _check_plain(layout, size)
+    layout = LasLayout(count, kind, point_bytes, points_at, laszip if compressed else None)
+    if not compressed:
+        _check_plain(layout, size)
     return layout
 
 
@@ -122,34 +127,3 @@ def _check_plain(layout: LasLayout, size: int) -> None:
     held = (size - layout.points_at) // layout.point_bytes
     if held < layout.count:
         raise ValueError(f"it is cut off after {held:,} of {layout.count:,} points")
-
-
-def _check_compressed(file: BinaryIO, layout: LasLayout, laszip: bytes | None, size: int) -> None:
-    """Check the LASzip record and the table of chunks, which its decoder trusts."""
-    if laszip is None or len(laszip) < 34:
-        raise ValueError("its points are compressed, but it has no LASzip record")
-    compressor, items = struct.unpack_from("<H", laszip)[0], struct.unpack_from("<H", laszip, 32)[0]
-    if compressor not in (2, 3):
-        raise ValueError(f"its points are compressed without chunks (LASzip kind {compressor}); write it anew as LAZ")
-    (chunk_points,) = struct.unpack_from("<I", laszip, 12)
-    if len(laszip) < 34 + 6 * items or not items:
-        raise ValueError("its LASzip record is cut off")
-    sizes = [struct.unpack_from("<H", laszip, 36 + 6 * k)[0] for k in range(items)]
-    if sum(sizes) != layout.point_bytes:
-        raise ValueError(f"its LASzip record describes points of {sum(sizes)} bytes, its header {layout.point_bytes}")
-    if not layout.count:
-        return
-    file.seek(layout.points_at)
-    (table_at,) = struct.unpack("<q", file.read(8))
-    if table_at <= layout.points_at or table_at + 8 > size:  # a stream may note it in the last 8 bytes instead
-        file.seek(size - 8)
-        (table_at,) = struct.unpack("<q", file.read(8))
-    if not layout.points_at + 8 <= table_at <= size - 8:
-        raise ValueError("it has no table of compressed chunks; write it anew as LAZ with another program")
-    file.seek(table_at)
-    _, chunks = struct.unpack("<II", file.read(8))
-    # Every chunk starts with one whole point.
-    if chunks * layout.point_bytes > table_at - layout.points_at:
-        raise ValueError(f"{chunks:,} compressed chunks do not fit before their table")
-    if chunk_points not in (0, LARGEST_CHUNK_ENTRY - 1) and layout.count > chunks * chunk_points:
-        raise ValueError(f"{chunks:,} chunks of {chunk_points:,} points do not hold {layout.count:,} points")
