@@ -17,6 +17,11 @@ RECORD_BYTES = 34
 ITEM_BYTES = 6
 CHUNKED = (2, 3)
 """Kinds of LASzip that compress in chunks."""
+LAYERED = 3
+LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}
+"""Layers of an item by its kind: point, RGB, RGB and near infrared, waveform."""
+EXTRA_BYTES = 14
+"""Kind of the item with a layer for every byte."""
 VARIABLE = 0xFFFFFFFF
 LARGEST_CHUNK = 1 << 28
 """Bytes of an unpacked chunk; writers make chunks of 50,000 points, some 3 MB."""
@@ -44,7 +49,10 @@ def check_chunks(path: Path, layout: LasLayout) -> None:
         if limit is not None and layout.count > chunks * limit:
             raise ValueError(f"{chunks:,} chunks of {limit:,} points do not hold {layout.count:,} points")
         file.seek(layout.points_at)
-        _check_table(_read_table(file, laszip), layout, table_at, variable=limit is None)
+        table = _read_table(file, laszip)
+        _check_table(table, layout, table_at, variable=limit is None)
+        if (layers := _layers(laszip)) is not None:
+            _check_layers(file, [size for _, size in table], layout, layers)
 
 
 def _chunk_points(laszip: bytes, layout: LasLayout) -> int | None:
@@ -100,6 +108,30 @@ def _check_table(table: list[tuple[int, int]], layout: LasLayout, table_at: int,
         raise ValueError("its table of compressed chunks asks for chunks of more than 256 MiB")
     if sum(points for points, _ in table) != layout.count:
         raise ValueError(f"its chunks do not hold {layout.count:,} points")
+
+
+def _layers(laszip: bytes) -> int | None:
+    """Return the number of layers of every chunk, None where chunks are not layered."""
+    if struct.unpack_from("<H", laszip)[0] != LAYERED:
+        return None
+    number = 0
+    for k in range(struct.unpack_from("<H", laszip, 32)[0]):
+        kind, size = struct.unpack_from("<HH", laszip, RECORD_BYTES + ITEM_BYTES * k)
+        if kind not in LAYERS and kind != EXTRA_BYTES:
+            raise ValueError(f"its LASzip record names an item of kind {kind}, which layered chunks do not have")
+        number += size if kind == EXTRA_BYTES else LAYERS[kind]
+    return number
+
+
+def _check_layers(file: BinaryIO, sizes: list[int], layout: LasLayout, layers: int) -> None:
+    """Check that the layers of each chunk fill it: a whole point, the number of points, layer sizes, layers."""
+    at, head = layout.points_at + 8, layout.point_bytes + 4
+    for size in sizes:
+        file.seek(at + head)
+        data = file.read(4 * layers)
+        if len(data) < 4 * layers or head + 4 * layers + sum(struct.unpack(f"<{layers}I", data)) != size:
+            raise ValueError("a compressed chunk has layers of other sizes than its own")
+        at += size
 
 
 @contextlib.contextmanager

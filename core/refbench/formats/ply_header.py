@@ -165,8 +165,8 @@ class Stated:
 
 
 _SAYS = re.compile(
-    r"(?P<key>projection|crs|srs|epsg|vertical(?: datum)?|(?:height|vertical|z)[ _]units?|units?)"
-    r"\s*[:=\s]\s*(?P<value>.+)",
+    r"(?P<key>(?:height|vertical|z)[ _]units?|units?|projection|crs|srs|epsg|vertical(?: datum)?)"
+    r"(?P<mark>\s*[:=]\s*|\s+)(?P<value>.+)",
     re.IGNORECASE,
 )
 
@@ -187,6 +187,8 @@ def stated(comments: tuple[str, ...]) -> Stated:
         if match is None:
             continue
         key, value = re.sub(r"[ _]+", " ", match["key"].lower()), match["value"].strip()
+        if "unit" in key and not match["mark"].strip() and parse_unit(value) is None:
+            continue
         said = _meaning(key, value)
         if said is None:
             continue
