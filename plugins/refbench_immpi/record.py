@@ -17,7 +17,7 @@ def refbench_methods() -> list[MethodRecord]:
             summary="Implicit multiplane images, overfitted to posed views: depth maps, novel views, a fused DSM.",
             needs=(Need.VIEWS,),
             optional=(Need.DSM,),
-            gives=(Gives.DSM, Gives.DEPTHS, Gives.VIEWS, Gives.CONFIDENCE),
+            gives=(Gives.DSM, Gives.DEPTHS, Gives.VIEWS),
             trainable=True,
             fills=True,
             device=("cpu", "cuda"),
@@ -56,7 +56,7 @@ def refbench_verbs() -> list[VerbRecord]:
     return [
         VerbRecord(
             name="render",
-            target=f"{_PACKAGE}.verb:command",
+            target=f"{_PACKAGE}.render_verb:command",
             summary="Render novel views, depths, planes and a video from multiplane images.",
         )
     ]

@@ -182,6 +182,24 @@ def test_unit_keys_of_the_header_are_converted_and_said(tmp_path, keys, flat, up
     assert "its header states" not in text
 
 
+@pytest.mark.parametrize(
+    ("unit", "metres"), [("US survey foot", 0.3048006), ("foot", 0.3048), ("metre", 1), ("yard", 0.9144)]
+)
+def test_the_unit_of_a_local_crs_is_converted_and_said_or_refused(tmp_path, unit, metres):
+    wkt = f'LOCAL_CS["site",UNIT["{unit}",{metres}],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    path = las_file(tmp_path / "a.las", points() / metres, wkt=wkt, offsets=(0, 5_000_000, 0) if metres > 0.5 else
+                    (1_000_000, 17_000_000, 0))  # fmt: skip
+    if unit == "yard":
+        with pytest.raises(InputError, match="counts in yard"):
+            open_points(path)
+        return
+    source = open_points(path)
+    exact = SURVEY_FOOT if "US" in unit else metres
+    assert np.abs(source.read().xyz - points() * exact / metres).max() < 0.001
+    assert ("coordinates are in" in " ".join(source.warnings)) == (metres != 1)
+    assert source.crs is not None and "1200" not in source.crs.to_wkt() and "0.3048" not in source.crs.to_wkt()
+
+
 def test_an_ellipsoid_as_vertical_key_means_ellipsoidal_heights(tmp_path):
     path = las_file(tmp_path / "a.las", kind=1, keys=[(1024, 1), (3072, 32632), (4096, 5030), (4099, 9001)])
     assert open_points(path).vertical == "ellipsoid"

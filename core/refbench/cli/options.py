@@ -81,6 +81,9 @@ official_option = click.option(
     help="An option of the method's own reader or writer; repeatable.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+nodata_in_option = click.option(
+    "--nodata-in", type=float, help="NoData code of DSM and reference that their files do not declare."
+)
 
 
 def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:

@@ -18,6 +18,7 @@ from refbench.cli.options import (
     mask_option,
     max_pixels_option,
     method_option,
+    nodata_in_option,
     set_option,
     weights_option,
 )
@@ -25,10 +26,11 @@ from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run
-from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.launch import input_paths, run_job
 from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
+from refbench.files.out_guard import check_out
 from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
@@ -78,6 +80,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
 )
+@nodata_in_option
 @max_pixels_option
 @config_option
 @click.option(
@@ -98,7 +101,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
-@click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
+@click.option(
+    "--nodata", type=float, help="NoData code of dsm.tif, nan is fine; default: that of the input DSM, else -9999."
+)
 @click.option(
     "--coregister",
     type=click.Choice(["none", "initial-once"]),
@@ -132,7 +137,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
         return max(_dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
-        check_out(one.folder, options["overwrite"])
+        check_out(one.folder, options["overwrite"], input_paths(one))
     return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
 
 

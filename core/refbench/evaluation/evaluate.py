@@ -82,12 +82,12 @@ def evaluate(
 
 
 def scored(
-    ground: Ground, dsm: DSM, grid: Grid, layers: Collection[str] = LAYERS, *, bootstrap: str = ""
+    ground: Ground, dsm: DSM, grid: Grid | None, layers: Collection[str] = LAYERS, *, bootstrap: str = ""
 ) -> dict[str, Any]:
     """Return ``evaluate`` of a DSM that is on the reference's grid already.
 
-    ``grid`` is the one that it came on; ``bootstrap`` names the domain whose draws the intervals come from: DSMs that
-    are valid on the same pixels share them. Empty: no intervals.
+    ``grid`` is the one that it came on; None where nobody asks for warnings. ``bootstrap`` names the domain whose draws
+    the intervals come from: DSMs that are valid on the same pixels share them. Empty: no intervals.
     """
     residuals = ground.residuals(dsm)
     valid = ground.base & dsm.valid
@@ -101,9 +101,9 @@ def scored(
             "level": LEVEL,
         }
     found["notes"] = dict(CONVENTIONS)
-    if {"slope", "shape"} & set(layers):
+    if grid is not None and {"slope", "shape"} & set(layers):
         found["notes"]["warnings"] = misalignment_warnings(
-            residuals, ground.surface.gradient, valid, (grid, ground.reference.grid), found["all"]["median"] or 0.0
+            dsm.heights, ground.surface, valid, (grid, ground.reference.grid), found["all"]["median"] or 0.0
         )
     if not valid.any():
         found["notes"]["empty"] = "No pixel is valid in both: every metric is null."

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.errors import InputError
-from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, BlockDraws
+from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, BlockDraws, block_ids, block_sides
 from refbench.evaluation.grids import check_metric, mask_on_grid
 from refbench.evaluation.metrics import PAIR, SHAPE
+from refbench.evaluation.orientation import Orientation
 from refbench.evaluation.shape import ShapePair, Surface
 from refbench.evaluation.slope import slope_rad
 from refbench.evaluation.statistics import ordered_statistics
@@ -64,8 +65,11 @@ class Ground:
     ) -> None:
         check_metric(reference)
         self.reference = reference
-        self.block_px = block_px
-        self.land = land_strata({name: mask_on_grid(mask, reference) for name, mask in (masks or {}).items()})
+        height, width = reference.grid.resolution[::-1]
+        self.block_sides = block_sides((height, width), block_px)
+        """Rows and columns of a block of the bootstrap."""
+        held = {name: mask_on_grid(mask, reference) for name, mask in (masks or {}).items()}
+        self.land = land_strata(held, pixel=(height, width))
         self.base: Bools = reference.valid
         """Where the reference counts."""
         if gt_mask is not None:
@@ -99,7 +103,14 @@ class Ground:
     def new_draws(self, stratum: str, domain: Bools) -> BlockDraws | None:
         """Return draws that no other DSM shares; None where fewer than two blocks hold pixels."""
         where = domain if stratum == "all" else domain & self.land[stratum]
-        return BlockDraws.over(where, **self._bootstrap)
+        return BlockDraws.over(where, self._block_ids, **self._bootstrap)
+
+    @cached_property
+    def _block_ids(self) -> NDArray[np.int64]:
+        """Number of the block of every pixel [rows, cols], laid out and numbered in the order that the relief picks."""
+        turn = Orientation.of(self.reference.heights)
+        rows, cols = turn.swapped(self.reference.grid.shape)
+        return turn.undo(block_ids((rows, cols), turn.swapped(self.block_sides)))
 
     def blocks(self, name: str, stratum: str) -> int:
         """Return the number of blocks behind draws that were made before; 0 where there are none."""

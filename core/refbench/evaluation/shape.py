@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from refbench.evaluation.orientation import Orientation
 from refbench.evaluation.slope import angle_between_normals_deg, horn_gradient, slope_rad
-from refbench.evaluation.strata import dilated, eroded
+from refbench.evaluation.strata import SQUARE, dilated, eroded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,12 @@ class Surface:
     def of(cls, heights: NDArray[np.float32], transform: Affine) -> Surface:
         """Return the surface of heights on a grid."""
         return cls(heights, transform, horn_gradient(heights, transform))
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Size of a pixel in metres, down the rows and along the columns."""
+        t = self.transform
+        return float(np.hypot(t.b, t.e)), float(np.hypot(t.a, t.d))
 
     @property
     def has_slope(self) -> Bools:
@@ -96,7 +103,7 @@ class ShapePair:
     @property
     def roof_normal_angle_deg(self) -> Floats:
         """The same on roofs: building mask eroded by 3 [<= n]."""
-        roofs = eroded(self.strata["building_undilated"], ROOF_EROSION_NORMALS)
+        roofs = eroded(self.strata["building_undilated"], ROOF_EROSION_NORMALS, self._reference.pixel)
         return np.asarray(self.normal_angle_deg[roofs[self.where]], np.float64)
 
     def gradient_ratio(self, stratum: str) -> float | None:
@@ -109,27 +116,36 @@ class ShapePair:
     def step_edges(self) -> tuple[float | None, float | None]:
         """Precision and recall of height steps, with a slack of one 4-neighbour pixel."""
         pair = (self._evaluated, self._reference)
-        found, true = (step_edges(surface.heights) & self._domain for surface in pair)
-        precision = _ratio(int((found & dilated(true, 1)).sum()), int(found.sum()))
-        return precision, _ratio(int((true & dilated(found, 1)).sum()), int(true.sum()))
+        found, true = (step_edges(surface.heights, surface.pixel) & self._domain for surface in pair)
+        near_true, near_found = (dilated(edges, 1, self._reference.pixel) for edges in (true, found))
+        precision = _ratio(int((found & near_true).sum()), int(found.sum()))
+        return precision, _ratio(int((true & near_found).sum()), int(true.sum()))
 
     @cached_property
     def roof_planes(self) -> dict[int, float]:
         """Label -> RMS distance of the evaluated roof to its plane, metres; see ``roof_planes``."""
         labels = self._labels
         if labels is None:
-            labels = ndimage.label(self.strata["building_undilated"])[0]
+            # Numbered in the order that the relief picks, so that the list of roofs is the same for every raster.
+            turn = Orientation.of(self._reference.heights)
+            labels = turn.undo(ndimage.label(turn.apply(self.strata["building_undilated"]))[0])
         return roof_planes(self._evaluated, labels, self._domain)
 
 
-def step_edges(heights: NDArray[np.float32], step_m: float = STEP_EDGE_M) -> Bools:
-    """Return where (max - min) of the valid cells of the 3 x 3 window, cut at the border, exceeds ``step_m``."""
+def step_edges(heights: NDArray[np.float32], pixel: tuple[float, float] = SQUARE) -> Bools:
+    """Return where (max - min) of the valid cells of the window, cut at the border, exceeds ``STEP_EDGE_M``.
+
+    The window is 3 x 3 cells of heights [rows, cols]; of oblong pixels more of the narrow ones, so that it is about as
+    wide as high on the ground.
+    """
     valid = np.isfinite(heights)
-    window = np.ones((3, 3), np.uint8)  # OpenCV leaves out what lies past the border
+    mean = (pixel[0] * pixel[1]) ** 0.5
+    reach = [max(1, round(mean / size)) for size in pixel]
+    window = np.ones([2 * pixels + 1 for pixels in reach], np.uint8)  # OpenCV leaves out what lies past the border
     high = cv2.dilate(np.where(valid, heights, np.float32(-np.inf)), window)
     low = cv2.erode(np.where(valid, heights, np.float32(np.inf)), window)
     with np.errstate(invalid="ignore"):
-        return np.asarray(high.astype(np.float64) - low.astype(np.float64) > step_m)
+        return np.asarray(high.astype(np.float64) - low.astype(np.float64) > STEP_EDGE_M)
 
 
 def roof_planes(evaluated: Surface, labels: NDArray[Any], domain: Bools) -> dict[int, float]:
@@ -143,7 +159,7 @@ def roof_planes(evaluated: Surface, labels: NDArray[Any], domain: Bools) -> dict
         if box is None:
             continue
         # Outside its box there is nothing of a label, as there is nothing past the border of a raster.
-        rows, cols = np.nonzero(eroded(labels[box] == index, ROOF_EROSION_PLANE) & domain[box])
+        rows, cols = np.nonzero(eroded(labels[box] == index, ROOF_EROSION_PLANE, evaluated.pixel) & domain[box])
         if rows.size < ROOF_MIN_PIXELS:
             continue
         z = evaluated.heights[box][rows, cols].astype(np.float64)

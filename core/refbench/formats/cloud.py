@@ -11,7 +11,7 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Bounds
 from refbench.contracts.points import PointCloud
-from refbench.formats.cloud_crs import require_metric_cloud, resolve_unit
+from refbench.formats.cloud_crs import resolve_unit, settle_crs
 from refbench.formats.cloud_formats import open_reader
 from refbench.formats.cloud_index import DiskIndex, HeldIndex, bounds_of
 from refbench.formats.cloud_survey import Survey, drop_flagged
@@ -266,10 +266,11 @@ def open_points(
     if reader.count < 2:
         raise InputError(f"{where} holds {reader.count} point{_s(reader.count)}; a cloud needs at least 2.")
     resolved = reconcile_crs(where, reader.crs.horizontal, None if crs is None else parse_crs(crs))
+    own_unit = None
     if resolved is not None:
-        require_metric_cloud(reader, resolved)
+        resolved, own_unit = settle_crs(reader, resolved)
     datum = reconcile_vertical(where, reader.crs.vertical, vertical)
-    unit = resolve_unit(where, "the unit of its coordinates", reader.unit)
+    unit = resolve_unit(where, "the unit of its coordinates", reader.unit or own_unit)
     found = [("its vertical CRS", reader.crs.height_unit), (f"the vertical datum {datum}", vertical_unit(datum))]
     height = resolve_height_unit(where, height_unit, found)
     if height_unit is None and not any(text for _, text in found):

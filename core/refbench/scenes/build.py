@@ -59,6 +59,8 @@ class SceneFiles:
     reference_dsm: Path | None = None
     reference_mask: Path | None = None
     reference_depths: Mapping[str, Path] = field(default_factory=dict)
+    nodata: float | None = None
+    """NoData code of the heights in DSM and reference that their files do not declare."""
     keep_noise: bool = False
     """Keep points of the noise classes 7 and 18."""
 
@@ -106,9 +108,10 @@ def build_scene(files: SceneFiles) -> Scene:
 
 def _open(files: SceneFiles) -> _Opened:
     declared: dict[str, Any] = {"height_unit": files.height_unit, "crs": files.crs, "vertical": files.vertical}
+    heights = {**declared, "nodata": files.nodata}
     return _Opened(
-        None if files.dsm is None else open_dsm(files.dsm, **declared),
-        None if files.reference_dsm is None else open_dsm(files.reference_dsm, **declared),
+        None if files.dsm is None else open_dsm(files.dsm, **heights),
+        None if files.reference_dsm is None else open_dsm(files.reference_dsm, **heights),
         open_clouds(files.points, keep_noise=files.keep_noise, **declared) if files.points else None,
         {name: _open_ortho(path, files.crs) for name, path in files.orthos.items()},
         {name: open_image(view.image, in_camera=True) for name, view in files.views.items()},
@@ -335,6 +338,6 @@ def _origin(grid: Grid | None, opened: _Opened) -> tuple[float, float, float]:
 
 
 def _source_warnings(opened: _Opened) -> Iterator[str]:
-    for source in (opened.dsm, opened.reference, opened.points):
+    for source in (opened.dsm, opened.reference, opened.points, *opened.orthos.values()):
         if source is not None:
             yield from source.warnings

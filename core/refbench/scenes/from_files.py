@@ -31,6 +31,7 @@ def scene_from_files(
     vertical: str | None = None,
     height_unit: str | None = None,
     keep_noise: bool = False,
+    nodata_in: float | None = None,
     scene_id: str | None = None,
 ) -> Scene:
     """Return the scene of some files, each read once to find what is wrong with it.
@@ -50,6 +51,8 @@ def scene_from_files(
         For files that do not say it themselves.
     keep_noise
         Keep points of the noise classes 7 and 18.
+    nodata_in
+        NoData code of the heights in DSM and reference that their files do not declare.
     scene_id
         Name in results; default: the stem of the DSM, else of the first file.
 
@@ -76,6 +79,7 @@ def scene_from_files(
         crs=crs,
         vertical=vertical,
         height_unit=height_unit,
+        nodata=nodata_in,
         gsd=gsd,
         dsm=_path(dsm),
         points=tuple(map(Path, clouds)),

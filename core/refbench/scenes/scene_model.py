@@ -42,6 +42,7 @@ class SceneModel:
     crs: str | None = None
     vertical: str | None = None
     height_unit: str | None = None
+    nodata: float | None = None
     gsd: float | None = None
     dsm: str | None = None
     points: str | list[str] | None = None

@@ -19,7 +19,7 @@ SINGLE = ("dsm", "ndvi", "reference")
 """Plain files of which a scene has one."""
 LISTS = {"points": "--points", "orthos": "--ortho", "views": "--view"}
 """Plain files of which a scene has several, and the option that adds one."""
-FACTS = ("crs", "vertical", "height_unit", "gsd", "scene_id", "keep_noise")
+FACTS = ("crs", "vertical", "height_unit", "nodata_in", "gsd", "scene_id", "keep_noise")
 """What plain files may not say themselves."""
 FILES = (*SINGLE, *LISTS, "masks", *FACTS)
 OPTIONS = {
@@ -75,7 +75,8 @@ class JobRequest:
     memory_cap_bytes: int | None = None
     deadline_s: float | None = None
     gsd: float | None = None
-    nodata: float = -9999.0
+    nodata: float | None = None
+    """NoData code of the output rasters; None takes that of the input DSM."""
     bootstrap: bool = True
     coregister: str = "none"
     """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""
