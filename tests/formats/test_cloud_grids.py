@@ -100,3 +100,8 @@ def test_what_contradicts_is_refused(tmp_path):
         open_clouds([a, c, d])
     with pytest.raises(InputError, match="given twice"):
         open_clouds([a, tmp_path / ".." / tmp_path.name / "0.npz"])
+
+
+def test_a_name_that_is_too_long_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="cannot be opened: File name too long"):
+        open_clouds([tmp_path / f"{'a' * 400}.las"])

@@ -1,3 +1,4 @@
+import os
 import pickle
 import sys
 
@@ -167,6 +168,8 @@ end_header
 
 BAD = [
     (lambda p: p / "none.laz", "no file"),
+    (lambda p: (p / "folder.las").mkdir() or p / "folder.las", "is a folder without a point cloud"),
+    (lambda p: os.mkfifo(p / "pipe.las") or p / "pipe.las", "no regular file"),
     (lambda p: _bytes(p / "a.xyz", b"1 2 3"), "no point cloud that refbench reads"),
     (lambda p: _bytes(p / "a.laz", b"nonsense"), "cannot be read as a point cloud"),
     (lambda p: _bytes(p / "a.npz", b"nonsense"), "cannot be read as a point cloud"),

@@ -25,11 +25,16 @@ def open_reader(path: Path) -> CloudReader:
     MissingFileError, InputError
         No such file, a folder, an unknown suffix, or a damaged header.
     """
-    if path.is_dir():
-        raise InputError(_folder_advice(path))
-    if not path.exists():
+    try:
+        is_folder, exists, is_file = path.is_dir(), path.exists(), path.is_file()
+        advice = _folder_advice(path) if is_folder else ""
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise InputError(f"{str(path)[:300]} cannot be opened: {error.strerror}.") from error
+    if is_folder:
+        raise InputError(advice)
+    if not exists:
         raise MissingFileError(f"There is no file {path}.")
-    if not path.is_file():
+    if not is_file:
         raise InputError(f"{path} is no regular file; give a point cloud ({', '.join(SUFFIXES)}).")
     suffix = path.suffix.lower()
     if suffix in (".laz", ".las"):
