@@ -63,8 +63,8 @@ def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, op
         cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)
     )
     if options.matcher == "census":
-        return census_disparity(wide[0], wide[1], search, options)[:, search:]
-    fixed = _opencv(search, options).compute(wide[0], wide[1])[:, search:]
+        return census_disparity(wide_left, wide_right, search, options)[:, search:]
+    fixed = _opencv(search, options).compute(wide_left, wide_right)[:, search:]
     return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
 
 
