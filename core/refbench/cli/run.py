@@ -58,7 +58,12 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.command()
 @click.argument("scene", required=False, type=click.Path(path_type=Path))
 @method_option
-@click.option("--points", type=click.Path(path_type=Path), help="Point cloud: LAS, LAZ, PLY or NPZ.")
+@click.option(
+    "--points",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Point cloud: LAS, LAZ, PLY or NPZ; repeatable, several are read as one.",
+)
 @click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
 @click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
 @click.option(
@@ -72,6 +77,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option(
+    "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
+)
 @nodata_in_option
 @max_pixels_option
 @config_option

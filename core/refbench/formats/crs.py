@@ -91,6 +91,11 @@ def _is_geocentric(tree: dict[str, Any]) -> bool:
     return tree.get("type") == "GeodeticCRS" and tree.get("coordinate_system", {}).get("subtype") == "Cartesian"
 
 
+def is_geocentric(crs: CRS) -> bool:
+    """Return whether a CRS has x, y and z from the middle of the Earth."""
+    return _is_geocentric(_tree(crs))
+
+
 def _flat(crs: CRS, tree: dict[str, Any]) -> CRS:
     """Return a CRS of three axes without its heights."""
     flat = json.loads(json.dumps(tree))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
 from refbench.formats.cloud import PointFile
+from refbench.formats.cloud_joined import JoinedPoints
 from refbench.formats.raster import DSMFile, ImageFile, MaskFile
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def scanned(scene: Scene) -> Scene:
             notes += _scan_dsm(raster)
     for source in _images_and_masks(scene):
         notes += source.check()
-    if isinstance(scene.points, PointFile) and scene.points.count() <= MAX_SCANNED_POINTS:
+    if isinstance(scene.points, PointFile | JoinedPoints) and scene.points.count() <= MAX_SCANNED_POINTS:
         scene.points.check()
         notes += scene.points.warnings
     new = [note for note in dict.fromkeys(notes) if note not in scene.warnings]

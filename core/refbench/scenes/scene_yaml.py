@@ -33,7 +33,8 @@ def load_scene(path: str | Path) -> Scene:
     path
         The folder or the file. Keys of version 1: ``refbench_scene: 1``, ``id``, ``crs``, ``vertical``,
         ``height_unit``, ``nodata`` (code of heights that the files do not declare), ``gsd``
-        (metres; grid over points where there is no raster), ``dsm``, ``points``, ``orthos``
+        (metres; grid over points where there is no raster), ``dsm``, ``points`` (a file or a list,
+        read as one cloud), ``keep_noise`` (points of the classes 7 and 18 stay), ``orthos``
         (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask), ``masks``
         (name: file), ``reference`` (dsm, mask, depths).
 
@@ -90,13 +91,16 @@ def _files(path: Path) -> SceneFiles:
     def files(names: dict[str, str] | None) -> dict[str, Path]:
         return {key: folder / name for key, name in (names or {}).items()}
 
+    clouds = [said.points] if isinstance(said.points, str) else said.points or []
     views = {
         name: ViewFiles(folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range)
         for name, view in (said.views or {}).items()
     }
     return SceneFiles(
         said.id or folder.name, folder, said.crs, said.vertical, said.height_unit, said.gsd, file(said.dsm),
-        file(said.points), files(said.orthos), None if said.pairs is None else tuple(map(tuple, said.pairs)),
+        tuple(folder / name for name in clouds), files(said.orthos),
+        None if said.pairs is None else tuple(map(tuple, said.pairs)),
         file(said.ndvi), views, files(said.masks), file(reference.dsm), file(reference.mask), files(reference.depths),
         said.nodata,
+        said.keep_noise,
     )  # fmt: skip
