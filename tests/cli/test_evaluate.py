@@ -1,4 +1,4 @@
-"""``refbench evaluate``: coregistration, declared facts, other tools' definitions and the assessor core3d, in one process."""
+"""``refbench evaluate``: coregistration, declared facts, definitions of other tools, the assessor core3d."""
 
 import json
 
