@@ -167,7 +167,7 @@ def test_a_plane_has_its_slope_in_every_direction_on_every_grid(direction, angle
     x, y = grid.centres()
     east, north = 0.5 * math.sin(math.radians(direction)), 0.5 * math.cos(math.radians(direction))
     plane = (east * (x - EAST) + north * (y - NORTH)).astype(np.float32)
-    dx, dy = Surface.of(plane, grid.transform).gradient
+    dx, dy = Surface(plane, grid.transform).gradient
     assert np.nanmax(np.abs(dx - east)) < 1e-4 and np.nanmax(np.abs(dy - north)) < 1e-4
     found = evaluate(DSM(plane, grid), DSM(np.zeros_like(plane), grid), bootstrap=False)["shape"]
     assert found["slope_mae_deg"] == pytest.approx(26.565, abs=0.01)
@@ -198,7 +198,7 @@ def test_a_real_town_that_is_moved_by_whole_pixels_is_seen_to_be(cols, rows):
     """Edges hold most of what tells a shift: they must not be clipped away as outliers."""
     town = load_scene(embedded_scene_path()).reference.dsm.read()
     found = estimated_shift(
-        np.roll(town.heights, (rows, cols), (0, 1)), Surface.of(town.heights, town.grid.transform), town.valid
+        np.roll(town.heights, (rows, cols), (0, 1)), Surface(town.heights, town.grid.transform), town.valid
     )
     assert found == pytest.approx((cols * town.grid.gsd, -rows * town.grid.gsd), abs=0.1 * town.grid.gsd)
 
@@ -209,7 +209,7 @@ def test_a_noisy_town_that_is_moved_by_parts_of_pixels_is_seen_to_be(seed, noise
     town = load_scene(embedded_scene_path()).reference.dsm.read()
     heights = ndimage.shift(np.nan_to_num(town.heights, nan=100).astype(np.float64), (0.82, 0.37), mode="nearest")
     heights += np.random.default_rng(seed).normal(0, noise, heights.shape)
-    found = estimated_shift(heights.astype(np.float32), Surface.of(town.heights, town.grid.transform), town.valid)
+    found = estimated_shift(heights.astype(np.float32), Surface(town.heights, town.grid.transform), town.valid)
     assert np.array(found) / town.grid.gsd == pytest.approx((0.37, -0.82), abs=0.1)
 
 

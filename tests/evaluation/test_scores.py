@@ -113,7 +113,7 @@ def test_a_plane_has_its_slope_and_a_hole_spreads_to_its_neighbours():
 def test_shape_scores_of_a_perfect_surface():
     heights = np.zeros((30, 30), np.float32)
     heights[8:20, 8:22] = 6
-    surface, everywhere = Surface.of(heights, HALF_METRE), np.ones((30, 30), bool)
+    surface, everywhere = Surface(heights, HALF_METRE), np.ones((30, 30), bool)
     building = heights > 0
     border = dilated(building, 2) & ~eroded(building, 2)
     land = {"building_undilated": building, "building_border": border}

@@ -102,7 +102,7 @@ def test_standard_shape(name):
     domain = base & np.isfinite(heights)
     assert facts.get("roof_erosion_normals", 3) == 3 and facts.get("roof_erosion_plane", 2) == 2
     assert facts.get("step_edge_m", 2.0) == STEP_EDGE_M
-    pair = (Surface.of(z, transform()) for z in (heights, reference))
+    pair = (Surface(z, transform()) for z in (heights, reference))
     found = shape_scores(ShapePair(*pair, domain, strata, read("building_labels")))
     wanted = dict(expected("standard")[name]["shape"])
     per_label = wanted.pop("roof_plane_rms_per_label_m", None)

@@ -8,7 +8,6 @@ import numpy as np
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.method import derived_rng
-from refbench.evaluation.orientation import Orientation
 from refbench.evaluation.shift_solver import Samples, solve_shift
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 SHIFT_WARNING_PX = 0.25
 DATUM_WARNING_M = 5.0
-SAMPLES = 60_000
+SAMPLES = 40_000
 STOP_PX = 0.01
 SURE = 5.0
 """Standard errors below which a shift is not told from chance: errors of neighbouring pixels are alike."""
@@ -45,7 +44,7 @@ def estimated_shift(heights: NDArray[np.float32], reference: Surface, valid: Boo
         Where both heights count.
     """
     p, q = reference.gradient
-    turn = Orientation.of(reference.heights)
+    turn = reference.orientation
     numbers = turn.apply(np.arange(valid.size).reshape(valid.shape))[turn.apply(valid & np.isfinite(p))]
     if numbers.size > SAMPLES:
         numbers = numbers[derived_rng(0, "misalignment").permutation(numbers.size)[:SAMPLES]]
@@ -69,6 +68,7 @@ class _Cubic:
         self, heights: NDArray[np.float32], rows: NDArray[np.intp], cols: NDArray[np.intp], reference: Surface
     ) -> None:
         self._heights, self._rows, self._cols = heights, rows, cols
+        self._read: dict[tuple[int, int], Floats] = {}
         self._inverse = ~reference.transform
 
     def at(self, shift: Floats) -> Floats:
@@ -85,12 +85,15 @@ class _Cubic:
         return total
 
     def _moved(self, down: int, right: int) -> Floats:
-        """Return the heights [N] of whole pixels away; NaN past the border."""
+        """Return the heights [N] of whole pixels away; NaN past the border. Kept: steps soon stay within a pixel."""
+        if (down, right) in self._read:
+            return self._read[down, right]
         rows, cols = self._rows + down, self._cols + right
         height, width = self._heights.shape
         inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
         values = self._heights[rows.clip(0, height - 1), cols.clip(0, width - 1)].astype(np.float64)
-        return np.where(inside, values, np.nan)
+        self._read[down, right] = np.where(inside, values, np.nan)
+        return self._read[down, right]
 
 
 def _keys(x: float) -> tuple[float, float, float, float]:

@@ -29,19 +29,23 @@ ROOF_EROSION_PLANE = 2
 ROOF_MIN_PIXELS = 12
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Surface:
-    """Heights float32 [rows, cols], NaN where unknown, with their Horn gradient (dz/dx, dz/dy)."""
+    """Heights float32 [rows, cols], NaN where unknown, with what is computed from them once, when it is asked for."""
 
     heights: NDArray[np.float32]
     transform: Affine
     """(col, row) of pixel corners to metres: any affine."""
-    gradient: tuple[Floats, Floats]
 
-    @classmethod
-    def of(cls, heights: NDArray[np.float32], transform: Affine) -> Surface:
-        """Return the surface of heights on a grid."""
-        return cls(heights, transform, horn_gradient(heights, transform))
+    @cached_property
+    def gradient(self) -> tuple[Floats, Floats]:
+        """Horn's dz/dx and dz/dy, float64 [rows, cols] each, NaN where undefined."""
+        return horn_gradient(self.heights, self.transform)
+
+    @cached_property
+    def orientation(self) -> Orientation:
+        """The turn that its relief picks."""
+        return Orientation.of(self.heights)
 
     @property
     def pixel(self) -> tuple[float, float]:
@@ -49,7 +53,7 @@ class Surface:
         t = self.transform
         return float(np.hypot(t.b, t.e)), float(np.hypot(t.a, t.d))
 
-    @property
+    @cached_property
     def has_slope(self) -> Bools:
         """Where the gradient is defined."""
         return np.isfinite(self.gradient[0]) & np.isfinite(self.gradient[1])
@@ -126,10 +130,16 @@ class ShapePair:
         """Label -> RMS distance of the evaluated roof to its plane, metres; see ``roof_planes``."""
         labels = self._labels
         if labels is None:
-            # Numbered in the order that the relief picks, so that the list of roofs is the same for every raster.
-            turn = Orientation.of(self._reference.heights)
-            labels = turn.undo(ndimage.label(turn.apply(self.strata["building_undilated"]))[0])
+            labels = building_labels(self.strata["building_undilated"], self._reference.orientation)
         return roof_planes(self._evaluated, labels, self._domain)
+
+
+def building_labels(building: Bools, turn: Orientation) -> NDArray[Any]:
+    """Return the number of the connected part of every pixel [rows, cols] of a building mask, 0 outside.
+
+    Numbered in the order that the relief picks, so that the list of roofs is the same however the raster is written.
+    """
+    return turn.undo(np.asarray(ndimage.label(turn.apply(building))[0]))
 
 
 def step_edges(heights: NDArray[np.float32], pixel: tuple[float, float] = SQUARE) -> Bools:

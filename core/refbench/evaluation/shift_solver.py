@@ -75,7 +75,7 @@ def solve_shift(surface: Sampled, samples: Samples, stop_px: float = 1e-3) -> So
         rounds += 1
         step = _start_step(_compared(surface, samples, shift))
         shift = shift + step
-        if np.hypot(*step) < _START_PX * samples.gsd:
+        if np.hypot(*step) < max(_START_PX, 10 * stop_px) * samples.gsd:
             break
     error = np.inf
     for _ in range(_ROUNDS):
