@@ -44,7 +44,7 @@ from refbench_diffrender.views.depth_image import (
     normalised,
     poisson_source,
 )
-from refbench_diffrender.views.depth_png import depth_codes, normals_of_codes, shares_of_codes
+from refbench_diffrender.views.depth_png import depth_codes, fractions_of_codes, normals_of_codes
 from refbench_diffrender.views.image_sampling import encoded_of, linear_of, resize_image, resize_map, values_at
 
 GOLDEN = golden_folder()
@@ -64,7 +64,7 @@ def backend(request, monkeypatch):
 
 
 def agree(found, golden, share=EXACT):
-    """``share`` of the largest golden value, which counts as 1 at least."""
+    """``fraction`` of the largest golden value, which counts as 1 at least."""
     golden = np.asarray(golden)
     found = found.detach().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
     assert found.shape == golden.shape
@@ -253,7 +253,7 @@ def test_tones_of_views(path):
     data, tones = tones_of(path)
     image = data["img"].movedim(1, -1)
     for view in numbered(data, "fwd"):
-        agree(tones.photographed(image, view).movedim(-1, 1), data[f"fwd_{view}"])
+        agree(tones.image_of(image, view).movedim(-1, 1), data[f"fwd_{view}"])
         agree(tones.linear(image, view).movedim(-1, 1), data[f"inv_{view}"])
 
 
@@ -273,7 +273,7 @@ def test_tones_from_files(path):
     data = tensors(path)
     tones = load_tonemapper(*(beside(path, "08_tonemapper", name) for name in ("exposure.txt", "response.txt")))
     for view in numbered(data, "from_files_fwd"):
-        found = tones.photographed(data["img"].movedim(1, -1), view)
+        found = tones.image_of(data["img"].movedim(1, -1), view)
         agree(found.movedim(-1, 1), data[f"from_files_fwd_{view}"])
 
 
@@ -371,7 +371,7 @@ def test_normals_loss(path):
         for name in ("normal_16bit.png", "normal_16bit_certainty.png")
     ]
     wanted = torch.from_numpy(normals_of_codes(codes[0][..., ::-1]))[None]
-    certainty = torch.from_numpy(shares_of_codes(codes[1]))[None, None]
+    certainty = torch.from_numpy(fractions_of_codes(codes[1]))[None, None]
     agree(wanted[..., border:-border, border:-border], data["normal_map_decoded"])
     found = data["pred_normals"].clone().requires_grad_()
     loss = normal_loss(found, wanted, certainty, data["normal_mask"])

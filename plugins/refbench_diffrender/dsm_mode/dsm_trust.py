@@ -1,4 +1,4 @@
-"""What the photographs say of a refined height field: confidence by cell, and likeness of views that took no part."""
+"""What the images say of a refined height field: confidence by cell, and similarity of views that took no part."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _looked(run: DsmRefinement, number: int, points: Tensor, shape: tuple[int, i
 
 @torch.no_grad()
 def held_out_similarity(before: DsmRefinement, after: DsmRefinement, target: int) -> dict[str, Any]:
-    """Return how well pictures, carried into a view by two surfaces, look like its photograph.
+    """Return how well images, carried into a view by two surfaces, look like its image.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def held_out_similarity(before: DsmRefinement, after: DsmRefinement, target: int
     facts["pixels"] = int(both.sum())
     if facts["pixels"]:
         for name, (seen, wanted, _) in zip(("before", "after"), found, strict=True):
-            unlike = float(patch_loss(seen, wanted, both, patch="ncc", size=before.at.patch_size))
+            dissimilarity = float(patch_loss(seen, wanted, both, patch="ncc", size=before.at.patch_size))
             error = float((((seen - wanted) ** 2) * both).sum() / both.sum())
-            facts[name] = {"correlation": 1 - 2 * unlike, "psnr": float(-10 * np.log10(max(error, 1e-12)))}
+            facts[name] = {"correlation": 1 - 2 * dissimilarity, "psnr": float(-10 * np.log10(max(error, 1e-12)))}
     return facts
 
 

@@ -88,9 +88,9 @@ class UvEdginess:
         cols = len(self.source)
         col = ((uv[:, 1] + 1) * cols - 1) / 2
         left = col.detach().floor()
-        share = col - left
+        fraction = col - left
         taps = [self._at(left.long()), self._at(left.long() + 1)]
-        return ((taps[0] * (1 - share) + taps[1] * share) * (1 - uv[:, 0] / 2)).mean()
+        return ((taps[0] * (1 - fraction) + taps[1] * fraction) * (1 - uv[:, 0] / 2)).mean()
 
     def _at(self, col: Tensor) -> Tensor:
         """Return the row average at columns; 0 beyond the image."""

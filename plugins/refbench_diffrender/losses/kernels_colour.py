@@ -45,7 +45,7 @@ def colour_gradients(
     Parameters
     ----------
     images
-        Rendered colours, photographed ones, mask and rendered edge map, as given to the forward pass.
+        Rendered colours, observed ones, mask and rendered edge map, as given to the forward pass.
     terms
         Its two means, and the number of pixels of the second one.
     rules
@@ -55,9 +55,9 @@ def colour_gradients(
     outs
         In the shapes of the rendered ones.
     """
-    damped, share, counted = terms
+    damped, fraction, counted = terms
     views, found = _views(*images), images[0]
-    factors = np.float32(2 * cotangent * (1 + share) / found.numel()), np.float32(cotangent * damped / counted)
+    factors = np.float32(2 * cotangent * (1 + fraction) / found.numel()), np.float32(cotangent * damped / counted)
     calls = [
         (*views[v], *rules, first, last, *factors, outs[0][v], outs[1][v])
         for v, _, first, last in bands(len(found), found.shape[1])
@@ -80,9 +80,9 @@ def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):
             known, edge = mask[r, c, 0], edges[r, c, 0]
             if clamps:
                 edge = min(max(edge, none), one)
-            share = one if compat else known
-            low += share * (one - edge)
-            counted += share
+            fraction = one if compat else known
+            low += fraction * (one - edge)
+            counted += fraction
             damping = known * edge
             red, green = wanted[r, c, 0] - found[r, c, 0], wanted[r, c, 1] - found[r, c, 1]
             blue = wanted[r, c, 2] - found[r, c, 2]

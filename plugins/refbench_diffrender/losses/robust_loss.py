@@ -41,7 +41,7 @@ def penalty_loss(
 
 
 def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch = "ssim", size: int = 7) -> Tensor:
-    """Return how unlike the brightness of patches around visible pixels is, from 0 (alike) to 1 (opposite).
+    """Return how dissimilar the brightness of patches around visible pixels is, from 0 (alike) to 1 (opposite).
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch =
 
         constants = SSIM_LIGHT, SSIM_CONTRAST, FLAT if patch == "ncc" else 0.0
         return applied(FusedLoss, patch_cost, one, two, weight, size, *constants)
-    likeness = _likeness(one, two, weight, patch, size)
-    return _mean(((1 - likeness) / 2)[..., None], weight[..., None])
+    similarity = _similarity(one, two, weight, patch, size)
+    return _mean(((1 - similarity) / 2)[..., None], weight[..., None])
 
 
-def _likeness(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int) -> Tensor:
-    """Return the likeness [B, rows, cols] of the patches around every pixel."""
+def _similarity(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int) -> Tensor:
+    """Return the similarity [B, rows, cols] of the patches around every pixel."""
     moments = torch.stack([weight, weight * one, weight * two, weight * one**2, weight * two**2, weight * one * two])
     taps = [1.0] * size
     sums = correlate(moments, taps, taps)

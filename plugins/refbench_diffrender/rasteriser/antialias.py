@@ -23,15 +23,15 @@ def blend(colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, opposite
     for down in (False, True):
         first = (pixel[:, :-1] if down else pixel[:, :, :-1]).reshape(-1)
         second = (pixel[:, 1:] if down else pixel[:, :, 1:]).reshape(-1)
-        first, second, share = _shares(rast, pos, triangles, opposite, epsilon, first, second, down)
-        target = torch.where(share.detach() > 0, first, second)
+        first, second, alpha = _alphas(rast, pos, triangles, opposite, epsilon, first, second, down)
+        target = torch.where(alpha.detach() > 0, first, second)
         mixed = mixed.index_put(
-            (target,), (share[:, None] * (flat[second] - flat[first])).to(flat.dtype), accumulate=True
+            (target,), (alpha[:, None] * (flat[second] - flat[first])).to(flat.dtype), accumulate=True
         )
     return mixed.view(colour.shape)
 
 
-def _shares(
+def _alphas(
     rast: Tensor, pos: Tensor, triangles: Tensor, opposite: Tensor, epsilon: float, first: Tensor, second: Tensor,
     down: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip

@@ -83,16 +83,16 @@ def _edge(a: Tensor, b: Tensor) -> Tensor:
 def _cover_snapped(
     clip: Tensor, xy: Tensor, corners: Tensor, numbers: Tensor, shape: tuple[int, int], best: Tensor
 ) -> None:
-    """Draw triangles of rounded vertices into ``best``."""
+    """Render triangles of rounded vertices into ``best``."""
     a, b, c = (xy.index_select(0, corner) for corner in corners.unbind(1))
     most = torch.tensor([shape[1] - 1, shape[0] - 1], device=xy.device)
     low = ((torch.minimum(torch.minimum(a, b), c) + 7) >> 4).clamp(min=0)
     high = torch.minimum((torch.maximum(torch.maximum(a, b), c) - 8) >> 4, most)
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     size = (high - low + 1).clamp(min=0)
-    drawn = ((size > 0).all(1) & (area != 0)).nonzero()[:, 0]
+    rendered = ((size > 0).all(1) & (area != 0)).nonzero()[:, 0]
     a, b, c, low, size, corners, numbers, area = (
-        x.index_select(0, drawn) for x in (a, b, c, low, size, corners, numbers, area)
+        x.index_select(0, rendered) for x in (a, b, c, low, size, corners, numbers, area)
     )
     turned = (area < 0)[:, None]
     b, c = torch.where(turned, c, b), torch.where(turned, b, c)
@@ -120,7 +120,7 @@ def _cover_snapped(
 
 
 def _cover_clipped(clip: Tensor, corners: Tensor, numbers: Tensor, shape: tuple[int, int], best: Tensor) -> None:
-    """Draw triangles that reach behind the camera into ``best``."""
+    """Render triangles that reach behind the camera into ``best``."""
     rows, cols = shape
     step = max(1, _CANDIDATES // (rows * cols))
     y, x = torch.meshgrid(torch.arange(rows, device=clip.device), torch.arange(cols, device=clip.device), indexing="ij")

@@ -94,11 +94,11 @@ def _row_of_marks(pos, triangles, opposite, rast, r, flags, marks):
 
 
 @compiled
-def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shares, count):
+def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, alphas, count):
     """List the blends of rows ``first`` to ``last`` of one view.
 
-    ``blends`` int64 and ``shares`` float64 have room for two a pixel; ``count`` [1] becomes how many there are. A
-    positive share goes to the first pixel. ``flags`` uint8 [T], zero at first, keeps what is known of edges.
+    ``blends`` int64 and ``alphas`` float64 have room for two a pixel; ``count`` [1] becomes how many there are. A
+    positive alpha goes to the first pixel. ``flags`` uint8 [T], zero at first, keeps what is known of edges.
     """
     rows, cols = rast.shape[0], rast.shape[1]
     found = 0
@@ -129,56 +129,56 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                 )
                 if edge >= 0:
                     blends[found] = (((r * cols + c) * 2 + down) * 2 + side) * 3 + edge
-                    shares[found] = reach - 0.5 if side else 0.5 - reach
+                    alphas[found] = reach - 0.5 if side else 0.5 - reach
                     found += 1
         marks, below = below, marks
     count[0] = found
 
 
 @inlined
-def _pixels(code, share, cols):
+def _pixels(code, alpha, cols):
     """(row, column) of the first pixel of a blend, of the second, and of the one that changes."""
     down, place = code // 6 % 2, code // 12
     r, c = place // cols, place % cols
     r1, c1 = r + down, c + 1 - down
-    r2, c2 = (r, c) if share > 0.0 else (r1, c1)
+    r2, c2 = (r, c) if alpha > 0.0 else (r1, c1)
     return r, c, r1, c1, r2, c2
 
 
 @compiled
-def blend(colour, channels, blends, shares, counts, out):
+def blend(colour, channels, blends, alphas, counts, out):
     """Add to ``out``, a copy of ``colour`` [rows, cols, C], what the blends of one view bring to the first channels.
 
-    ``blends`` and ``shares`` are [bands, most], of which the first ``counts`` [bands] ones are filled.
+    ``blends`` and ``alphas`` are [bands, most], of which the first ``counts`` [bands] ones are filled.
     """
     for band in range(counts.shape[0]):
         for n in range(counts[band]):
-            share = shares[band, n]
-            r, c, r1, c1, r2, c2 = _pixels(blends[band, n], share, colour.shape[1])
+            alpha = alphas[band, n]
+            r, c, r1, c1, r2, c2 = _pixels(blends[band, n], alpha, colour.shape[1])
             for m in range(channels):
-                out[r2, c2, m] += share * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
+                out[r2, c2, m] += alpha * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
 
 
 @compiled
-def blend_backward(pos, triangles, rast, colour, channels, g_out, blends, shares, counts, epsilon, g_colour, g_pos):
+def blend_backward(pos, triangles, rast, colour, channels, g_out, blends, alphas, counts, epsilon, g_colour, g_pos):
     """Add the blends' gradients to ``g_colour``, a copy of ``g_out``, and to ``g_pos`` [V, 4] of one view."""
     rows, cols = colour.shape[0], colour.shape[1]
     for band in range(counts.shape[0]):
         for n in range(counts[band]):
-            code, share = blends[band, n], shares[band, n]
-            r, c, r1, c1, r2, c2 = _pixels(code, share, cols)
-            g_share = 0.0
+            code, alpha = blends[band, n], alphas[band, n]
+            r, c, r1, c1, r2, c2 = _pixels(code, alpha, cols)
+            g_alpha = 0.0
             for m in range(channels):
                 g = np.float64(g_out[r2, c2, m])
-                g_colour[r1, c1, m] += share * g
-                g_colour[r, c, m] -= share * g
-                g_share += g * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
-            if abs(share) < 0.5 and g_share != 0.0:
+                g_colour[r1, c1, m] += alpha * g
+                g_colour[r, c, m] -= alpha * g
+                g_alpha += g * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
+            if abs(alpha) < 0.5 and g_alpha != 0.0:
                 edge, side, down = code % 3, code // 3 % 2, code // 6 % 2
                 r0, c0 = (r1, c1) if side else (r, c)
                 t = int(rast[r0, c0, 3]) - 1
                 i, j = triangles[t, (edge + 1) % 3], triangles[t, (edge + 2) % 3]
-                _to_edge(pos, i, j, down, r0, c0, rows, cols, -g_share, epsilon, g_pos)
+                _to_edge(pos, i, j, down, r0, c0, rows, cols, -g_alpha, epsilon, g_pos)
 
 
 @compiled

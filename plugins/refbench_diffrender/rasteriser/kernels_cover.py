@@ -84,7 +84,7 @@ def _keep_planes(planes, row, pos, i, j, k):
 
 @inlined
 def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
-    """Draw triangle ``t`` of rounded vertices; where a sample may be seen, its planes go to ``row`` of ``planes``."""
+    """Render triangle ``t`` of rounded vertices; where a sample may be seen, its planes go to ``row`` of ``planes``."""
     xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
     xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
     c0, c1 = max((min(xi, xj, xk) + 7) >> 4, 0), min((max(xi, xj, xk) - 8) >> 4, ids.shape[1] - 1)
@@ -132,7 +132,7 @@ def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
 
 @compiled
 def cover_clipped(t, i, j, k, pos, nearest, ids, planes, row):
-    """Draw triangle ``t``, of which a vertex is not rounded; its planes go to ``row`` of ``planes``."""
+    """Render triangle ``t``, of which a vertex is not rounded; its planes go to ``row`` of ``planes``."""
     rows, cols = ids.shape
     if not (pos[i, 3] > 0.0 or pos[j, 3] > 0.0 or pos[k, 3] > 0.0):
         return
@@ -177,7 +177,7 @@ def centres(count):
 
 @compiled
 def cover(pos, xy, triangles, first, last, nearest, ids, planes):
-    """Draw triangles ``first`` to ``last`` into a cleared depth buffer.
+    """Render triangles ``first`` to ``last`` into a cleared depth buffer.
 
     ``nearest`` float32 [rows, cols] becomes the smallest z/w, ``ids`` int32 [rows, cols] the number of its triangle
     plus one; of equal depths the lower number wins. ``planes`` float64 [T + 1, 12] gets the coefficients of x, y, 1 of

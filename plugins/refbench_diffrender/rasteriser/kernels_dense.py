@@ -95,7 +95,7 @@ def _look(count, rows, cols, places):
 
 @compiled
 def _settle(pos, triangles, start, places, chosen, count, across, down, nearest, ids):
-    """Draw ``count`` samples: ``chosen`` holds four times the triangle, from ``start``, plus the sample of its mask."""
+    """Render ``count`` samples: ``chosen`` holds four times the triangle, from ``start``, plus the sample of its mask."""
     corners, at = np.empty((12, CHUNK), pos.dtype), np.empty((2, CHUNK))
     pixels, depths = np.empty((2, CHUNK), np.uint32), np.empty(CHUNK, np.float32)
     for n in range(count):
@@ -131,7 +131,7 @@ def cover_dense(pos, xy, triangles, first, last, nearest, ids):
             else:
                 places[:6, n] = 0
         _look(some, ids.shape[0], ids.shape[1], places)
-        chosen_yet = 0  # samples that wait, so that they are drawn before a larger triangle of a higher number
+        chosen_yet = 0  # samples that wait, so that they are rendered before a larger triangle of a higher number
         for n in range(some):
             mask = places[8, n]
             if chosen_yet > CHUNK - 4 or (mask == OTHER and chosen_yet > 0):

@@ -53,7 +53,7 @@ def shade(pos, planes, triangles, ids, first, last, attributes, texture, masked,
     """
     cols, channels = ids.shape[1], attributes.shape[1]
     lines, corners = np.empty((4, cols)), np.zeros((3, cols), np.uint32)
-    texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    texels, fractions = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
     low, high = 2**31 - 1, -1
     for r in range(first, last):
         _row_of_weights(pos, planes, triangles, ids, r, lines, rast)
@@ -78,7 +78,7 @@ def shade(pos, planes, triangles, ids, first, last, attributes, texture, masked,
                 for n in range(channels):
                     found[r, c, n] = u * attributes[i, n] + v * attributes[j, n] + rest * attributes[k, n]
         if texture.shape[2] > 0:
-            fetch_row(texture, found, r, texels, shares, sampled)
+            fetch_row(texture, found, r, texels, fractions, sampled)
             if masked > 0:
                 for c in range(cols):
                     if ids[r, c] == 0:
@@ -227,14 +227,14 @@ def shade_backward(
     """
     rows, cols, channels = rast.shape[0], rast.shape[1], attributes.shape[1]
     totals, lines, ids = np.empty((channels, cols)), np.empty((7, cols)), np.empty(cols, np.int32)
-    texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    texels, fractions = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
     corners = np.zeros((3, cols), np.uint32)
     for r in range(first, last):
         for n in range(channels):
             for c in range(cols):
                 totals[n, c] = g_found[r, c, n] if g_found.shape[2] > 0 else 0.0
         if g_sampled.shape[2] > 0:
-            slope_row(texture, found, g_sampled, r, texels, shares, totals)
+            slope_row(texture, found, g_sampled, r, texels, fractions, totals)
         _row_to_weights(triangles, rast, r, attributes, g_rast, totals, ids, corners, lines)
         fy = (2 * r + 1) / rows - 1.0
         if planes.shape[0] > 0:
