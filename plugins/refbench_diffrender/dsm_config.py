@@ -10,7 +10,7 @@ from typing import Literal
 class DsmConfig:
     """Lengths are in cells of the DSM, so that one configuration suits every ground sampling distance.
 
-    Terms of the loss: ``patch``, the dissimilarity of brightness patches; ``colour``, a robust difference of brightness;
+    Terms of the loss: ``patch``, the dissimilarity of brightness patches; ``colour``, a robust brightness difference;
     ``smooth``, a robust mean slope (1: a cell's height per cell); ``prior``, a robust distance from the initial heights
     where these are known.
     """

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import Stage, StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.running.steps import Stage, StepReport
 
 LOGGED_IMAGES = 8
 """How many images of the depth map a stage leaves in the log."""

@@ -6,9 +6,7 @@ docs/methods/diffrender.md.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +24,7 @@ from refbench_diffrender.mesh.decimate import decimated
 from refbench_diffrender.mesh.grid_mesh import grid_triangles, inside
 from refbench_diffrender.mesh.mesh_state import MeshState
 from refbench_diffrender.mesh.visibility import depth_of, solid_triangles, unhidden
+from refbench_diffrender.running.steps import cosine_fraction, descend
 from refbench_diffrender.views.depth_image import DepthImage, from_rendered
 from refbench_diffrender.views.image_sampling import resize_image
 
@@ -35,22 +34,12 @@ if TYPE_CHECKING:
     from refbench_diffrender.config import DiffrenderConfig, Mode
     from refbench_diffrender.depth_mode.encoder import FeatureEncoder
     from refbench_diffrender.rasteriser.rasteriser import Rasteriser
+    from refbench_diffrender.running.steps import Stage, StepReport
     from refbench_diffrender.views.gl_cameras import Intrinsics
     from refbench_diffrender.views.view_image import ReferenceNormals, SparsePoints, ViewImage
 
-Stage = Literal[1, 2]
 RIM = 1e-5
 """Vertices so near to the border of the image, in clip units, lie on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step: its number over both stages, its stage, total loss and terms, as logged."""
-
-    step: int
-    stage: Stage
-    total: float
-    terms: dict[str, float]
 
 
 class ViewRefinement:
@@ -195,9 +184,9 @@ class ViewRefinement:
     def _schedule(self, stage: Stage, left: int) -> None:
         """Set the learning rates for a step of a stage; ``left`` counts it and those after it."""
         if self.config.schedule == "cosine":
-            steps = max(1, self.config.init_steps if stage == 1 else self.config.steps)
+            steps = self.config.init_steps if stage == 1 else self.config.steps
             for group in self.optimizer.param_groups:
-                group["lr"] = 0.5 * (1 - math.cos(math.pi * left / steps)) * group["initial_lr"]
+                group["lr"] = cosine_fraction(left, steps) * group["initial_lr"]
 
     def _mode(self, stage: Stage) -> Mode:
         return self.config.init_train_mode if stage == 1 else self.config.train_mode
@@ -368,12 +357,9 @@ class ViewRefinement:
             self._schedule(stage, len(batches) - number)
             optimizer.zero_grad(set_to_none=True)
             terms = self.losses(stage, [number for number in batch if number >= 0])
-            total = torch.stack(list(terms.values())).sum()
-            torch.autograd.backward(total)
-            optimizer.step()
-            values = {name: float(value.detach()) for name, value in terms.items()}
+            report = descend(optimizer, terms, self.steps, stage)
             self.steps += 1
-            yield StepReport(self.steps - 1, stage, float(total.detach()), values)
+            yield report
 
     @torch.no_grad()
     def depth(self, stage: Stage = 2) -> Tensor:

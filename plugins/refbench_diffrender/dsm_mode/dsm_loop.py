@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from refbench import Context
     from refbench.training.step_log import Step
-    from refbench_diffrender.depth_mode.refinement import StepReport
     from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
+    from refbench_diffrender.running.steps import StepReport
 
 TERMS = ("patch", "colour", "smooth", "prior")
 

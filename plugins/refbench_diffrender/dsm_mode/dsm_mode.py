@@ -128,6 +128,7 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
             f"Scene {scene.id}: no two views see the same part of the DSM under an angle; give images that overlap, "
             "lower min_overlap, or take mode: depth."
         )
+    # Blocks overlap by the halo; their weights taper there, so seams do not show.
     heights = (blended.heights / blended.weight).astype(np.float32)
     refined, confidence = DSM(heights, grid), (blended.confidence / blended.weight).astype(np.float32)
     facts: dict[str, Any] = {"mode": "dsm", "backend": renderer.name, "views": [view.name for view in views]}

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from refbench.training.per_scene import digest_of
-from refbench_diffrender.depth_mode.refinement import StepReport
 from refbench_diffrender.dsm_mode.height_field import HeightField
-from refbench_diffrender.losses.robust_loss import patch_loss, penalty_loss
+from refbench_diffrender.losses.robust_loss import charbonnier, patch_loss, penalty_loss
+from refbench_diffrender.running.steps import StepReport, cosine_fraction, descend
 from refbench_diffrender.views.ground_view import GroundView, RenderedView
 from refbench_diffrender.views.image_sampling import values_at
 from refbench_diffrender.views.view_pairs import sampled, sources_of
@@ -119,18 +119,14 @@ class DsmRefinement:
             self._schedule(len(batches) - number)
             self.optimizer.zero_grad(set_to_none=True)
             terms = self.losses(batch)
-            total = torch.stack(list(terms.values())).sum()
-            torch.autograd.backward(total)
-            self.optimizer.step()
+            report = descend(self.optimizer, terms, self.steps, 2)
             self.steps += 1
-            values = {name: float(value.detach()) for name, value in terms.items()}
-            yield StepReport(self.steps - 1, 2, float(total.detach()), values)
+            yield report
 
     def _schedule(self, left: int) -> None:
         """Set the learning rate of a step; ``left`` counts it and those after it."""
-        fraction = 0.5 * (1 - math.cos(math.pi * left / max(1, self.at.steps)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.at.lr * self.gsd * fraction
+            group["lr"] = self.at.lr * self.gsd * cosine_fraction(left, self.at.steps)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of a step."""
@@ -148,13 +144,14 @@ class DsmRefinement:
             if at.colour:
                 found.setdefault("colour", []).append(at.colour * penalty_loss(seen, wanted, visible))
         terms = {name: torch.stack(values).mean() for name, values in found.items()}
+        # Slopes and shifts in cells: one configuration suits every GSD.
         cells = heights / self.gsd
         if at.smooth:
             slopes = [cells[:, 1:] - cells[:, :-1], cells[1:] - cells[:-1]]
-            rough = torch.stack([_robust(slope, at.smooth_from).mean() for slope in slopes]).sum()
+            rough = torch.stack([charbonnier(slope, at.smooth_from).mean() for slope in slopes]).sum()
             terms["smooth"] = self._smooth_weight * rough.float()
         if at.prior:
-            moved = _robust(cells - self.surface.initial / self.gsd, at.prior_from)
+            moved = charbonnier(cells - self.surface.initial / self.gsd, at.prior_from)
             terms["prior"] = at.prior * (moved * self.known).mean().float()
         return terms
 
@@ -191,6 +188,7 @@ class DsmRefinement:
         images, visible = [], []
         for number, source in enumerate(sources):
             carried = found[..., 4 * number : 4 * number + 4]
+            # What is carried is affine in clip space: divided by w it is perspective-correct.
             w = torch.where(rendered[None], carried[..., 2:3], torch.ones_like(carried[..., 2:3]))
             uv = carried[..., :2] / w
             images.append(self.renderer.texture(self.views[source].image, uv.contiguous()))
@@ -205,6 +203,7 @@ class DsmRefinement:
         ``z_buffer`` is what the method of that name returns for the source; depths count as its do.
         """
         inside = ((uv > 0) & (uv < 1)).all(dim=3)[0]
+        # As shadow mapping: a point is seen unless the z-buffer holds something clearly nearer.
         nearest = values_at(z_buffer, 2 * uv[0] - 1)
         return inside & (depth <= nearest + self.at.hidden * self.gsd)
 
@@ -251,8 +250,3 @@ class DsmRefinement:
         for rendered in self.views:
             yield from (rendered.view.brightness, rendered.view.known)
             yield np.stack(rendered.view.project(self.surface.vertices[:: max(1, len(self.surface.vertices) // 99)]))
-
-
-def _robust(values: Tensor, scale: float) -> Tensor:
-    """Return the Charbonnier penalty: quadratic near 0, linear from ``scale`` on."""
-    return torch.sqrt(values**2 + scale**2) - scale

@@ -32,6 +32,7 @@ def cell_confidence(run: DsmRefinement) -> tuple[NDArray[np.float32], NDArray[np
     shape = (int(heights.shape[0]), int(heights.shape[1]))
     looked = [_looked(run, number, points, shape) for number in range(len(run.views))]
     summed, pairs = np.zeros(shape), np.zeros(shape)
+    # Every pair once, whichever of the two is the target.
     listed = {tuple(sorted((target, one))) for target, sources in enumerate(run.sources) for one in sources}
     for first, second in sorted(listed):
         both = np.isfinite(looked[first]) & np.isfinite(looked[second])

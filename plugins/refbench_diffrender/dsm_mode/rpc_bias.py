@@ -61,6 +61,7 @@ def without_rpc_bias(
     fixed = [number for number, view in enumerate(views) if view.is_perspective] or satellites[:1]
     moving = [number for number in satellites if number not in fixed]
     found, offsets = list(views), dict.fromkeys((views[number].name for number in moving), (0.0, 0.0))
+    # Shifts of one image change what it shows of the others: a few rounds, the first with a wide search.
     for turn in range(ROUNDS if moving else 0):
         run = DsmRefinement(heights, mask, grid, found, settings, renderer, device)
         run.show_known_only()
@@ -100,6 +101,7 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
             weights.append(found[2])
     if not shifts:
         return None
+    # Sources vote by how well they correlate.
     across, down = np.average(np.array(shifts), axis=0, weights=weights)
     return float(across), float(down)
 
@@ -112,12 +114,14 @@ def _best_shift(
     None where the peak lies on the border of the search, or is none.
     """
     room = cv2.copyMakeBorder(wanted, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    # Normalised cross-correlation of what is seen only, at every shift up to ``reach``.
     scores = cv2.matchTemplate(room, seen, cv2.TM_CCOEFF_NORMED, mask=mask.astype(np.float32))
     scores = np.where(np.isfinite(scores), scores, -1.0)
     row, col = np.unravel_index(int(scores.argmax()), scores.shape)
     last = 2 * reach
     if scores[row, col] < LEAST_CORRELATION or row in (0, last) or col in (0, last):
         return None
+    # Sub-pixel by the parabola through the peak and its two neighbours.
     down = row - reach + _vertex(scores[row - 1 : row + 2, col])
     across = col - reach + _vertex(scores[row, col - 1 : col + 2])
     return float(across), float(down), float(scores[row, col])

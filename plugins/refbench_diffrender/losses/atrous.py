@@ -55,6 +55,7 @@ def bilateral_atrous(image: Tensor, spacing: int = 1) -> Tensor:
     for y, row_weight in enumerate(LINE):
         for x, col_weight in enumerate(LINE):
             part = slice(y * spacing, y * spacing + rows), slice(x * spacing, x * spacing + cols)
+            # Taps beyond the border do not count; dissimilar ones hardly (bilateral weight).
             fraction = row_weight * col_weight * inside[part] * torch.exp(-(image - values[part]).abs())
             total, sums = total + fraction, sums + fraction * values[part]
     return sums / total

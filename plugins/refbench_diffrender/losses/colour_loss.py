@@ -40,7 +40,9 @@ def colour_loss(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, *, c
     if runs_compiled(found, wanted, mask, edges):
         return applied(_Compiled, found, wanted, mask, edges, compat)
     wanted, mask = wanted.detach(), mask.detach()
+    # The edge map (1 on smooth depth, 0 at steps) takes pixels out where a small error moves a silhouette.
     damped = ((wanted - found) ** 2 * (mask * edges) ** 2).mean()
+    # Without this factor the mesh could lower the loss by making edges everywhere.
     low = 1 - edges
     fraction = low.mean() if compat else (low * mask).sum() / mask.sum().clamp(min=1)
     return damped * (1 + fraction)

@@ -30,6 +30,7 @@ def edge_map(depth: Tensor, scale: float = SCALE) -> Tensor:
     """Return the edge map of depths in metres, in the shape [..., rows, cols] of ``depth``."""
     known = depth.clamp(min=NEAREST)
     along_cols, along_rows = gradients(known)
+    # Relative Prewitt steps: a step of a fifth of the depth brings the map to 0.
     steps = (scale * (along_cols / known).abs()) ** 2 + (scale * (along_rows / known).abs()) ** 2
     return gaussian_blur(1 - torch.sqrt(steps + INSIDE_ROOT), BLUR_SIZE)
 
@@ -86,6 +87,7 @@ class UvEdginess:
 
     def _faded(self, uv: Tensor) -> Tensor:
         cols = len(self.source)
+        # [-1, 1] is read as the image's width, pixel centres at half numbers.
         col = ((uv[:, 1] + 1) * cols - 1) / 2
         left = col.detach().floor()
         fraction = col - left

@@ -86,6 +86,7 @@ def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):
             damping = known * edge
             red, green = wanted[r, c, 0] - found[r, c, 0], wanted[r, c, 1] - found[r, c, 1]
             blue = wanted[r, c, 2] - found[r, c, 2]
+            # (mask x edge)^2 times the squared difference, summed over the three channels.
             squares += damping * damping * (red * red + green * green + blue * blue)
     out[0], out[1], out[2] = squares, low, counted
 
@@ -105,5 +106,6 @@ def _gradients(found, wanted, mask, edges, compat, clamps, first, last, factor, 
             blue = found[r, c, 2] - wanted[r, c, 2]
             to_found[r, c, 0], to_found[r, c, 1], to_found[r, c, 2] = weight * red, weight * green, weight * blue
             squares = red * red + green * green + blue * blue
+            # d/dE of E^2 squares, and of the factor 1 + mean(1 - E).
             to_edge = factor * known * damping * squares - low * (one if compat else known)
             to_edges[r, c, 0] = to_edge if passes else none

@@ -83,6 +83,7 @@ def _edge_loss(
             known[r + 3, c + 3] = max(depth[r, c], nearest)
     for r in range(3, rows + 3):
         for c in range(3, cols + 3):
+            # Prewitt windows: sums of three neighbours on either side.
             left = known[r - 1, c - 1] + known[r, c - 1] + known[r + 1, c - 1]
             right = known[r - 1, c + 1] + known[r, c + 1] + known[r + 1, c + 1]
             above = known[r - 1, c - 1] + known[r - 1, c] + known[r - 1, c + 1]
@@ -99,6 +100,7 @@ def _edge_loss(
             found = map_[r + 3, c + 3]
             rest = min(max(found, np.float32(-1.0)), np.float32(1.0)) - wanted[r, c]
             total += rest * rest
+            # The clamp passes no gradient beyond [-1, 1].
             map_[r + 3, c + 3] = mean * rest if -1.0 <= found <= 1.0 else np.float32(0.0)
     if with_grad:
         _blur_into(map_, lines, line)
@@ -118,6 +120,7 @@ def _step_gradients(factor, inside_root, map_, known, along_cols, along_rows, ow
         for c in range(3, cols - 3):
             gx, gy = along_cols[r, c], along_rows[r, c]
             squares = gx * gx + gy * gy
+            # d/dg of 1 - sqrt(factor g^2 + c), with g = window / divisor.
             fraction = -map_[r, c] * factor / (known[r, c] * np.sqrt(factor * squares + inside_root))
             along_cols[r, c], along_rows[r, c] = gx * fraction, gy * fraction
             own[r, c] = -squares * fraction

@@ -75,14 +75,17 @@ def _similarity(sums, c, light, contrast, flat):
     """Return similarity, summed weight, both means and the slopes by the first patch's mean, variance, covariance."""
     total = max(sums[0, c], np.float32(1.0))
     one, two = sums[1, c] / total, sums[2, c] / total
+    # E[x^2] - E[x]^2 may fall below 0 by rounding: it is clamped and then has no gradient.
     variance, other = sums[3, c] / total - one * one, max(sums[4, c] / total - two * two, np.float32(0.0))
     moves = np.float32(1.0) if variance > 0 else np.float32(0.0)
     variance = max(variance, np.float32(0.0))
     together = sums[5, c] / total - one * two
     if flat > 0:
+        # Correlation: covariance over the root of both variances, kept from 0 by ``flat``.
         root = np.float32(1.0) / np.sqrt((variance + flat) * (other + flat))
         found = together * root
         return found, total, one, two, np.float32(0.0), moves * np.float32(-0.5) * found / (variance + flat), root
+    # SSIM: brightness (2 m1 m2 + c1) / (m1^2 + m2^2 + c1) times structure (2 s12 + c2) / (s1^2 + s2^2 + c2).
     middle = one * one + two * two + light
     brightness = (np.float32(2.0) * one * two + light) / middle
     spread = variance + other + contrast
@@ -106,6 +109,7 @@ def _patch_cost(
         for c in range(cols):
             similarity, total, one, two, by_mean, by_variance, by_both = _similarity(sums, c, light, contrast, flat)
             cost[0] += visible[r, c] * (np.float32(1.0) - similarity) / 2
+            # A pixel's gradient is a sum over the patches that hold it: constant, by x and by y, each summed below.
             fraction = np.float32(-0.5) * visible[r, c] / (number * total)
             maps[0, half + r, half + c] = fraction * (by_mean - np.float32(2.0) * one * by_variance - two * by_both)
             maps[1, half + r, half + c] = fraction * by_variance

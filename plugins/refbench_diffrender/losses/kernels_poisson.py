@@ -73,6 +73,7 @@ def _axis_loss(target, axis, weight, source, counted, inverse, blur, with_gradie
     factor = np.float32(2.0 / target.size)
     for r in range(rows):
         for c in range(cols):
+            # weight (filtered target - filtered source); the filter is linear and symmetric, so its adjoint is itself.
             rest = weight[r, c] * (image[r + 2, c + 2] * inverse[r, c] - source[r, c])
             total += rest * rest
             image[r + 2, c + 2] = factor * rest * weight[r, c] * inverse[r, c]

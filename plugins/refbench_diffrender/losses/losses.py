@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refbench_diffrender.losses.edge_map import NEAREST
 from refbench_diffrender.losses.filters import gaussian_blur, median_filter
+from refbench_diffrender.losses.robust_loss import charbonnier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def consistency_loss(depth: Tensor, held: Sequence[Tensor | None], visible: Tens
             continue
         counts = visible[view, ..., 0].detach() * (known > 0)
         fraction = (depth[view] - known) / torch.where(known > 0, known, 1)
-        total = total + (counts * (torch.sqrt(fraction**2 + AGREEMENT**2) - AGREEMENT)).sum()
+        total = total + (counts * charbonnier(fraction, AGREEMENT)).sum()
         number = number + counts.sum()
     return total / number.clamp(min=1)
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
     from refbench_diffrender.official.source import OfficialSource
+    from refbench_diffrender.running.steps import StepReport
 
 MAPS = "dm"
 

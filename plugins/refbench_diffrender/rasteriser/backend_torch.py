@@ -136,6 +136,7 @@ def _weights(edges: Tensor, epsilon: float) -> Tensor:
     """Weights of the first two vertices [N, 2] from edge functions [N, 3]: clamped, with damped gradients."""
     area = edges.sum(1, keepdim=True)
     area = torch.where(area == 0, torch.inf, area)
+    # Value of the exact quotient, gradient of the damped one.
     damped = edges[:, :2] / (area + torch.where(area < 0, -epsilon, epsilon))
     exact = (edges[:, :2] / area).detach().clamp(0.0, 1.0)
     exact = exact / exact.sum(1, keepdim=True).clamp(min=1.0)
@@ -144,6 +145,7 @@ def _weights(edges: Tensor, epsilon: float) -> Tensor:
 
 def _taps(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The two texels that coordinates lie between, and the weight [..., 1] of the second."""
+    # Texel centres lie at half numbers; coordinates wrap with period 1.
     place = (place - place.detach().floor()) * size - 0.5
     first = place.detach().floor()
     fraction = (place - first)[..., None]

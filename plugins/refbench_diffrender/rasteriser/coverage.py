@@ -76,6 +76,7 @@ def _edge(a: Tensor, b: Tensor) -> Tensor:
     Samples on the edge belong to the triangle only where this is its left or its top edge.
     """
     x, y = (b - a).unbind(1)
+    # Samples on an edge that is not the left or top one are moved outside by one unit.
     owned = (y < 0) | ((y == 0) & (x > 0))
     return torch.stack([-y, x, y * a[:, 0] - x * a[:, 1] - (~owned).long()], 1)
 
@@ -94,6 +95,7 @@ def _cover_snapped(
     a, b, c, low, size, corners, numbers, area = (
         x.index_select(0, rendered) for x in (a, b, c, low, size, corners, numbers, area)
     )
+    # Nothing is culled: triangles seen from behind are turned.
     turned = (area < 0)[:, None]
     b, c = torch.where(turned, c, b), torch.where(turned, b, c)
     edges = torch.cat([_edge(b, c), _edge(c, a), _edge(a, b)], 1)
@@ -104,6 +106,7 @@ def _cover_snapped(
         done = int(ends[start - 1]) if start else 0
         stop = max(int(torch.searchsorted(ends, done + _CANDIDATES, right=True)), start + 1)
         count = pixels[start:stop]
+        # Every pixel of every bounding box is a candidate, in portions that fit into memory.
         which = torch.repeat_interleave(torch.arange(start, stop, device=xy.device), count)
         place = torch.arange(len(which), device=xy.device) - (ends - pixels - done).index_select(0, which)
         width, origin = size[:, 0].index_select(0, which), low.index_select(0, which)
@@ -148,6 +151,7 @@ def _put(
     fx, fy = centres(shape[1], at[:, 0]), centres(shape[0], at[:, 1])
     depth = (plane[:, 0] * fx + plane[:, 1] * fy + plane[:, 2]).float() + 0.0  # no negative zero
     bits = depth.view(torch.int32).long()
+    # Depth and number in one integer that sorts as (depth, number): a float's bits do, negative ones mirrored.
     key = (torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32) + numbers.index_select(0, which)
     seen = (depth >= -1.0) & (depth <= 1.0)
     best.scatter_reduce_(0, (at[:, 1] * shape[1] + at[:, 0])[seen], key[seen], "amin")

@@ -25,6 +25,7 @@ def _is_silhouette(pos, i, j, own, other):
         return True
     xi, yi, wi = np.float64(pos[i, 0]), np.float64(pos[i, 1]), np.float64(pos[i, 3])
     xj, yj, wj = np.float64(pos[j, 0]), np.float64(pos[j, 1]), np.float64(pos[j, 3])
+    # The plane through the eye and the edge, homogeneous; signs tell on which side a vertex lies.
     nx, ny, nw = yi * wj - wi * yj, wi * xj - xi * wj, xi * yj - yi * xj
     first = nx * pos[own, 0] + ny * pos[own, 1] + nw * pos[own, 3]
     second = nx * pos[other, 0] + ny * pos[other, 1] + nw * pos[other, 3]
@@ -69,9 +70,11 @@ def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):
         if (across_i < 0.0) == (across_j < 0.0):
             continue
         span = across_j - across_i
+        # Where the line between the ends meets the axis through both centres (across = 0).
         place = (along_i * across_j - along_j * across_i) / span
         if side:
             place = -place
+        # The last crossing on the way to the other pixel counts, whatever it is tested for afterwards.
         if place > reach:
             best, reach, steep = n, place, abs(span) >= abs(along_j - along_i)
     if best < 0 or not flags >> best & 1 or not steep or reach < -MARGIN or reach > 1.0 + MARGIN:
@@ -119,6 +122,7 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, alph
                 other = int(rast[r1, c1, 3])
                 if own == other:
                     continue
+                # The nearer triangle's edge hides the other one; where only one is there, it is that one's.
                 side = 1 if own == 0 or (other > 0 and rast[r1, c1, 2] < near) else 0
                 t = (other if side else own) - 1
                 known = flags[t]
@@ -129,6 +133,7 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, alph
                 )
                 if edge >= 0:
                     blends[found] = (((r * cols + c) * 2 + down) * 2 + side) * 3 + edge
+                    # The edge passes half way at 0.5: what lies beyond is covered by the other pixel's colour.
                     alphas[found] = reach - 0.5 if side else 0.5 - reach
                     found += 1
         marks, below = below, marks
@@ -169,6 +174,7 @@ def blend_backward(pos, triangles, rast, colour, channels, g_out, blends, alphas
             r, c, r1, c1, r2, c2 = _pixels(code, alpha, cols)
             g_alpha = 0.0
             for m in range(channels):
+                # out = colour + alpha (second - first).
                 g = np.float64(g_out[r2, c2, m])
                 g_colour[r1, c1, m] += alpha * g
                 g_colour[r, c, m] -= alpha * g
@@ -186,6 +192,7 @@ def _to_edge(pos, i, j, down, r, c, rows, cols, g_place, epsilon, g_pos):
     """Add the gradient of the place of a crossing, counted along the positive axis from (r, c)."""
     along_i, across_i, along_j, across_j = _ends(pos, i, j, down, r, c, rows, cols)
     span = across_j - across_i
+    # Damped as published: steep edges would have gradients without bound.
     span += epsilon if span >= 0.0 else -epsilon
     g = g_place / span
     place = (along_i * across_j - along_j * across_i) / span
@@ -198,4 +205,5 @@ def _to_edge(pos, i, j, down, r, c, rows, cols, g_place, epsilon, g_pos):
         g_y = (g_along * half_along if down else g_across * half_across) / w
         g_pos[n, 0] += g_x
         g_pos[n, 1] += g_y
+        # x / w: the gradient to w is minus that to x and y times x / w and y / w, over w.
         g_pos[n, 3] -= (g_x * pos[n, 0] + g_y * pos[n, 1]) / w

@@ -29,6 +29,7 @@ def _row_of_weights(pos, planes, triangles, ids, r, lines, rast):
         lines[2, c] = planes[t, 6] * fx + (planes[t, 7] * fy + planes[t, 8])
         lines[3, c] = planes[t, 9] * fx + (planes[t, 10] * fy + planes[t, 11])
     for c in range(cols):
+        # Perspective-correct weights: edge functions over their sum, clamped where rounding took in a sample beside.
         area = lines[2, c]
         inverse = 1.0 / area if area != 0.0 else 0.0
         u, v = min(max(lines[0, c] * inverse, 0.0), 1.0), min(max(lines[1, c] * inverse, 0.0), 1.0)
@@ -118,6 +119,7 @@ def _to_vertices(xi, yi, wi, xj, yj, wj, xk, yk, wk, fy, ax, a1, bx, b1, cx, c1)
 @inlined
 def _slopes(at_i, at_j, area, along_u, along_v, epsilon):
     """The gradients to the three edge functions."""
+    # u = e_i / A and v = e_j / A with A = e_i + e_j + e_k: quotient rule, A kept away from 0 as published.
     area += epsilon if area >= 0.0 else -epsilon
     inverse = 1.0 / area if area != 0.0 else 0.0
     to_i, to_j = along_u * inverse, along_v * inverse
@@ -142,6 +144,7 @@ def _scatter_runs(pos, planes, triangles, ids, fy, totals, lines, epsilon, base,
         lines[4, c], lines[5, c], lines[6, c] = _slopes(at_i, at_j, area, lines[0, c], lines[1, c], epsilon)
     start = 0
     while start < cols:
+        # A run of one triangle's pixels: its edge functions are affine in x, so sums of g x and of g are enough.
         t, end = ids[start], start + 1
         while end < cols and ids[end] == t:
             end += 1
@@ -262,6 +265,7 @@ def _row_to_weights(triangles, rast, r, attributes, g_rast, totals, ids, corners
     for n in range(totals.shape[0]):
         for c in range(cols):
             g, at_k = totals[n, c], np.float64(attributes[corners[2, c], n])
+            # found = u a_i + v a_j + (1 - u - v) a_k, hence the differences to a_k.
             lines[0, c] += g * (attributes[corners[0, c], n] - at_k)
             lines[1, c] += g * (attributes[corners[1, c], n] - at_k)
 

@@ -10,6 +10,7 @@ from refbench_diffrender.rasteriser.compiled import contracted, inlined
 @inlined
 def taps(u, size):
     """The two texels that a coordinate lies between, and the weight of the second."""
+    # Texel centres lie at half numbers; coordinates wrap with period 1.
     place = (u - np.floor(u)) * size - 0.5
     before = np.floor(place)
     first = int(before)
@@ -19,7 +20,7 @@ def taps(u, size):
 
 @contracted
 def _row_of_taps(uv, r, height, width, texels, fractions):
-    """Fill ``texels`` int32 [2, cols] and ``fractions`` [2, cols]: the first taps of row ``r`` and weights of the second.
+    """Fill ``texels`` int32 [2, cols] and ``fractions`` [2, cols]: first taps of row ``r``, weights of the second.
 
     Along x and along y; first taps may be -1. A loop of its own, as compilers then take several pixels at once.
     """
@@ -97,6 +98,7 @@ def slope_row(image, uv, cotangent, r, texels, fractions, totals):
                 by_above, by_below, by_left = _differences(image, n, x0, x1, y0, y1)
                 g = cotangent[r, c, n]
                 above, below, left = above + g * by_above, below + g * by_below, left + g * by_left
+        # The derivative of the bilinear mix, times texels per unit of u and v.
         totals[0, c] += np.float64(above + t * (below - above)) * width
         totals[1, c] += np.float64(left + s * (below - above)) * height
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.running.steps import StepReport
 
 TERMS = tuple(
     field.name
