@@ -553,6 +553,7 @@ main(sys.argv[1:])
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_packed_training_needs_few_packages_and_resumes(tmp_path):
     (tmp_path / "packed").mkdir()
     for seed in range(2):

@@ -411,6 +411,7 @@ def place(seed=0):
     return dataclasses.replace(scene, id=f"place-{seed}", reference=Reference(ArraySource(DSM(truth, scene.grid))))
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_error_and_saves_official_files(tmp_path):
     method = learner()
     before = {key: tensor.clone() for key, tensor in method.net.state_dict().items()}
@@ -452,6 +453,7 @@ def test_a_training_from_an_official_checkpoint_takes_its_discriminator(tmp_path
         Pix2Pix(config, tmp_path / "latest_net_G.pth").fit([place(0)], Context(), steps=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

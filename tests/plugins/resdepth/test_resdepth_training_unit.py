@@ -203,6 +203,7 @@ def test_learning_beats_the_input_on_the_held_out_stripe(tmp_path):
     assert again.facts == {"tile_size": TILE, "gsd": GSD} and again.weights_used == tmp_path / "weights"
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
     whole, parts = learner(), learner()
     scenes = [place(0), place(1)]
