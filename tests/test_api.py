@@ -169,7 +169,7 @@ def test_what_is_no_result_is_refused(tmp_path, text):
 def test_a_sweep_is_checked_file_by_file(sweep, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(sweep.folder, copy)
-    assert "2 cells, 2 ok" in command("validate", copy)
+    assert "2 jobs, 2 ok" in command("validate", copy)
     cell = next(path for path in (copy / "jobs").iterdir() if path.name.startswith("median"))
     (cell / "dsm.tif").write_bytes((cell / "dsm.tif").read_bytes() + b"x")
     assert "was changed since" in command("validate", copy, code=2)

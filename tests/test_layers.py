@@ -148,7 +148,7 @@ def test_records_and_configs_are_light(path):
 def test_torch_and_open3d_are_imported_on_use_only(wing):
     for path in CORE.joinpath(wing).rglob("*.py"):
         eager = {module.split(".")[0] for _, module, _, lazy in imports(path) if not lazy}
-        assert not eager & {"torch", "open3d", "lightning"}, module_name(path)
+        assert not eager & {"torch", "open3d", "lightning_fabric"}, module_name(path)
 
 
 def test_no_module_imports_itself_in_a_circle():
@@ -223,7 +223,8 @@ def state():
     return seen
 
 # Third parties may do as they like: they are loaded first.
-for name in ("numpy", "scipy.ndimage", "cv2", "pydantic", "rasterio", "matplotlib", "torch", "lightning", "open3d"):
+light = ("rich.style", "numpy", "scipy.ndimage", "cv2", "pydantic", "rasterio", "matplotlib")
+for name in (*light, "torch", "lightning_fabric", "open3d"):
     try:
         importlib.import_module(name)
     except ImportError:
@@ -250,7 +251,7 @@ def test_importing_any_module_has_no_effect(tmp_path):
         [sys.executable, "-c", CHILD], input=json.dumps(names), capture_output=True, text=True, cwd=tmp_path, check=True
     )
     effects = json.loads(done.stdout.rpartition("|")[2])
-    optional = ("torch", "open3d", "lightning", "torchmetrics", "tensorboard")
+    optional = ("torch", "open3d", "lightning_fabric", "tensorboard")
     missing = {name: effect for name, effect in effects.items() if any(f"'{package}" in effect for package in optional)}
     assert not {name: effect for name, effect in effects.items() if name not in missing}
     assert done.stdout.startswith("|"), "a module prints when it is imported"
@@ -261,3 +262,29 @@ def test_the_registry_is_free_of_numpy(path):
     code = f"import sys, {module_name(path)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "torch", "rasterio", "scipy"} & set(done.stdout.split())
+
+
+def _reached(graph, start):
+    found, waiting = set(), list(graph.get(start, ()))
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += graph.get(module, ())
+    return found
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_official_files_and_the_method_form_no_circle(folder):
+    """Every import counts: lazy ones and those for type checkers, too."""
+    paths = {module_name(path): path for path in sorted(folder.rglob("*.py"))}
+    graph = {}
+    for module, path in paths.items():
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        graph[module] = {node.module for node in nodes if node.module in paths}
+    method = f"{folder.name}.method"
+    official = [module for module in paths if module.startswith(f"{folder.name}.official.")]
+    by_method = _reached(graph, method)
+    assert not [module for module in official if module in by_method and method in _reached(graph, module)]
+    for package in (f"{folder.name}.official",):
+        assert package not in paths or not graph[package], "official/__init__.py is a docstring"

@@ -76,7 +76,8 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``scene_id``.
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
+        ``scene_id``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 

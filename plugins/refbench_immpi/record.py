@@ -56,7 +56,7 @@ def refbench_verbs() -> list[VerbRecord]:
     return [
         VerbRecord(
             name="render",
-            target=f"{_PACKAGE}.verb:command",
+            target=f"{_PACKAGE}.render_verb:command",
             summary="Render novel views, depths, planes and a video from multiplane images.",
         )
     ]

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from refbench.training.settings import Precision, TrainPrecision  # noqa: TC001  # types of fields, read at run time
+
 Inputs = Literal["geom", "geom-mono", "geom-stereo", "geom-multiview", "stereo"]
 Activation = Literal["relu", "lrelu", "prelu"]
 UpMode = Literal["transpose", "bilinear"]
-Precision = Literal["float32", "bfloat16"]
 VIEWS = {"3-view": 3, "4-view": 4, "5-view": 5}
 
 
@@ -18,6 +19,10 @@ class ModelConfig:
     """The U-Net. Defaults are those of the published configurations, not those of the official class.
 
     ``n_views`` counts the images of ``geom-multiview`` (3 to 5). ``max_filter_depth`` caps the filters per level.
+
+    What the published networks have not: ``optional_images``, the network was trained with images left out, whose
+    channels are 0; ``hole_channel``, a last channel that is 1 where the DSM was unknown and is filled; ``uncertainty``,
+    a second output, the logarithm of the scale of a Laplace distribution about the refined height.
     """
 
     input_channels: Inputs = "geom-stereo"
@@ -33,6 +38,9 @@ class ModelConfig:
     bias_conv_layer: bool = True
     outer_skip: bool = True
     outer_skip_BN: bool = False
+    optional_images: bool = False
+    hole_channel: bool = False
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
@@ -57,7 +65,7 @@ class ModelConfig:
     @property
     def n_input_channels(self) -> int:
         """Channels of the network's input."""
-        return self.n_images + self.has_dsm
+        return self.n_images + self.has_dsm + self.hole_channel
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -74,12 +82,14 @@ class ModelConfig:
 class NormalisationConfig:
     """How heights and images become network values. None takes what the weights carry.
 
-    ``dsm_std`` metres; heights are centred on the mean of the tile. ``image_rule`` ``fixed``: ``image_mean`` and
+    ``dsm_std`` metres, under the ``height_rule`` ``gsd`` pixels; heights are centred on the mean of the tile.
+    ``image_rule`` ``fixed``: ``image_mean`` and
     ``image_std`` for all images (a mean of None or 0: the joint mean of the tile's views); ``robust``: each image's
     own median and interquartile range.
     """
 
     dsm_std: float | None = None
+    height_rule: Literal["fixed", "gsd"] | None = None
     image_rule: Literal["fixed", "robust"] | None = None
     image_mean: float | None = None
     image_std: float | None = None
@@ -91,6 +101,9 @@ class InferenceConfig:
 
     ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
     images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.
+
+    ``shrink`` k multiplies a correction c of standard deviation s by c^2 / (c^2 + (k s)^2), so that the input stays
+    where the network does not know; 0 applies corrections in full, None takes what the weights carry.
     """
 
     tile_size: int | None = None
@@ -98,6 +111,7 @@ class InferenceConfig:
     precision: Precision = "float32"
     average_orders: bool = False
     average_flips: bool = False
+    shrink: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse tiles that do not advance."""
@@ -146,7 +160,7 @@ class TrainingConfig:
     workers: int = 0
     save_model_rate: int = 20
     evaluate_rate: int = 1
-    precision: Literal["float32", "mixed"] = "float32"
+    precision: TrainPrecision = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -154,6 +168,33 @@ class TrainingConfig:
             raise ValueError("counts of samples, epochs and rates must be at least 1")
         if not math.isfinite(self.optimizer.learning_rate) or self.optimizer.learning_rate <= 0:
             raise ValueError("learning_rate must be positive")
+
+
+@dataclass(frozen=True)
+class WildConfig:
+    """A training on the cached cities and surfaces of ``refbench.training.wild``.
+
+    ``cache`` is the folder of the samples (empty: ``cache`` beside the run), ``surfaces`` the files of
+    real surfaces, ``seeds`` the first and the last.
+    ``image_odds`` are the odds of 0, 1 and 2 images. Pixels whose input is within ``keep_m`` metres (at 0.5 m pixels)
+    weigh ``keep_weight`` times as much, so that good heights are kept. ``batch_size`` patches of ``tile_size``.
+    """
+
+    cache: str = ""
+    surfaces: tuple[str, ...] = ()
+    seeds: tuple[int, int] = (1, 999)
+    image_odds: tuple[float, float, float] = (0.3, 0.2, 0.5)
+    keep_m: float = 0.5
+    keep_weight: float = 2.0
+    tile_size: int = 128
+    batch_size: int = 8
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-5
+    average: float = 0.999
+    """Decay of the running average of the weights, which is what is kept."""
+    precision: TrainPrecision = "mixed"
+    checkpoint_steps: int = 250
+    validate_steps: int = 1000
 
 
 @dataclass(frozen=True)
@@ -167,5 +208,6 @@ class ResDepthConfig:
     normalisation: NormalisationConfig = field(default_factory=NormalisationConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    wild: WildConfig | None = None
     weights: str | None = None
     official: str | None = None

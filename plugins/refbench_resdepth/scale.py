@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 class Scale:
     """``dsm_std`` in metres; images by the rule ``fixed`` (one mean and deviation for all) or ``robust`` (their own).
 
-    ``fixed`` with a mean of None or 0 centres on the joint mean of a tile's views.
+    ``fixed`` with a mean of None or 0 centres on the joint mean of a tile's views. Under the ``height_rule`` ``gsd``
+    ``dsm_std`` counts pixels, so that a surface looks the same at any pixel size.
     """
 
     dsm_std: float
     image_rule: Literal["fixed", "robust"] = "robust"
     image_mean: float | None = None
     image_std: float | None = None
+    height_rule: Literal["fixed", "gsd"] = "fixed"
 
     def __post_init__(self) -> None:
         """Refuse scales that divide by nothing."""
@@ -40,6 +42,10 @@ class Scale:
             raise WeightsError(f"The height scale dsm_std must be positive, got {self.dsm_std}.")
         if self.image_rule == "fixed" and self.image_std is not None and not self.image_std > 0:
             raise WeightsError(f"image_std must be positive, got {self.image_std}.")
+
+    def height_std(self, gsd: float) -> float:
+        """Return what heights are divided by, metres, on pixels of ``gsd`` metres."""
+        return self.dsm_std * gsd if self.height_rule == "gsd" else self.dsm_std
 
     def image_scales(self, sources: Mapping[str, RasterSource[Image]]) -> dict[str, ImageScale]:
         """Return each image's own scale under the rule ``robust``, nothing under ``fixed``; reads the images once."""
@@ -58,8 +64,11 @@ class Scale:
         return normalise_images(pixels, self.image_mean, self.image_std)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the constants as ``model.yaml`` stores them."""
-        return asdict(self)
+        """Return the constants as ``model.yaml`` stores them, the height rule only where it is not ``fixed``."""
+        values = asdict(self)
+        if self.height_rule == "fixed":
+            del values["height_rule"]
+        return values
 
 
 def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, images: bool) -> Scale:
@@ -71,7 +80,7 @@ def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, ima
         Nobody knows the height scale, or that of the images where there are ``images``.
     """
     values = dict(stored)
-    for name in ("dsm_std", "image_rule", "image_mean", "image_std"):
+    for name in ("dsm_std", "image_rule", "image_mean", "image_std", "height_rule"):
         if (given := getattr(config, name)) is not None:
             values[name] = given
     if values.get("dsm_std") is None:
@@ -86,4 +95,10 @@ def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, ima
             "Neither the weights nor the configuration know the scale of the images; give the official "
             "Image_normalization_parameters.p beside the checkpoint, or --set normalisation.image_rule=robust."
         )
-    return Scale(**{key: values.get(key) for key in ("dsm_std", "image_rule", "image_mean", "image_std")})
+    return Scale(
+        dsm_std=values["dsm_std"],
+        image_rule=values["image_rule"],
+        image_mean=values.get("image_mean"),
+        image_std=values.get("image_std"),
+        height_rule=values.get("height_rule") or "fixed",
+    )

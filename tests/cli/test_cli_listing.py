@@ -218,6 +218,7 @@ def test_doctor_reports_packages_and_folders(fresh, capsys, tmp_path):
     assert {"torch", "open3d", "torch-scatter", "working folder"} <= set(checks)
 
 
+@pytest.mark.slow
 def test_doctor_asks_methods_about_their_optional_parts(tmp_path):
     pytest.importorskip("torch")
     plugin = tmp_path / "asked_plugin.py"

@@ -86,6 +86,6 @@ def test_what_is_no_sweep_is_refused_in_one_sentence(tmp_path):
     for arguments in (("table", tmp_path), ("compare", tmp_path, tmp_path)):
         assert refbench(*arguments, code=2).startswith(f"Error: {tmp_path} holds no sweep")
     (tmp_path / "jobs" / "a--b--seed0").mkdir(parents=True)
-    assert "no finished cell" in refbench("table", tmp_path, code=2)
+    assert "no finished job" in refbench("table", tmp_path, code=2)
     (tmp_path / "jobs" / "a--b--seed0" / "result.json").write_text('{"schema_version": 1}')
     assert "is no result" in refbench("table", tmp_path, code=2)

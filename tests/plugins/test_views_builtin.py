@@ -34,6 +34,7 @@ def run(folder, method, *options):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_immpi_shows_a_held_out_view_better_than_the_baseline(tmp_path):
     result = run(tmp_path / "out", "immpi", "--set", "optimise.steps=4")
     (scores,) = result["notes"]["views"].values()
@@ -43,6 +44,7 @@ def test_immpi_shows_a_held_out_view_better_than_the_baseline(tmp_path):
     assert result["weights"].endswith("small")
 
 
+@pytest.mark.slow
 def test_depth_refinement_beats_its_input(tmp_path):
     result = run(tmp_path / "out", "diffrender", "--set", "steps=25", "--set", "lr=2e-3")
     before, after = (result["metrics"][name]["all"] for name in ("input", "refined"))
@@ -52,6 +54,7 @@ def test_depth_refinement_beats_its_input(tmp_path):
     assert sum(depth[view]["rmse"] for view in depth) < sum(start[view]["rmse"] for view in depth)
 
 
+@pytest.mark.slow
 def test_two_satellite_views_refine_the_dsm_itself(tmp_path):
     result = run(
         tmp_path / "out", "diffrender", "--set", "mode=dsm", "--set", "views=[sat_a,sat_b]", "--set", "dsm.steps=25"

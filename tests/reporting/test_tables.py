@@ -150,8 +150,8 @@ def test_a_scene_that_cannot_be_compared_says_why(tmp_path):
     assert any("east: not compared" in note and "reference.tif" in note for note in found.notes)
     assert rows_of(found)["east", "a"]["mae"].text == "–"
     own = rows_of(table(document, "accuracy_own_all"))["east", "a"]
-    assert own["mae"].value == pytest.approx(1, abs=1e-4), "the cell's own result is still shown"
-    assert any("west: not compared: No cell" in note for note in found.notes)
+    assert own["mae"].value == pytest.approx(1, abs=1e-4), "the job's own result is still shown"
+    assert any("west: not compared: No job" in note for note in found.notes)
 
 
 def hostile_document():

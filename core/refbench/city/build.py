@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench.city.blocks import BLOCK_SIZE, CHARACTERS, FILLERS
+from refbench.city.furniture import add_furniture, terraced
 from refbench.city.mesh import Kind, MeshBuilder
 from refbench.city.palette import (
     car_colour,
@@ -27,14 +28,13 @@ from refbench.city.shapes import (
     add_ring_building,
     add_roofed_box,
 )
-from refbench.city.terrain import make_terrain
+from refbench.city.terrain import Terrain, make_terrain
 from refbench.city.town import Town
 from refbench.contracts.method import derived_rng
 
 if TYPE_CHECKING:
     from refbench.city.mesh import Mesh
     from refbench.city.plan import TownPlan
-    from refbench.city.terrain import Terrain
     from refbench.city.town import Building
 
 TERRAIN_STEP = 0.5
@@ -53,8 +53,11 @@ class World:
     trees: int
 
 
-def make_world(seed: int, half: float) -> World:
-    """Return the city of ``seed`` over the square [-half, half]^2 of local metres."""
+def make_world(seed: int, half: float, *, furniture: float = 0.0, terraces: bool = False) -> World:
+    """Return the city of ``seed`` over the square [-half, half]^2 of local metres.
+
+    ``furniture`` in [0, 1] sets walls, hedges and the like, ``terraces`` cuts the ground into steps.
+    """
     rng = derived_rng(seed, "city", "plan")
     frame = make_street_frame(rng)
     cover = CoverMap(half, frame)
@@ -71,7 +74,13 @@ def make_world(seed: int, half: float) -> World:
     water = cover.cover_at(np.stack(np.meshgrid(nodes, nodes), axis=-1)) == Cover.WATER
     relief = float(rng.uniform(0.8, 1.6) if water.any() else rng.uniform(1.0, 5.0))
     terrain = make_terrain(rng, half, water, relief, float(rng.uniform(40.0, 480.0)))
-    mesh = _build_mesh(town, plan, terrain, derived_rng(seed, "city", "mesh"))
+    if terraces:
+        steps = terraced(terrain.heights, half, derived_rng(seed, "city 2", "terraces"))
+        terrain = Terrain(np.where(water, terrain.heights, steps), terrain.half, terrain.step)
+    builder = _build_mesh(town, plan, terrain, derived_rng(seed, "city", "mesh"))
+    if furniture:
+        add_furniture(builder, town, plan.blocks, terrain, furniture, derived_rng(seed, "city 2", "furniture"))
+    mesh = builder.build()
     return World(mesh, cover, terrain, character, len(town.buildings), len(town.trees))
 
 
@@ -119,7 +128,7 @@ def _furnish(town: Town, street: Rect, lined: bool) -> None:
                 town.plant(u, v, float(rng.uniform(5.0, 9.5)))
 
 
-def _build_mesh(town: Town, plan: TownPlan, terrain: Terrain, rng: np.random.Generator) -> Mesh:
+def _build_mesh(town: Town, plan: TownPlan, terrain: Terrain, rng: np.random.Generator) -> MeshBuilder:
     builder = MeshBuilder()
     terrain.add_to(builder, builder.surface(Kind.GROUND, (1.0, 1.0, 1.0, 1.0)))
     surfaces = (0, 0)
@@ -143,7 +152,7 @@ def _build_mesh(town: Town, plan: TownPlan, terrain: Terrain, rng: np.random.Gen
         add_box(builder, cabin, (0.6 * car.length, 0.9 * car.width), (ground + 0.4, ground + car.height), surface)
     if plan.canal is not None:
         _add_bridge(builder, town, plan.canal, terrain, rng)
-    return builder.build()
+    return builder
 
 
 def _add_bridge(builder: MeshBuilder, town: Town, canal: Rect, terrain: Terrain, rng: np.random.Generator) -> None:

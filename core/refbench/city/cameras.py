@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ORBIT_M = 600_000.0
+TURNED = 1.15
+"""How much larger an image is than what it shows, so that turned and slanted ones cover it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +71,44 @@ def satellite_stations(
         up = np.array([np.sin(turn), np.cos(turn), 0.0])
         stations.append(_station(target + offset, target, up, distance / gsd, (count, count)))
     return stations[0], stations[1]
+
+
+def varied_stations(
+    rng: np.random.Generator,
+    target: NDArray[np.float64],
+    extent: float,
+    gsd: float,
+    lean: tuple[float, float],
+    base: tuple[float, float],
+    count: int = 2,
+) -> tuple[Station, ...]:
+    """Return ``count`` satellites that look at ``target`` from around ``lean``, the first two ``base`` apart.
+
+    Parameters
+    ----------
+    rng
+        Generator of the images' rotations, and of where further satellites stand.
+    target, extent, gsd
+        As for ``satellite_stations``.
+    lean
+        Mean direction (east, north), tangents of the angles from the nadir.
+    base
+        Base-to-height ratio and its azimuth in radians.
+    count
+        Further satellites stand at other bases of the same size.
+    """
+    ratio, azimuth = base
+    azimuths = [azimuth, azimuth + np.pi, *rng.uniform(0.0, 2 * np.pi, max(count - 2, 0))]
+    side = int(np.ceil(TURNED * extent / gsd))
+    stations = []
+    for towards in azimuths[:count]:
+        tangent = np.array(lean) + ratio / 2 * np.array([np.sin(towards), np.cos(towards)])
+        offset = ORBIT_M * np.append(tangent, 1.0)
+        turn = float(rng.normal(0.0, 0.08))
+        up = np.array([np.sin(turn), np.cos(turn), 0.0])
+        focal = float(np.linalg.norm(offset)) / gsd
+        stations.append(_station(target + offset, target, up, focal, (side, side)))
+    return tuple(stations)
 
 
 def aerial_stations(

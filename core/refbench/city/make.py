@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +13,22 @@ from rasterio.crs import CRS
 from scipy import ndimage
 
 from refbench.city.build import make_world
-from refbench.city.cameras import aerial_stations, satellite_stations
+from refbench.city.cameras import aerial_stations, satellite_stations, varied_stations
+from refbench.city.dates import on_image_dates, with_cars_of
+from refbench.city.finish import finished
 from refbench.city.mesh import BUILDING_KINDS, Kind
 from refbench.city.plan import Cover
-from refbench.city.render import Renderer, Sun
+from refbench.city.render import Renderer
 from refbench.city.sensor import SatelliteSensor, photograph, render_station, sample_rays
+from refbench.city.surface import surface_world
 from refbench.city.texture import Texture
-from refbench.contracts.errors import InputError
+from refbench.city.variation import Dates, drawn, fixed
+from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.contracts.grid import Grid
 from refbench.contracts.method import derived_rng
 from refbench.contracts.points import PointCloud
 from refbench.contracts.raster import DSM, Image, Mask
 from refbench.geometry.ortho import orthorectify
-from refbench.geometry.rasterise import rasterise
 from refbench.geometry.rpc_fit import fit_rpc
 from refbench.geometry.stereo import match_pair
 
@@ -34,21 +39,24 @@ if TYPE_CHECKING:
 
     from refbench.city.build import World
     from refbench.city.cameras import Station
+    from refbench.city.variation import Variation
     from refbench.contracts.camera import Camera
+    from refbench.geometry.stereo import Matches
 
 MARGIN_M = 36.0
 """What is built around the tile, so that no view meets the end of the city inside it."""
 PLACE = (500_000.0, 5_300_000.0)
 """Where the cities stand in UTM zone 32 north: each seed has its own square kilometre."""
-MATCHING_SHARE = 0.8
-"""Pixel of the matching frame over that of the images: below 1 few cells of the grid stay without a point."""
+IMAGES = ("a", "b", "c", "d")
+"""Names of the satellite images; c and d are taken where several matchings are fused."""
 RPC_MARGIN_M = 150.0
 """How far around the tile the RPCs are fitted."""
 RPC_NODES = 9
 BAND_OFFSET = 80.0
 DEPTH_STEPS = 256.0
 """Depths are multiples of 1/256 m, so that they compress."""
-SATELLITE_SAMPLES = 3
+SATELLITE_SAMPLES, VARIED_SAMPLES = 3, 2
+"""Rays along the side of a pixel, versions 1 and 2."""
 AERIAL_SAMPLES = 2
 
 
@@ -102,6 +110,8 @@ def make_city(
     image_gsd: float | None = None,
     aerial: int = 8,
     aerial_shape: tuple[int, int] = (288, 384),
+    version: int = 1,
+    surface: DSM | None = None,
 ) -> City:
     """Make the city of a seed; the same arguments give the same city, bit for bit.
 
@@ -119,6 +129,10 @@ def make_city(
         How many aerial views; 0 skips them.
     aerial_shape
         Their (rows, cols).
+    version
+        1: one sensor, sun, base and matcher for all cities. 2: each city draws its own; see ``variation``.
+    surface
+        A DSM, such as a LiDAR survey, a random part of which takes the place of the city's geometry; for version 2.
 
     Raises
     ------
@@ -135,15 +149,21 @@ def make_city(
         raise InputError(f"Seed and number of aerial views must not be negative, got {seed} and {aerial}.")
     grid = city_grid(seed, size, gsd)
     extent = size * gsd
-    world = make_world(seed, extent / 2 + MARGIN_M)
-    light = derived_rng(seed, "city", "light")
-    sun = Sun(float(light.uniform(135, 205)), float(light.uniform(35, 60)))
-    renderer = Renderer(world.mesh, Texture(seed, world.mesh, world.cover), sun)
-    maker = _Maker(seed, grid, world, renderer, image_gsd or gsd)
+    if version not in (1, 2):
+        raise InputError(f"There are versions 1 and 2 of the city, got {version}.")
+    if surface is not None and version == 1:
+        raise InputError("A given surface needs version 2 of the city.")
+    variation = fixed(seed) if version == 1 else drawn(seed)
+    reach = extent / 2 + MARGIN_M
+    if surface is None:
+        world = make_world(seed, reach, furniture=variation.furniture, terraces=variation.terraces)
+    else:
+        world = surface_world(seed, reach, surface)
+    maker = _Maker(seed, grid, world, variation, image_gsd or gsd * variation.image_gsd)
     truth, masks = maker.truth_and_masks()
     (photo_a, radiance_a, error_a), (photo_b, _, error_b) = maker.satellite("a"), maker.satellite("b")
-    points = maker.match(photo_a, photo_b, radiance_a)
-    initial = DSM(rasterise(points.xyz, grid, "mean").astype(np.float32), grid)
+    points, heights = maker.match(photo_a, photo_b, radiance_a)
+    initial = DSM(heights, grid)
     if not initial.valid.any():
         raise InputError(f"Matching found nothing in the city of seed {seed}; take another seed.")
     filled = fill_nearest(initial)
@@ -154,13 +174,15 @@ def make_city(
         "seed": seed,
         "size": size,
         "gsd": gsd,
-        "image_gsd": image_gsd or gsd,
+        "image_gsd": maker.image_gsd,
         "character": world.character,
         "buildings": world.buildings,
         "trees": world.trees,
-        "sun": {"azimuth": round(sun.azimuth, 2), "elevation": round(sun.elevation, 2)},
+        "sun": {"azimuth": round(variation.suns[0].azimuth, 2), "elevation": round(variation.suns[0].elevation, 2)},
         "rpc_max_error_px": {"a": error_a, "b": error_b},
     }
+    if version == 2:
+        notes |= {"version": version, "variation": variation.notes()}
     return City(seed, truth, initial, points, orthos, ndvi, masks, (photo_a, photo_b), aerials, notes)
 
 
@@ -180,24 +202,44 @@ def fill_nearest(dsm: DSM) -> DSM:
 class _Maker:
     """The steps of one city, which share its frame."""
 
-    def __init__(self, seed: int, grid: Grid, world: World, renderer: Renderer, image_gsd: float) -> None:
+    def __init__(self, seed: int, grid: Grid, world: World, variation: Variation, image_gsd: float) -> None:
         self._seed, self._grid, self._mesh, self._world = seed, grid, world.mesh, world
-        self._renderer, self._image_gsd = renderer, image_gsd
+        self._variation, self.image_gsd = variation, image_gsd
+        texture = Texture(seed, world.mesh, world.cover)
+        self._renderer = Renderer(world.mesh, texture, variation.suns[0])
+        self._renderers = self._of_dates(texture)
         bounds = grid.bounds
         self._origin = np.array([(bounds.west + bounds.east) / 2, (bounds.south + bounds.north) / 2, 0.0])
         # The apron is far below some towers and above none: heights of the tile's own part decide.
         self._low, self._high = float(self._mesh.vertices[:, 2].min()), float(self._mesh.vertices[:, 2].max())
         self._stations = self._satellite_stations()
 
+    def _of_dates(self, texture: Texture) -> dict[str, Renderer]:
+        """Return what each image sees: on version 1 all the same city on one day."""
+        variation, sun = self._variation, self._variation.suns[0]
+        if variation.dates == Dates():
+            return dict.fromkeys(IMAGES, self._renderer)
+        rng = derived_rng(self._seed, "city 2", "dates")
+        seen = on_image_dates(self._mesh, variation.dates, rng)
+        first = Renderer(with_cars_of(seen, variation.dates, rng), texture, sun)
+        second = Renderer(with_cars_of(seen, variation.dates, rng), texture, variation.suns[1])
+        return {name: (first, second)[index % 2] for index, name in enumerate(IMAGES)}
+
     def _target(self) -> NDArray[np.float64]:
         ground = float(self._world.terrain.at(0.0, 0.0))
         return np.asarray(self._origin + np.array([0.0, 0.0, ground]))
 
     def _satellite_stations(self) -> dict[str, Station]:
+        variation = self._variation
         extent = self._grid.width * self._grid.gsd + 2 * (0.3 * (self._high - self._low) + 6.0)
         rng = derived_rng(self._seed, "city", "orbit")
-        station_a, station_b = satellite_stations(rng, self._target(), extent, self._image_gsd)
-        return {"a": station_a, "b": station_b}
+        if variation.lean is None:
+            stations: tuple[Station, ...] = satellite_stations(rng, self._target(), extent, self.image_gsd)
+        else:
+            count = 2 if variation.making.passes == 1 else len(IMAGES)
+            shape = variation.lean, variation.base, count
+            stations = varied_stations(rng, self._target(), extent, self.image_gsd, *shape)
+        return dict(zip(IMAGES, stations, strict=False))
 
     def truth_and_masks(self) -> tuple[DSM, dict[str, Mask]]:
         """Return the highest surface at every pixel centre and the classes of what is there."""
@@ -219,24 +261,47 @@ class _Maker:
     def satellite(self, name: str) -> tuple[Photo, NDArray[np.float32], float]:
         """Return an image with its RPC, the light behind it float32 [rows, cols, 4], and the RPC's error in px."""
         station = self._stations[name]
-        radiance = render_station(self._renderer, station, self._origin, SATELLITE_SAMPLES, self._high + 5.0)
+        samples = SATELLITE_SAMPLES if self._variation.optics is None else VARIED_SAMPLES
+        radiance = render_station(self._renderers[name], station, self._origin, samples, self._high + 5.0)
         rng = derived_rng(self._seed, "city", "sensor", name)
-        sensor = SatelliteSensor(gain=float(rng.uniform(2300, 3000)), offset=float(rng.uniform(60, 130)))
+        if self._variation.optics is None:
+            sensor = SatelliteSensor(gain=float(rng.uniform(2300, 3000)), offset=float(rng.uniform(60, 130)))
+        else:
+            sensor = self._variation.optics.sensor(radiance, IMAGES.index(name), rng)
         image = Image(sensor.pan(radiance, rng)[None], None, ("pan",))
         around = self._grid.bounds.padded(RPC_MARGIN_M)
         fit = fit_rpc(station.camera, around, (self._low - 50.0, self._high + 50.0), self._grid.crs, nodes=RPC_NODES)
         return Photo(name, image, fit.rpc), radiance, float(f"{fit.max_error_px:.2g}")
 
-    def match(self, photo_a: Photo, photo_b: Photo, radiance_a: NDArray[np.float32]) -> PointCloud:
-        """Match the two images and return the points with the colour of image a, uint16."""
-        matches = match_pair(
-            photo_a.image.pixels[0], photo_b.image.pixels[0], photo_a.camera, photo_b.camera,
-            self._grid.bounds, (self._low - 2.0, self._high + 2.0), gsd=MATCHING_SHARE * self._image_gsd,
-        )  # fmt: skip
+    def match(
+        self, photo_a: Photo, photo_b: Photo, radiance_a: NDArray[np.float32]
+    ) -> tuple[PointCloud, NDArray[np.float32]]:
+        """Return the points of images a and b with the colour of a, uint16, and the heights of the initial DSM."""
+        making = self._variation.making
+        photos = [photo_a, photo_b, *(self.satellite(name)[0] for name in IMAGES[2:] if name in self._stations)]
+        clouds = [self._matched(photo_a, photo_b)]
+        for first, second in itertools.islice(itertools.combinations(photos, 2), 1, making.passes):
+            # Further satellites may stand too near to each other for a pair.
+            with contextlib.suppress(UnsupportedError):
+                clouds.append(self._matched(first, second))
+        heights = finished([matches.xyz for matches in clouds], self._grid, making)
+        matches = clouds[0]
         bands = self._bands(radiance_a)
         col, row = np.round(matches.pixel.T).astype(np.int64)
         colour = bands[:3, row.clip(0, bands.shape[1] - 1), col.clip(0, bands.shape[2] - 1)].T
-        return PointCloud(matches.xyz, self._grid.crs, self._grid.vertical, colour)
+        return PointCloud(matches.xyz, self._grid.crs, self._grid.vertical, colour), heights
+
+    def _matched(self, first: Photo, second: Photo) -> Matches:
+        return match_pair(
+            first.image.pixels[0],
+            second.image.pixels[0],
+            first.camera,
+            second.camera,
+            self._grid.bounds,
+            (self._low - 2.0, self._high + 2.0),
+            gsd=self._variation.matching_share * self.image_gsd,
+            options=self._variation.match,
+        )
 
     def _bands(self, radiance: NDArray[np.float32]) -> NDArray[np.uint16]:
         # Colour pixels are larger than panchromatic ones, so they are less noisy.

@@ -34,6 +34,7 @@ class SatelliteSensor:
     read_noise: float = 22.0
     shot_noise: float = 1.0
     """Noise variance per digital number."""
+    full_scale: int = FULL_SCALE
 
     def pan(self, radiance: F4, rng: np.random.Generator) -> NDArray[np.uint16]:
         """Return the panchromatic image uint16 [rows, cols] of ``radiance`` [rows, cols, 4]."""
@@ -46,7 +47,40 @@ class SatelliteSensor:
     def _digitise(self, light: F4, blur_px: float, rng: np.random.Generator) -> NDArray[np.uint16]:
         signal = self.offset + self.gain * ndimage.gaussian_filter(light.astype(np.float64), blur_px)
         noise = rng.standard_normal(signal.shape) * np.sqrt(self.read_noise**2 + self.shot_noise * signal)
-        return np.asarray(np.clip(np.round(signal + noise), 1, FULL_SCALE), np.uint16)
+        return np.asarray(np.clip(np.round(signal + noise), 1, self.full_scale), np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
+class Optics:
+    """A sensor as its product shows it, to be scaled to the light of an image.
+
+    ``snr`` is the median signal over the noise there, ``shot_fraction`` the part of the noise variance that grows with
+    the signal, ``fill_fraction`` of images a and b how much of the range of ``bits`` the brightest hundredth uses.
+    """
+
+    snr: float
+    shot_fraction: float
+    blur_px: float
+    bits: int
+    fill_fraction: tuple[float, float]
+
+    def sensor(self, radiance: F4, which: int, rng: np.random.Generator) -> SatelliteSensor:
+        """Return the sensor of image ``which`` (0 or 1, further ones alternate) for its ``radiance``."""
+        light = radiance @ PAN_WEIGHTS
+        middle, bright = (float(v) for v in np.quantile(light, (0.5, 0.99)))
+        full = 2**self.bits - 1
+        offset = float(rng.uniform(0.01, 0.08)) * full
+        gain = (self.fill_fraction[which % 2] * full - offset) / max(bright, 1e-6)
+        signal = gain * middle
+        variance = (signal / self.snr) ** 2
+        return SatelliteSensor(
+            gain,
+            offset,
+            self.blur_px,
+            read_noise=float(np.sqrt((1 - self.shot_fraction) * variance)),
+            shot_noise=self.shot_fraction * variance / max(signal + offset, 1e-6),
+            full_scale=full,
+        )
 
 
 def sample_rays(

@@ -6,7 +6,7 @@ reach a user. Each version draws from its own generators, so that version 1 stay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -63,9 +63,9 @@ class Variation:
     base: tuple[float, float] = (0.35, 0.0)
     """Base-to-height ratio and its azimuth in radians, where ``lean`` is given."""
     matching_share: float = MATCHING_SHARE
-    match: MatchOptions = MatchOptions()
-    making: Making = Making()
-    dates: Dates = Dates()
+    match: MatchOptions = field(default_factory=MatchOptions)
+    making: Making = field(default_factory=Making)
+    dates: Dates = field(default_factory=Dates)
     furniture: float = 0.0
     """How densely walls, hedges, fences and rubble stand, 0 to 1."""
     terraces: bool = False
@@ -117,10 +117,10 @@ def drawn(seed: int) -> Variation:
         optics=optics,
         image_gsd=float(rng.uniform(0.6, 1.15)),
         lean=(off_nadir * np.cos(towards), off_nadir * np.sin(towards)),
-        base=(float(np.exp(rng.uniform(np.log(0.1), np.log(0.6)))), float(rng.uniform(0, 2 * np.pi))),
+        base=(0.1 + 0.5 * float(rng.random()) ** 0.8, float(rng.uniform(0, 2 * np.pi))),
         matching_share=float(rng.uniform(0.7, 1.1)),
         match=_match_options(rng),
-        making=_making(rng),
+        making=draw_making(rng),
         dates=dates,
         furniture=float(rng.uniform(0, 1)) if rng.random() < 0.75 else 0.0,
         terraces=bool(rng.random() < 0.25),
@@ -128,8 +128,8 @@ def drawn(seed: int) -> Variation:
 
 
 def _match_options(rng: np.random.Generator) -> MatchOptions:
-    matcher = rng.choice(["sgbm", "census", "bm"], p=[0.5, 0.38, 0.12])
-    common = {
+    matcher = rng.choice(["sgbm", "census", "bm"], p=[0.52, 0.4, 0.08])
+    common: dict[str, Any] = {
         "uniqueness_percent": int(rng.choice([0, 5, 8, 15])),
         "speckle_px": int(rng.choice([0, 30, 60, 200])),
         "left_right_px": int(rng.choice([1, 1, 2])),
@@ -143,13 +143,14 @@ def _match_options(rng: np.random.Generator) -> MatchOptions:
     if matcher == "census":
         first = int(rng.integers(6, 26))
         subpixel = str(rng.choice(["parabola", "angle", "angle", "none"], p=[0.35, 0.3, 0.3, 0.05]))
-        window = int(rng.choice([5, 7, 9]))
+        window = int(rng.choice([3, 5, 7]))
         penalty = int(first * rng.uniform(2, 7))
         return MatchOptions(window, first, penalty, **common, matcher="census", subpixel=subpixel)  # type: ignore[arg-type]
     return MatchOptions(int(rng.choice([9, 13, 17, 21])), **common, matcher="bm")
 
 
-def _making(rng: np.random.Generator) -> Making:
+def draw_making(rng: np.random.Generator) -> Making:
+    """Return how one DSM is made from its points."""
     return Making(
         layer=str(rng.choice(["mean", "median", "max", "gaussian"], p=[0.45, 0.25, 0.1, 0.2])),
         passes=int(rng.choice([1, 3, 5], p=[0.75, 0.15, 0.1])),

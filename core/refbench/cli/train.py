@@ -10,10 +10,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from refbench.cli.options import config_option, method_option, set_option, weights_option
+from refbench.cli.options import config_option, set_option, weights_option
 from refbench.contracts.errors import InputError, SkippedError
 from refbench.contracts.method import Context, TrainableMethod
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.recipes import read_recipe
 from refbench.engine.inputs.weights import find_weights
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
@@ -28,7 +29,8 @@ RANK_VARIABLE = "LOCAL_RANK"
 
 @click.command()
 @click.argument("scenes", nargs=-1, type=click.Path(path_type=Path))
-@method_option
+@click.option("--method", metavar="NAME", help="The method; see refbench methods.")
+@click.option("--recipe", metavar="NAME|FILE", help="A training by name: method, configuration, weights and steps.")
 @config_option
 @set_option
 @weights_option
@@ -37,13 +39,24 @@ RANK_VARIABLE = "LOCAL_RANK"
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-def command(scenes: tuple[Path, ...], method: str, out: Path, **options: Any) -> None:  # noqa: ANN401  # the options above
+def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Train on SCENES (folders with scene.yaml and a reference), or on the data set that the configuration names.
+
+    A recipe makes its data itself.
 
     OUT/weights is the weights folder, OUT/run holds checkpoints, curves and TensorBoard logs. Without --weights
     training starts from scratch.
     """
-    record = load_registry().methods.get(method)
+    recipe = None if options["recipe"] is None else read_recipe(options["recipe"])
+    if (method is None) == (recipe is None):
+        raise InputError("Give either --method or --recipe.")
+    name = method if recipe is None else recipe.method
+    assert name is not None  # one of them is there
+    record = load_registry().methods.get(name)
+    if recipe is not None:
+        options["overrides"] = {**recipe.config, **options["overrides"]}
+        options["weights"] = options["weights"] or recipe.weights
+        options["steps"] = options["steps"] or recipe.steps
     if not record.trainable:
         raise InputError(f"{record.name} does not learn; refbench methods shows which methods do.")
     check_packages(record)
@@ -70,10 +83,10 @@ def command(scenes: tuple[Path, ...], method: str, out: Path, **options: Any) ->
 
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER
-        facts = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
+        trained = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
     if not is_first:  # one of several devices: the first writes for all
         return
-    learner.save(weights, provenance=facts)
-    for key, value in facts.items():
+    trained.save(weights)
+    for key, value in trained.provenance.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")
     click.echo(f"weights: {weights}")

@@ -135,6 +135,17 @@ class TileMethod(ABC):
         """
 
 
+class TrainedWeights(Protocol):
+    """What a training ends with."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What was trained on, how long, with which scores; of JSON types."""
+
+    def save(self, folder: Path) -> None:
+        """Write a weights folder: ``model.safetensors``, ``model.yaml`` with the provenance, a model card."""
+
+
 @runtime_checkable
 class TrainableMethod(Protocol):
     """What a method with ``trainable`` in its record also has."""
@@ -147,11 +158,10 @@ class TrainableMethod(Protocol):
         steps: int | None = None,
         folder: Path | None = None,
         resume: bool = False,
-    ) -> Mapping[str, Any]:
-        """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return provenance.
+    ) -> TrainedWeights:
+        """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return what was learnt.
 
-        Checkpoints and logs go to ``folder``; ``resume`` goes on from the last one there.
+        The method itself stays as it is: its weights, or a fresh network of the seed, are the start. Checkpoints and
+        logs go to ``folder``; ``resume`` goes on from the last one there. ``refbench.training.Trained`` is such a
+        result.
         """
-
-    def save(self, folder: Path, *, provenance: Mapping[str, Any] | None = None) -> None:
-        """Write a weights folder: ``model.safetensors``, ``model.yaml`` with ``provenance``, a model card."""

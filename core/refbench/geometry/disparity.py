@@ -59,10 +59,12 @@ def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, op
         Matcher and its settings.
     """
     # Columns left of the search range would stay empty: give them room.
-    padded = [cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)]
+    wide_left, wide_right = (
+        cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)
+    )
     if options.matcher == "census":
-        return census_disparity(*padded, search, options)[:, search:]
-    fixed = _opencv(search, options).compute(*padded)[:, search:]
+        return census_disparity(wide_left, wide_right, search, options)[:, search:]
+    fixed = _opencv(search, options).compute(wide_left, wide_right)[:, search:]
     return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
 
 
@@ -104,9 +106,9 @@ def census_disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: 
     and mutual information, TPAMI 30, 328-341 (2008); Zabih and Woodfill, ECCV 1994.
     """
     cost = _census_cost(_census(left, options.window), _census(right, options.window), search)
-    total = np.zeros(cost.shape, np.float32)
+    total = np.zeros(cost.shape, np.int16)
     for path in PATHS:
-        total += _along(cost, path, float(options.p1), float(options.p2))
+        total += _along(cost, path, options.p1, options.p2)
     best = total.argmin(axis=2)
     # The right image's disparity: its pixel c sees the left pixel c + d with the same cost.
     other = _of_right(total).argmin(axis=2)
@@ -121,51 +123,57 @@ def census_disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: 
     return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
 
 
-def _census(image: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
-    """Return the census codes uint8 [rows, cols, bytes]: which of the neighbours are darker than their centre."""
-    reach = min(max(window // 2, 1), 4)
+def _census(image: NDArray[np.uint8], window: int) -> NDArray[np.uint64]:
+    """Return the census codes uint64 [rows, cols]: one bit for each neighbour that is darker than its centre."""
+    reach = min(max(window // 2, 1), 3)
     padded = np.pad(image, reach, mode="edge")
     rows, cols = image.shape
-    bits = [
-        padded[row : row + rows, col : col + cols] < image
-        for row in range(2 * reach + 1)
-        for col in range(2 * reach + 1)
-        if (row, col) != (reach, reach)
-    ]
-    return np.packbits(np.stack(bits, axis=-1), axis=-1)
+    codes = np.zeros(image.shape, np.uint64)
+    for row in range(2 * reach + 1):
+        for col in range(2 * reach + 1):
+            if (row, col) != (reach, reach):
+                codes = (codes << np.uint64(1)) | (padded[row : row + rows, col : col + cols] < image)
+    return codes
 
 
-def _census_cost(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int) -> F4:
-    """Return Hamming distances float32 [rows, cols, search]; beyond the right image the largest of all."""
-    rows, cols, count = left.shape
-    cost = np.full((rows, cols, search), 8.0 * count, np.float32)
+def _bit_count(codes: NDArray[np.uint64]) -> NDArray[np.int16]:
+    """Return the number of bits that are set."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(codes), np.int16)
+    return np.asarray(BITS[np.ascontiguousarray(codes)[..., None].view(np.uint8)].sum(axis=-1), np.int16)
+
+
+def _census_cost(left: NDArray[np.uint64], right: NDArray[np.uint64], search: int) -> NDArray[np.int16]:
+    """Return Hamming distances int16 [rows, cols, search]; beyond the right image the largest of all."""
+    rows, cols = left.shape
+    cost = np.full((rows, cols, search), 64, np.int16)
     for index in range(search):
         shift = index + LOWEST
         into, out_of = slice(max(shift, 0), cols + min(shift, 0)), slice(max(-shift, 0), cols - max(shift, 0))
-        cost[:, into, index] = BITS[left[:, into] ^ right[:, out_of]].sum(axis=-1)
+        cost[:, into, index] = _bit_count(left[:, into] ^ right[:, out_of])
     return cost
 
 
-def _along(cost: F4, path: tuple[int, int], p1: float, p2: float) -> F4:
-    """Return the costs [rows, cols, search] summed along one direction."""
+def _along(cost: NDArray[np.int16], path: tuple[int, int], p1: int, p2: int) -> NDArray[np.int16]:
+    """Return the costs int16 [rows, cols, search] summed along one direction."""
     axis = 0 if path[0] else 1
-    lines = np.moveaxis(cost, axis, 0)[:: path[0] + path[1]]
+    lines = np.ascontiguousarray(np.moveaxis(cost, axis, 0)[:: path[0] + path[1]])
     out = np.empty_like(lines)
     out[0] = lines[0]
+    first, second = np.int16(p1), np.int16(p2)
     for index in range(1, len(lines)):
-        before = out[index - 1]
-        least = before.min(axis=-1, keepdims=True)
-        step = np.minimum(before, least + p2)
-        step[:, 1:] = np.minimum(step[:, 1:], before[:, :-1] + p1)
-        step[:, :-1] = np.minimum(step[:, :-1], before[:, 1:] + p1)
-        out[index] = lines[index] + step - least
+        before = out[index - 1] - out[index - 1].min(axis=-1, keepdims=True)
+        step = np.minimum(before, second)
+        np.minimum(step[:, 1:], before[:, :-1] + first, out=step[:, 1:])
+        np.minimum(step[:, :-1], before[:, 1:] + first, out=step[:, :-1])
+        np.add(lines[index], step, out=out[index])
     return np.moveaxis(out[:: path[0] + path[1]], 0, axis)
 
 
-def _of_right(total: F4) -> F4:
+def _of_right(total: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return the costs as the right image's pixels see them, [rows, cols, search]."""
     cols, search = total.shape[1], total.shape[2]
-    out = np.full_like(total, total.max())
+    out = np.full_like(total, np.iinfo(np.int16).max)
     for index in range(search):
         shift = index + LOWEST
         into, out_of = slice(max(-shift, 0), cols - max(shift, 0)), slice(max(shift, 0), cols + min(shift, 0))
@@ -173,11 +181,11 @@ def _of_right(total: F4) -> F4:
     return out
 
 
-def _subpixel(total: F4, best: NDArray[np.int64], how: str) -> F4:
+def _subpixel(total: NDArray[np.int16], best: NDArray[np.int64], how: str) -> F4:
     """Return where between whole disparities the minimum lies, float32 in [-0.5, 0.5]."""
     search = total.shape[2]
     inner = np.clip(best, 1, search - 2)[..., None]
-    low, middle, high = (np.take_along_axis(total, inner + step, 2)[..., 0] for step in (-1, 0, 1))
+    low, middle, high = (np.take_along_axis(total, inner + step, 2)[..., 0].astype(np.float32) for step in (-1, 0, 1))
     if how == "parabola":
         bend = low + high - 2 * middle
         offset = 0.5 * (low - high) / np.maximum(bend, 1e-6)

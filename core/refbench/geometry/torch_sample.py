@@ -1,4 +1,4 @@
-"""Differentiable twin of ``sample.bilinear``: gradients with respect to the raster and to the coordinates."""
+"""``sample.bilinear`` for tensors: gradients with respect to the raster and to the coordinates."""
 
 from __future__ import annotations
 

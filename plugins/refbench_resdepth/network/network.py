@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -39,8 +40,15 @@ def up(channels: int, mode: UpMode) -> nn.Module:
     raise ValueError(f"Unknown up mode {mode!r}: transpose and bilinear are there.")
 
 
+def parts(stage: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the two parts of a stage: block and pooling of the encoder, rise and block of the decoder."""
+    assert isinstance(stage, nn.Sequential)  # all stages but the last rise are
+    first, second = stage
+    return first, second
+
+
 class UNet(nn.Module):
-    """A U-Net with summed skips whose output is a correction of its first input channel (spec, section 2).
+    """A U-Net with summed skips whose output is a correction of its first input channel (docs/methods/resdepth.md).
 
     Encoder blocks are kept before pooling; the last decoder stage is the bare up-sampling, so that everything after
     the last activation is linear.
@@ -63,22 +71,31 @@ class UNet(nn.Module):
             for wide, narrow in itertools.pairwise(reverse)
         )
         self.decoder.append(up(filters[0], config.up_mode))
-        self.last_layer = nn.Conv2d(filters[0], 1, 3, padding=1, bias=config.bias_conv_layer)
+        outputs = 2 if config.uncertainty else 1
+        self.last_layer = nn.Conv2d(filters[0], outputs, 3, padding=1, bias=config.bias_conv_layer)
         self.layer_outer_skip = (
             nn.Sequential(nn.BatchNorm2d(1)) if config.outer_skip and config.outer_skip_BN else nn.Sequential()
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return heights [B, 1, H, W] from inputs [B, C, H, W], both normalised; H and W multiples of 2^depth."""
+        """Return heights [B, 1, H, W] from inputs [B, C, H, W], both normalised; H and W multiples of 2^depth.
+
+        With ``uncertainty`` the output is [B, 2, H, W]: heights, and the logarithm of their Laplace scale.
+        """
         skips = []
         y = x
-        for block, pool in self.encoder:
+        for stage in self.encoder:
+            block, pool = parts(stage)
             y = block(y)
             skips.append(y)
             y = pool(y)
         y = self.bottleneck(y)
         *stages, last_up = self.decoder
-        for rise, block in stages:
+        for stage in stages:
+            rise, block = parts(stage)
             y = block(rise(y) + skips.pop())
-        y = self.last_layer(last_up(y) + skips.pop())
-        return y + self.layer_outer_skip(x[:, :1]) if self.config.outer_skip else y
+        out: Tensor = self.last_layer(last_up(y) + skips.pop())
+        if not self.config.outer_skip:
+            return out
+        heights: Tensor = out[:, :1] + self.layer_outer_skip(x[:, :1])
+        return torch.cat([heights, out[:, 1:]], dim=1) if self.config.uncertainty else heights

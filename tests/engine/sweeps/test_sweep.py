@@ -158,6 +158,7 @@ def test_a_hang_that_ignores_being_asked_ends_at_the_deadline(tmp_path, suite):
     assert row["status"] == "timeout" and "deadline of 2 s" in row["reason"] and "timeout" in output
 
 
+@pytest.mark.slow
 def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
     out = tmp_path / "out"
     path = suite("[input, shift, weightless]")
@@ -267,6 +268,7 @@ def test_a_killed_sweep_ends_as_an_undisturbed_one(tmp_path, suite):
     kill_and_resume(tmp_path, path, times=3, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_sweep_killed_at_twenty_moments_ends_as_an_undisturbed_one(tmp_path, suite):
     path = suite("[input, shift, noisy, raising, weightless, fill, median]", "seeds: [0, 1, 2]\n")

@@ -169,6 +169,7 @@ def test_what_does_not_show_the_same_is_not_moved():
     assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_run_mends_the_pointing_and_says_it():
     scene = hill_scene(two("affine"), start=hill().heights)
     camera = scene.views["right"].camera
@@ -288,9 +289,9 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, steps):
         refined(scene, FEW, checkpoints=tmp_path, is_cancelled=is_cancelled)
     again = refined(scene, FEW, checkpoints=tmp_path)
     np.testing.assert_array_equal(again.dsm.heights, whole.dsm.heights)
-    assert again.notes["blocks"]["dsm"]["checkpoint"] == f"Gone on from step {steps + 1}."
+    assert again.notes["blocks"]["dsm"]["checkpoint"] == f"Resumed from step {steps + 1}."
     other = refined(hill_scene(two("affine"), start=hill().heights), FEW, checkpoints=tmp_path)
-    assert "started anew" in other.notes["blocks"]["dsm"]["checkpoint"]
+    assert "starting from scratch" in other.notes["blocks"]["dsm"]["checkpoint"]
 
 
 def test_blocks_cover_the_grid_and_agree_with_the_whole():

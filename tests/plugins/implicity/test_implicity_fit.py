@@ -9,7 +9,7 @@ import yaml
 
 from refbench.scenes.scene_yaml import embedded_scene_path
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = ("--set", "variant=0", "--set", "training.batch_size=1", "--set", "model.point_encoder.hidden_dim=8")
 
@@ -44,6 +44,7 @@ def test_an_exported_scene_is_an_official_data_set(exported):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_training_from_scenes_gives_weights_that_run_and_resumes(tmp_path):
     scene = embedded_scene_path()
     refbench(tmp_path, "train", "--method", "implicity", scene, "--steps", 1, "--out", "out", *SMALL)
@@ -58,6 +59,7 @@ def test_training_from_scenes_gives_weights_that_run_and_resumes(tmp_path):
     assert result["status"] == "ok" and result["notes"]["variant"] == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_training_from_an_official_configuration(tmp_path, exported):
     refbench(

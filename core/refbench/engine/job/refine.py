@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from refbench.engine.tiles.stream import CONFIDENCE, inside_areas, run_tiles
 from refbench.engine.tiles.stream import DSM as DSM_LAYER
 from refbench.files.image_file import write_picture
 from refbench.files.names import as_file_name
+from refbench.formats.output_nodata import OutputCode, output_nodata
 from refbench.formats.raster_write import DSMWriter, write_band, write_dsm
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def refine(
         recorder.add(Noted(notes=dict(prediction.notes)))
         if not record.fills:
             prediction = with_nodata(prediction, scene)
-        return write_prediction(prediction, scene, request.folder, request.nodata, tags)
+        return write_prediction(prediction, scene, request.folder, output_nodata(request.nodata, scene.dsm), tags)
     except (ArrayError, MethodError) as error:
         raise MethodError(f"{record.name} did not keep to its contract: {error}") from error
 
@@ -116,14 +118,14 @@ def _refine_tiles(
     needs = (*record.needs, *record.optional)
     names = {layer: CONFIDENCE if layer == CONFIDENCE else f"dsm_{layer}" for layer in method.layers()}
     files = {DSM_LAYER: DSM_FILE, **{layer: f"{name}.tif" for layer, name in names.items()}}
-    grid = scene.require_grid()
+    grid, nodata = scene.require_grid(), output_nodata(request.nodata, scene.dsm)
     with contextlib.ExitStack() as stack:
         writers: dict[str, RowWriter] = {
             layer: stack.enter_context(
                 DSMWriter(
                     request.folder / file,
                     grid,
-                    nodata=request.nodata,
+                    nodata=nodata,
                     tags=tags,
                     description=CONFIDENCE if layer == CONFIDENCE else "height",
                 )
@@ -180,7 +182,7 @@ def with_nodata(prediction: Prediction, scene: Scene) -> Prediction:
 
 
 def write_prediction(
-    prediction: Prediction, scene: Scene, folder: Path, nodata: float, tags: dict[str, str]
+    prediction: Prediction, scene: Scene, folder: Path, nodata: OutputCode, tags: dict[str, str]
 ) -> Refined:
     """Write the DSM, its confidence, layers and provenance, depth maps and images; keep the files in the scratch.
 
@@ -203,11 +205,11 @@ def write_prediction(
             outputs |= _bands(folder, {CONFIDENCE: prediction.confidence}, dsm)
         outputs |= _bands(folder, prediction.layers, dsm)
     for name, depth in prediction.depths.items():
-        write_band(folder / f"depth_{as_file_name(name)}.tif", depth, None, "depth")
         outputs[f"depth_{name}"] = f"depth_{as_file_name(name)}.tif"
+        write_band(folder / outputs[f"depth_{name}"], depth, None, "depth", nodata=math.nan)
     for name, picture in prediction.views.items():
-        write_picture(folder / f"view_{as_file_name(name)}.png", picture)
         outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
+        write_picture(folder / outputs[f"view_{name}"], picture)
     for name, path in prediction.files.items():
         kept = folder / path.name
         if kept.exists():
@@ -220,5 +222,5 @@ def write_prediction(
 def _bands(folder: Path, layers: Mapping[str, NDArray[Any]], dsm: DSM) -> dict[str, str]:
     """Write layers on the DSM's grid; return name -> file."""
     for name, values in layers.items():
-        write_band(folder / f"{name}.tif", values, dsm.grid, name)
+        write_band(folder / f"{name}.tif", values, dsm.grid, name, nodata=math.nan)
     return {name: f"{name}.tif" for name in layers}
