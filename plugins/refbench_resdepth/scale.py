@@ -95,5 +95,10 @@ def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, ima
             "Neither the weights nor the configuration know the scale of the images; give the official "
             "Image_normalization_parameters.p beside the checkpoint, or --set normalisation.image_rule=robust."
         )
-    known = {key: values.get(key) for key in ("dsm_std", "image_rule", "image_mean", "image_std")}
-    return Scale(**known, height_rule=values.get("height_rule") or "fixed")
+    return Scale(
+        dsm_std=values["dsm_std"],
+        image_rule=values["image_rule"],
+        image_mean=values.get("image_mean"),
+        image_std=values.get("image_std"),
+        height_rule=values.get("height_rule") or "fixed",
+    )

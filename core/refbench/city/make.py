@@ -234,7 +234,7 @@ class _Maker:
         extent = self._grid.width * self._grid.gsd + 2 * (0.3 * (self._high - self._low) + 6.0)
         rng = derived_rng(self._seed, "city", "orbit")
         if variation.lean is None:
-            stations = satellite_stations(rng, self._target(), extent, self.image_gsd)
+            stations: tuple[Station, ...] = satellite_stations(rng, self._target(), extent, self.image_gsd)
         else:
             count = 2 if variation.making.passes == 1 else len(IMAGES)
             shape = variation.lean, variation.base, count

@@ -75,7 +75,8 @@ class WildTask(TrainTask):
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_share(step, steps))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_share(step, steps))
+        self.scheduler = self._schedule
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Any]]:
@@ -152,7 +153,7 @@ class WildTask(TrainTask):
             step = int(content["step"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise WeightsError(f"{path} is no checkpoint of this training: {str(error)[:200]}.") from None
-        self.scheduler.last_epoch = step
+        self._schedule.last_epoch = step
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * rate_share(step, self.steps)
         return TrainState(step, float(content["seconds"]), content["best"])

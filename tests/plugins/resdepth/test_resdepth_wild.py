@@ -205,12 +205,13 @@ def test_the_rate_rises_stays_and_falls():
 
 def test_training_is_kept_and_resumed(cache, tmp_path):
     whole, parts = method_of(cache), method_of(cache)
-    facts = whole.fit([], Context(), steps=4, folder=tmp_path / "whole")
-    assert facts["steps"] == 4 and facts["samples"] == 4
+    trained = whole.fit([], Context(), steps=4, folder=tmp_path / "whole")
+    assert trained.provenance["steps"] == 4 and trained.provenance["samples"] == 4
     parts.fit([], Context(), steps=2, folder=tmp_path / "parts")
     again = method_of(cache)
-    assert again.fit([], Context(), steps=4, folder=tmp_path / "parts", resume=True)["steps"] == 4
-    whole.save(tmp_path / "weights", provenance=facts, half=True)
+    resumed = again.fit([], Context(), steps=4, folder=tmp_path / "parts", resume=True)
+    assert resumed.provenance["steps"] == 4
+    trained.save(tmp_path / "weights", half=True)
     stored = ResDepth(ResDepthConfig(), tmp_path / "weights")
     assert stored.model == MODEL and stored.scale == SCALE
     layers, _ = refined(stored, scene_of())
