@@ -1,4 +1,4 @@
-"""``refbench check``: does a method behave as its contract says?"""
+"""``refbench check``: whether a method behaves as its contract says."""
 
 from __future__ import annotations
 

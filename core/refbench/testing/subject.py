@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refbench.contracts.errors import ArrayError, MethodError, RefbenchError
 from refbench.contracts.method import TileMethod
 from refbench.contracts.need import Need
 from refbench.engine.inputs.config import load_config
@@ -132,6 +133,11 @@ def ended_well(trial: Trial) -> Trial:
     require(trial.error is None, f"it raised {describe(trial.error)}")
     require(not trial.wrong_shape, trial.wrong_shape)
     return trial
+
+
+def is_fair(error: BaseException | None) -> bool:
+    """Return whether an error is a sentence for the user; an array against its contract is the method's own fault."""
+    return isinstance(error, RefbenchError) and not isinstance(error, ArrayError | MethodError)
 
 
 def describe(error: BaseException | None) -> str:
