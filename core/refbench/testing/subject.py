@@ -82,8 +82,16 @@ class Subject:
     def request(self, out: str = "", scene: Path | None = None) -> JobRequest:
         """Return the job that a user would ask for."""
         folder = SceneRequest(None if scene is None else str(scene))
-        own = {"config": self.config_name, "overrides": dict(self.overrides), "weights": self.weights}
-        return JobRequest(self.name, folder, out, threads=1, bootstrap=False, **own)
+        return JobRequest(
+            self.name,
+            folder,
+            out,
+            config=self.config_name,
+            overrides=dict(self.overrides),
+            weights=self.weights,
+            threads=1,
+            bootstrap=False,
+        )
 
     def load(self, weights: Path | None = None) -> Any:  # noqa: ANN401  # the plugin's class
         """Return a new instance; ``weights`` None takes those of the method.
