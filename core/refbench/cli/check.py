@@ -1,4 +1,4 @@
-"""``refbench check``: does a method behave as its contract says?"""
+"""``refbench check``: whether a method behaves as its contract says."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def _reasons(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 @set_option
 @weights_option
 @json_option
-@click.pass_context
-def command(ctx: click.Context, method: str | None, as_json: bool, is_listing: bool, **options: Any) -> None:  # noqa: ANN401  # the options above
+def command(method: str | None, as_json: bool, is_listing: bool, **options: Any) -> int:  # noqa: ANN401  # the options above
     """Check how METHOD behaves on small made scenes, on the CPU: grid, NoData, units, repeatability, training ...
 
     Exit code 1 where a check failed. A record's tag check.config names a configuration that is quick enough,
@@ -50,14 +49,13 @@ def command(ctx: click.Context, method: str | None, as_json: bool, is_listing: b
 
     if is_listing:
         click.echo(columns(("CHECK", "WHAT"), [(check.name, check.summary) for check in all_checks().values()]))
-        return
+        return 0
     if method is None:
         raise InputError("Name a method; refbench methods lists them.")
     results = _results(method, as_json, options)
     if as_json:
         click.echo(json.dumps([_as_dict(result) for result in results], indent=2))
-    if not conforms(results):
-        ctx.exit(1)
+    return 0 if conforms(results) else 1
 
 
 def _results(method: str, as_json: bool, options: dict[str, Any]) -> list[CheckResult]:

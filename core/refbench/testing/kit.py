@@ -61,8 +61,6 @@ def check_method(
         Packages or weights of the method are missing: nothing can be said of it.
     """
     with Subject(name, config, overrides or {}, weights, scene) as subject:
-        if not subject.record.trainable or subject.record.needs_weights:
-            _ = subject.resolved
         return list(run_checks(subject, only, expected))
 
 
