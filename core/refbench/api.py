@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingExtraError
 from refbench.engine.inputs.check import check_inputs
-from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.launch import run_job
 from refbench.engine.job.request import FILES, JobRequest, check_files
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
+from refbench.files.out_guard import check_out
 from refbench.python_words import speaks_python
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``scene_id``.
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
+        ``scene_id``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 

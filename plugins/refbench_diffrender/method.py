@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from refbench import Prediction
+from refbench.training.step_log import kept_log
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.depth_mode.joint import refined_jointly
 from refbench_diffrender.depth_mode.loop import follow
@@ -23,7 +24,6 @@ from refbench_diffrender.outputs.held_out import held_out_notes
 from refbench_diffrender.outputs.result_files import write_confidences, write_meshes, write_points
 from refbench_diffrender.outputs.surface_mesh import SurfaceMesh, cell_colours, dsm_mesh, scene_from_view, view_mesh
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
-from refbench_diffrender.running.run_log import kept_log
 from refbench_diffrender.views.depth_image import from_rendered
 from refbench_diffrender.views.image_sampling import linear_of
 from refbench_diffrender.views.view_image import Photograph, SparsePoints
@@ -80,7 +80,7 @@ class Diffrender:
         files = {} if context.scratch is None else self._outputs(result, meshes, dsm, chosen, context.scratch)
         return Prediction(
             dsm=dsm,
-            confidence=confidence,
+            layers={} if confidence is None else {"photo_consistency": confidence},
             depths={view.name: _resized(depths[view.name], view.original) for view in chosen},
             files={**files, **kept_log(context)},
             notes={"backend": draw.name, "views": notes, **kept_apart},

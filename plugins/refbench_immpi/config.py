@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from refbench.training.settings import TrainPrecision  # noqa: TC001  # the type of a field, read at run time
+
 Encoder = Literal["resnet18", "resnet50"]
 Encoding = Literal["scrambled", "sane"]
 Norms = Literal["batch", "running"]
-Precision = Literal["float32", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,16 @@ class PlanesConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses at every scale. ``lpips`` counts only where ``lpips_weights`` names a file of them."""
+    """Weights of the losses at every scale: absolute (``rgb``) and squared (``l2``) differences, SSIM, LPIPS, slopes.
+
+    ``lpips`` counts only where ``lpips_weights`` names a file of them.
+    """
 
     rgb: float = 2.0
     ssim: float = 1.0
     lpips: float = 1.0
     smooth: float = 0.0
+    l2: float = 0.0
     lpips_weights: str | None = None
 
 
@@ -85,6 +90,8 @@ class OptimiseConfig:
     neighbours: int = 0
     supervise_reference: bool = False
     train_encoder: bool = False
+    checkpoint_s: float = 60.0
+    """Seconds between two checkpoints, where the run has a folder for them."""
     half_pixel: bool = False
 
     def __post_init__(self) -> None:
@@ -93,6 +100,8 @@ class OptimiseConfig:
             raise ValueError("optimise.steps, references and neighbours must not be negative")
         if self.lr <= 0 or self.divisor <= 0:
             raise ValueError("optimise.lr and optimise.divisor must be positive")
+        if self.checkpoint_s < 0:
+            raise ValueError("optimise.checkpoint_s must not be negative")
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class TrainingConfig:
     checkpoint: str | None = None
     validate_every: int = 500
     checkpoint_every: int = 250
-    precision: Precision = "float32"
+    precision: TrainPrecision = "float32"
     devices: int = 1
 
 

@@ -68,7 +68,7 @@ class ImageEncoderConfig:
     @property
     def image_multiple(self) -> int:
         """What the image's rows and columns must be multiples of."""
-        return 4 * 2**self.num_hourglass
+        return int(4 * 2**self.num_hourglass)
 
 
 @dataclass(frozen=True, slots=True)

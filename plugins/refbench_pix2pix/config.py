@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from refbench.training.settings import Precision, TrainPrecision  # noqa: TC001  # types of fields, read at run time
+
 Norm = Literal["batch", "instance", "none"]
 DiscriminatorKind = Literal["basic_rewritten", "basic", "n_layers", "pixel", "custom"]
 GanMode = Literal["vanilla", "lsgan", "wgangp"]
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Policy = Literal["linear", "step", "plateau", "cosine"]
-Precision = Literal["float32", "bfloat16"]
 TILE = 256
 """What rows and columns of the generator's input must be a multiple of."""
 
@@ -111,7 +112,7 @@ class TrainingConfig:
     save_epoch_freq: int = 50
     workers: int = 0
     devices: int = 1
-    precision: Literal["float32", "mixed"] = "float32"
+    precision: TrainPrecision = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

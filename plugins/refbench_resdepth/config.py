@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from refbench.training.settings import Precision, TrainPrecision  # noqa: TC001  # types of fields, read at run time
+
 Inputs = Literal["geom", "geom-mono", "geom-stereo", "geom-multiview", "stereo"]
 Activation = Literal["relu", "lrelu", "prelu"]
 UpMode = Literal["transpose", "bilinear"]
-Precision = Literal["float32", "bfloat16"]
 VIEWS = {"3-view": 3, "4-view": 4, "5-view": 5}
 
 
@@ -159,7 +160,7 @@ class TrainingConfig:
     workers: int = 0
     save_model_rate: int = 20
     evaluate_rate: int = 1
-    precision: Literal["float32", "mixed"] = "float32"
+    precision: TrainPrecision = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -191,7 +192,7 @@ class WildConfig:
     weight_decay: float = 1e-5
     average: float = 0.999
     """Decay of the running average of the weights, which is what is kept."""
-    precision: Literal["float32", "mixed"] = "mixed"
+    precision: TrainPrecision = "mixed"
     checkpoint_steps: int = 250
     validate_steps: int = 1000
 

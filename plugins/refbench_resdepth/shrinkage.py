@@ -22,7 +22,7 @@ def standard_deviation(log_scale: NDArray[np.floating], factor: float) -> F4:
 
     ``factor`` is the calibration that the weights carry, 1 for none.
     """
-    return (factor * SIGMA_OF_SCALE * np.exp(np.clip(log_scale, *LOG_SCALES))).astype(np.float32)
+    return np.asarray(factor * SIGMA_OF_SCALE * np.exp(np.clip(log_scale, *LOG_SCALES)), np.float32)
 
 
 def combined(means: NDArray[np.floating], deviations: NDArray[np.floating]) -> tuple[F4, F4]:

@@ -32,7 +32,7 @@ def run(tmp_path, *arguments, code=0, **environment):
         text=True,
         cwd=tmp_path,
         env={**ENVIRONMENT, **environment},
-        timeout=120,
+        timeout=400,
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -116,7 +116,7 @@ def alive(pid):
 
 
 def gone(pid):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end and alive(pid):
         time.sleep(0.1)
     return not alive(pid)
@@ -134,13 +134,13 @@ def test_an_interrupt_leaves_no_orphan_and_no_folder(tmp_path, dsm):
     process = subprocess.Popen(
         command("--method", "hanging", "--dsm", dsm, "--out", tmp_path / "out"), cwd=tmp_path, env=ENVIRONMENT
     )
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     text = ""
     while "grandchild" not in text and time.monotonic() < end:
         time.sleep(0.1)
         text = "".join(log.read_text() for log in tmp_path.glob("out.partial-*/log.txt"))
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(200) == 130
     assert gone(int(text.split("grandchild ")[1].split()[0]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dsm.tif"]
 

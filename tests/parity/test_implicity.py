@@ -50,7 +50,7 @@ from refbench_implicity.tiling import blend_profile
 from refbench_implicity.training.dataset import SlidingWindowItems, official_items
 from refbench_implicity.training.task import OccupancyTask
 from refbench_implicity.training.validation import accuracy, intersection_over_union, precision_recall
-from refbench_implicity.weights import fill_model, read_model
+from refbench_implicity.weights import filled_network, read_model, trained_model
 
 GOLDEN = golden_folder()
 NODATA = -9999.0
@@ -195,10 +195,10 @@ def golden_rasters(scene):
 
 
 def trained(config, decoder):
-    """The method with the recipe's encoders and a fitted decoder, written and opened again as a weights folder."""
+    """The weights of the recipe's encoders and a fitted decoder."""
     method = ImpliCity(config)
     fill(method.net, decoder)
-    return method
+    return trained_model(method.net, method.normalisation, method.constants)
 
 
 @cases("path, name", named_cases("dsm"))
@@ -243,7 +243,8 @@ def test_dsm_patch(path, name, number):
     case, arrays = load_json(path.with_suffix(".json"))[name], under(load_npz(path), name)
     official = dsm_config(case)
     config = typed_config(official, HERE)
-    net = trained(config, under(arrays, "decoder")).net
+    method = ImpliCity(config)
+    net = fill(method.net, under(arrays, "decoder"))
     stride = (float(case["stride"]),) * 2
     item = SlidingWindowItems(official_items(config, "test"), stride=stride)[number]
     planes = net.encode(tensor(item.inputs)[None], None if item.image is None else tensor(item.image)[None])
@@ -369,8 +370,7 @@ def test_ckpt_dsm(checkpoint, beside_golden, tmp_path):
 def test_ckpt_validation(checkpoint, beside_golden):
     """The official validation metrics of the checkpoint on the val split."""
     config, expected = ckpt_config(), ckpt_expected()
-    net = build_model(config.model).eval()
-    fill_model(net, read_model(Path(checkpoint)))
+    net = filled_network(read_model(Path(checkpoint)), config.model)
     items = SlidingWindowItems(official_items(config, "val"))
     batches = [collate([items[index]]) for index in range(len(items))]
     found = OccupancyTask(net, items, config.training, validation=batches).validate(torch.device("cpu"))

@@ -64,7 +64,7 @@ def test_checkpoints(path):
     data, named = load_npz(path), manifest()[path.name]
     for key in (key for key in data if key.startswith("y_")):
         stored = read_model(GOLDEN / named[key])
-        net = filled_network(stored.model, stored)
+        net = filled_network(stored)
         with torch.no_grad():
             y = net(torch.from_numpy(data["x"])).numpy()
         np.testing.assert_allclose(y, data[key], rtol=0, atol=FORWARD)

@@ -10,7 +10,7 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 
 from refbench import DSM, Grid, Scene
 from refbench.contracts.scene import Reference

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from refbench.bridges.bridge import Bridge, Estimate
-from refbench.contracts.errors import InputError, UnsupportedError
-from refbench.contracts.grid import Grid, Window
+from refbench.contracts.errors import UnsupportedError
+from refbench.contracts.grid import Window
 from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud
 from refbench.contracts.raster import DSM
 from refbench.formats.cloud import HeldPoints
+from refbench.formats.cloud_grid import grid_over
 from refbench.formats.raster import ArraySource
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.grid import Grid
     from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import PointSource
 
@@ -70,9 +72,7 @@ class PointsToDSM(Bridge):
         return self._extended(scene, dsm=ArraySource(DSM(heights, grid)), grid=grid, origin=origin)
 
     def _new_grid(self, points: PointSource) -> Grid:
-        if self.gsd is None or not (np.isfinite(self.gsd) and self.gsd > 0):
-            raise InputError(f"gsd must be a positive number of metres, got {self.gsd}.")
-        return Grid.snap(points.bounds(), self.gsd, points.crs, points.vertical)
+        return grid_over(points, self.gsd)
 
 
 def grid_points(points: PointSource, grid: Grid, layer: str = "mean") -> NDArray[np.float32]:

@@ -10,7 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
+from refbench.cli.options import (
+    assessor_option,
+    assessor_values_option,
+    json_option,
+    mask_option,
+    max_pixels_option,
+    nodata_in_option,
+)
+from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.coregistration import coregister as find_shift
 from refbench.evaluation.coregistration import shifted
@@ -29,6 +37,8 @@ WIDE = 112
 @click.argument("reference", type=click.Path(path_type=Path))
 @mask_option
 @click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@nodata_in_option
+@max_pixels_option
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
 @click.option("--coregister", is_flag=True, help="Co-register EVALUATED to REFERENCE first and apply that shift.")
@@ -48,6 +58,7 @@ def command(
     reference: Path,
     masks: dict[str, Path],
     gt_mask: Path | None,
+    nodata_in: float | None,
     crs: str | None,
     height_unit: str | None,
     coregister: bool,
@@ -61,7 +72,10 @@ def command(
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
     facts = {"crs": crs, "height_unit": height_unit}
-    sources = {"evaluated": open_dsm(evaluated, **facts), "reference": open_dsm(reference, **facts)}
+    sources = {
+        "evaluated": open_dsm(evaluated, nodata=nodata_in, **facts),
+        "reference": open_dsm(reference, nodata=nodata_in, **facts),
+    }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
     truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
     surfaces = {name: source.read() for name, source in sources.items()}
@@ -77,13 +91,19 @@ def command(
         bootstrap=not no_bootstrap,
         seed=seed,
     )
+    if "empty" in found["notes"]:
+        raise InputError(
+            f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
+            "check that they overlap and what the masks leave."
+        )
     if shift is not None:
         found["coregistration"] = shift.values()
         found["notes"]["coregistration"] = f"EVALUATED was moved by {shift}"
     if definitions:
         pair = surfaces["evaluated"], surfaces["reference"]
         found["definitions"] = {name: by_definition(name, *pair, held, truth) for name in definitions}
-    warnings = [text for source in sources.values() for text in (*source.warnings, *_undeclared(source))]
+    warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
+    warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
@@ -114,15 +134,6 @@ def _show(found: dict[str, Any]) -> None:
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
     if "coregistration" in found:
         console.print(f"Co-registration: {found['notes']['coregistration']}.", markup=False)
-    if "empty" in found["notes"]:
-        console.print(found["notes"]["empty"])
-
-
-def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
-    count = source.scan.undeclared
-    if not count:
-        return []
-    return [f"{source.files[0]}: {count:,} infinite or impossible heights count as NoData; the file declares none."]
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:

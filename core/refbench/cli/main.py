@@ -38,6 +38,7 @@ VERBS = {
     "methods": "List the methods.",
     "plugins": "List the plugins, broken ones with their reason.",
     "info": "Show everything about a method.",
+    "check": "Check that a method keeps to its contract.",
     "doctor": "Check packages, GPU, system libraries and folders.",
     "import-weights": "Turn official weights into a weights folder.",
     "scene": "Convert scenes to the layouts of other systems.",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+
+from refbench.formats.limits import LIMIT_VARIABLE
 
 
 def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -78,3 +81,21 @@ official_option = click.option(
     help="An option of the method's own reader or writer; repeatable.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+nodata_in_option = click.option(
+    "--nodata-in", type=float, help="NoData code of DSM and reference that their files do not declare."
+)
+
+
+def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    del ctx, param
+    if value is not None:
+        os.environ[LIMIT_VARIABLE] = str(value)  # the processes of jobs see it, too
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1, max=10**18 - 1),
+    callback=_limit_pixels,
+    expose_value=False,
+    help="Largest number of pixels that a raster may declare; default: 2^31, less on a machine of little memory.",
+)

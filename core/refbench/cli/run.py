@@ -16,7 +16,9 @@ from refbench.cli.options import (
     config_option,
     json_option,
     mask_option,
+    max_pixels_option,
     method_option,
+    nodata_in_option,
     set_option,
     weights_option,
 )
@@ -24,10 +26,11 @@ from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run
-from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.launch import input_paths, run_job
 from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
+from refbench.files.out_guard import check_out
 from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
@@ -55,7 +58,12 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.command()
 @click.argument("scene", required=False, type=click.Path(path_type=Path))
 @method_option
-@click.option("--points", type=click.Path(path_type=Path), help="Point cloud: LAS, LAZ, PLY or NPZ.")
+@click.option(
+    "--points",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Point cloud: LAS, LAZ, PLY or NPZ; repeatable, several are read as one.",
+)
 @click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
 @click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
 @click.option(
@@ -69,6 +77,11 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option(
+    "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
+)
+@nodata_in_option
+@max_pixels_option
 @config_option
 @click.option(
     "--data-set", metavar="NAME", help="The data set of an official configuration to run; default: all of them."
@@ -88,7 +101,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
-@click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
+@click.option(
+    "--nodata", type=float, help="NoData code of dsm.tif, nan is fine; default: that of the input DSM, else -9999."
+)
 @click.option(
     "--coregister",
     type=click.Choice(["none", "initial-once"]),
@@ -122,7 +137,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
         return max(_dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
-        check_out(one.folder, options["overwrite"])
+        check_out(one.folder, options["overwrite"], input_paths(one))
     return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
 
 

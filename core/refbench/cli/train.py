@@ -83,10 +83,10 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
 
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER
-        facts = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
+        trained = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
     if not is_first:  # one of several devices: the first writes for all
         return
-    learner.save(weights, provenance=facts)
-    for key, value in facts.items():
+    trained.save(weights)
+    for key, value in trained.provenance.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")
     click.echo(f"weights: {weights}")

@@ -42,9 +42,11 @@ class SceneModel:
     crs: str | None = None
     vertical: str | None = None
     height_unit: str | None = None
+    nodata: float | None = None
     gsd: float | None = None
     dsm: str | None = None
-    points: str | None = None
+    points: str | list[str] | None = None
+    keep_noise: bool = False
     orthos: dict[str, str] | None = None
     pairs: list[Annotated[list[str], Field(min_length=2)]] | None = None
     ndvi: str | None = None

@@ -8,7 +8,7 @@ that several processes may fill one cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def open_surface(path: Path) -> DSM:
         return open_dsm(path, crs=ANY_METRIC_CRS).read()
 
 
-def _sample(city: City, initial: DSM, orthos: Sequence[NDArray[np.generic]]) -> WildSample:
+def _sample(city: City, initial: DSM, orthos: Sequence[NDArray[Any]]) -> WildSample:
     from refbench.geometry.image_scale import robust_scale
 
     layers = []

@@ -1,4 +1,4 @@
-"""The feature encoder of IBRNet, under its published key names (spec, section 6); frozen."""
+"""The feature encoder of IBRNet, under its published key names (docs/methods/diffrender.md); frozen."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Analysis by synthesis of one view: its depth map as a mesh, rendered into other views, moved by what is seen there.
 
-Stage 1 moves the mesh by a smooth function of place and depth, stage 2 every vertex by itself (spec, sections 5 and 7).
+Stage 1 moves the mesh by a smooth function of place and depth, stage 2 every vertex by itself; the terms stand in
+docs/methods/diffrender.md.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+
+from refbench.training.per_scene import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,12 +79,7 @@ def digest(run: ViewRefinement, config: DiffrenderConfig, seed: int) -> str:
         "planes": run.planes, "backend": run.draw.name,
         "alignment": (run.initial.offset, run.initial.scale),
     }  # fmt: skip
-    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for each in _inputs(run):
-        array = np.ascontiguousarray(each.detach().cpu().numpy())
-        found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+    return digest_of(facts, _inputs(run))
 
 
 def joined(digests: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The depth transfer function: a small network that scales and shifts depth by image position and depth (spec, 6)."""
+"""The depth transfer function (docs/methods/diffrender.md): a small network that scales and shifts depth."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from refbench import DSM, Prediction, TilePlan, Window
 from refbench.contracts.errors import UnsupportedError
 from refbench.geometry.depth import render_depth
 from refbench.geometry.nodata_fill import inside
+from refbench.training.step_log import kept_log
 from refbench_diffrender.dsm_mode.dsm_loop import follow_block
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
 from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence, held_out_likeness
@@ -22,7 +23,6 @@ from refbench_diffrender.mesh.grid_mesh import cell_points
 from refbench_diffrender.outputs.result_files import write_meshes
 from refbench_diffrender.outputs.surface_mesh import dsm_mesh
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
-from refbench_diffrender.running.run_log import kept_log
 from refbench_diffrender.views.ground_view import GroundView, ground_view
 from refbench_diffrender.views.initial_depth import whole_surface
 from refbench_diffrender.views.views import parted_views
@@ -125,7 +125,7 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
         facts["held_out"] = _held_out((surface, refined), views, held, config, draw, context.device)
     return Prediction(
         dsm=refined,
-        confidence=confidence if "confidence" in config.outputs else None,
+        layers={"photo_consistency": confidence} if "confidence" in config.outputs else {},
         provenance=np.where(initial.valid | (blended.seen >= PAIR), MEASURED, INTERPOLATED).astype(np.uint8),
         depths=_depths(scene, refined),
         files={**_files(refined, views, config, context), **kept_log(context)},

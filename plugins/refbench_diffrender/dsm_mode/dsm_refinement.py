@@ -7,8 +7,6 @@ along; where both see the surface, picture and photograph must be alike. Cells a
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from refbench.training.per_scene import digest_of
 from refbench_diffrender.depth_mode.refinement import StepReport
 from refbench_diffrender.dsm_mode.height_field import HeightField
 from refbench_diffrender.losses.robust_loss import patch_loss, penalty_loss
@@ -244,11 +243,7 @@ class DsmRefinement:
             "dsm": asdict(self.at), "overlap": self.config.min_overlap, "angle": self.config.best_angle_deg,
             "seed": seed, "backend": self.draw.name, "sources": self.sources,
         }  # fmt: skip
-        found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for array in (self.surface.vertices, self.known.cpu().numpy(), *self._pictures()):
-            found.update(f"{array.dtype} {array.shape}".encode())
-            found.update(np.ascontiguousarray(array).tobytes())
-        return found.hexdigest()
+        return digest_of(facts, (self.surface.vertices, self.known, *self._pictures()))
 
     def _pictures(self) -> Iterator[NDArray[np.generic]]:
         for drawn in self.views:

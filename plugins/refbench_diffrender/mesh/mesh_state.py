@@ -1,4 +1,4 @@
-"""The mesh that is optimised: vertices in clip space and what moves them (spec, section 5). Letters: V vertices."""
+"""The optimised mesh: vertices in clip space and what moves them (docs/methods/diffrender.md). V: vertices."""
 
 from __future__ import annotations
 

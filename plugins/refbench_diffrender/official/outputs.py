@@ -1,4 +1,4 @@
-"""The files that the official program leaves, under its names, in one folder (spec, section 1)."""
+"""The files that the official program leaves, under its names, in one folder (docs/methods/diffrender.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of the official program: ``transforms.json``, colours, depths, points of a COLMAP model (spec, 1 and 2)."""
+"""Official folders: ``transforms.json``, colours, depths, COLMAP points (docs/methods/diffrender.md)."""
 
 from __future__ import annotations
 

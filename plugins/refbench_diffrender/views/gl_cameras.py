@@ -1,4 +1,4 @@
-"""Matrices of the official program (spec, section 2): projection, model-view, poses; float64 unless said.
+"""Matrices of the official program (docs/methods/diffrender.md): projection, model-view, poses; float64 unless said.
 
 View space is OpenGL's: x right, y up, the camera looks along -z. Intrinsics have their origin at the corner of the
 first pixel. Clip y grows downwards, so rendered row 0 is the top of the picture.

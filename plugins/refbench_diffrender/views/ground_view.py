@@ -126,7 +126,8 @@ class GroundView:
         )
         part = np.s_[top:bottom, left:right]
         corner = self.corner[0] + left, self.corner[1] + top
-        brightness, known = (np.ascontiguousarray(of[part]) for of in (self.brightness, self.known))
+        brightness = np.ascontiguousarray(self.brightness[part], np.float32)
+        known = np.ascontiguousarray(self.known[part], np.bool_)
         return GroundView(self.name, self.camera, brightness, known, self.scale, corner)
 
 

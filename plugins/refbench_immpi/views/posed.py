@@ -152,7 +152,7 @@ def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str
         return np.asarray(depths[(depths > 0) & (col >= 0) & (row >= 0) & (col < cols) & (row < rows)])
     view = scene.views.get(name)
     if view is not None and view.depth is not None:
-        return view.depth.read().pixels[0].astype(np.float64)
+        return np.asarray(view.depth.read().pixels[0], np.float64)
     raise UnsupportedError(
         f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a range of "
         "depths in its camera file."

@@ -46,7 +46,7 @@ def start(tmp_path, *arguments):
 
 def bench(tmp_path, *arguments, code=0):
     process = start(tmp_path, *arguments)
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=400)
     assert process.returncode == code, out + error
     assert "Traceback" not in error
     return out + error
@@ -84,7 +84,7 @@ def alive(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def gone(pids, within=5.0):
+def gone(pids, within=60.0):
     end = time.monotonic() + within
     while time.monotonic() < end:
         if not any(alive(pid) for pid in pids):
@@ -93,7 +93,7 @@ def gone(pids, within=5.0):
     return False
 
 
-def wait_for(condition, within=30.0):
+def wait_for(condition, within=200.0):
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -115,22 +115,21 @@ def cells_of(out):
 
 def test_every_way_to_end_is_a_row(tmp_path, suite):
     methods = (
-        "[hanging, shift, raising, killing, exiting, growing, arrays, wrong-grid, all-nan, integers, integer-tiles, "
+        "[shift, raising, killing, exiting, growing, arrays, wrong-grid, all-nan, integers, integer-tiles, "
         "forking, lying, weightless, lonely, viewing, nosuch]"
     )
-    path = suite(methods, "budgets: {deadline_s: 8, memory_cap: 1200MB, threads: 1}\n")
+    path = suite(methods, "budgets: {memory_cap: 1200MB, threads: 1}\n")
     output = bench(tmp_path, path, "--out", "out", "--workers", 2, code=1)
     found = {name.partition("--")[0]: row for name, row in rows(tmp_path / "out").items()}
     ends = {
         "shift": ("ok", ""),
         "raising": ("failed", "the roof <b>is</b> on fire"),
-        "hanging": ("timeout", "deadline of 8 s"),
         "killing": ("crashed", "SIGKILL"),
         "exiting": ("crashed", "code 7"),
         "growing": ("oom", "MemoryError"),
         "arrays": ("oom", "allocate"),
         "wrong-grid": ("failed", "another grid"),
-        "all-nan": ("ok", ""),
+        "all-nan": ("failed", "no valid height"),
         "integers": ("failed", "float32"),
         "integer-tiles": ("ok", ""),
         "forking": ("ok", ""),
@@ -148,11 +147,15 @@ def test_every_way_to_end_is_a_row(tmp_path, suite):
             assert found[name]["metrics"] is None and found[name]["metrics_reason"]
             assert f"{name}--embedded-16m--seed0: {status}: " in output
     assert any("RuntimeError" in line for line in found["raising"]["log_tail"])
-    assert found["all-nan"]["metrics"]["refined"]["all"]["mae"] is None
-    assert found["all-nan"]["metrics"]["own_domain"]["refined"]["all"]["completeness_valid"] == 0
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
     assert "refbench table out" in output and "out/report.html" in output and "out/table.md" in output
     assert not list((tmp_path / "out" / "jobs").glob("*.partial-*"))
+
+
+def test_a_hang_that_ignores_being_asked_ends_at_the_deadline(tmp_path, suite):
+    output = bench(tmp_path, suite("[hanging]", "budgets: {deadline_s: 2}\n"), "--out", "out", code=1)
+    (row,) = rows(tmp_path / "out").values()
+    assert row["status"] == "timeout" and "deadline of 2 s" in row["reason"] and "timeout" in output
 
 
 def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
@@ -206,7 +209,7 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path, suite):
         assert "Another refbench bench works in" in bench(tmp_path, path, "--out", "out", "--resume", code=2)
     finally:
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=30)
+        first.communicate(timeout=200)
     assert first.returncode == 130
 
 
@@ -215,7 +218,7 @@ def test_ctrl_c_keeps_finished_rows_and_leaves_no_process(tmp_path, suite):
     process = start(tmp_path, suite("[input, shift, spinning, noisy]"), "--out", out)
     wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=200)
     assert process.returncode == 130 and "Traceback" not in error, error
     assert {name.partition("--")[0] for name in rows(out)} == {"input", "shift"}
     assert {entry.name.partition("--")[0] for entry in (out / "jobs").iterdir()} == {"input", "shift"}
@@ -227,7 +230,7 @@ def test_kill_9_of_the_harness_kills_the_cell_and_what_it_started(tmp_path, suit
     process = start(tmp_path, suite("[input, spinning]"), "--out", out)
     wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=200)
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
     assert {name.partition("--")[0] for name in rows(out)} >= {"input"}
 
@@ -246,7 +249,7 @@ def kill_and_resume(tmp_path, path, times, seed):
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
-        process.communicate(timeout=30)
+        process.communicate(timeout=200)
         assert gone(cells_of(out))
         complete = {p.parent.name for p in out.glob("jobs/*/result.json") if ".partial-" not in p.parent.name}
         assert finished <= complete, "a finished row was lost"

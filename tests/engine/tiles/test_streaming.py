@@ -7,7 +7,7 @@ from rasterio.crs import CRS
 from scipy import ndimage
 
 from refbench import DSM, Context, Grid, Image, Need, PointCloud, Scene, TileMethod, TilePlan, Window
-from refbench.contracts.errors import CancelledError, InputError
+from refbench.contracts.errors import CancelledError, MethodError
 from refbench.engine.tiles.stream import ArrayWriter, run_tiles
 from refbench.engine.tiles.tile_cut import TileCutter
 from refbench.formats.cloud import HeldPoints
@@ -120,7 +120,7 @@ def test_a_wrong_shape_and_a_cancelled_run_are_errors():
             return batch.dsm[:, 1:]
 
     scene = scene_of(np.zeros((9, 9)))
-    with pytest.raises(InputError, match="shape"):
+    with pytest.raises(MethodError, match="shape"):
         refined(Wrong(), scene)
     with pytest.raises(CancelledError):
         run_tiles(
@@ -189,7 +189,7 @@ def test_layers_are_blended_like_the_dsm():
 
 def test_a_layer_that_was_announced_must_come():
     out = ArrayWriter(np.zeros((8, 8), np.float32))
-    with pytest.raises(InputError, match="layer missing"):
+    with pytest.raises(MethodError, match="layer missing"):
         run_tiles(Layered(), scene_of(np.ones((8, 8))), Context(), out, needs=(Need.DSM,), layers={"missing": out})
 
 

@@ -91,7 +91,7 @@ def test_a_state_comes_back_to_the_device(cuda, joint, tmp_path):
     whole = on(cuda, config, checkpoints=tmp_path)
     again = on(cuda, config, checkpoints=tmp_path)
     for name in config.views:
-        assert again.notes["views"][name]["checkpoint"].startswith("Gone on")
+        assert again.notes["views"][name]["checkpoint"].startswith("Resumed")
         np.testing.assert_allclose(again.depths[name], whole.depths[name], rtol=1e-6)
 
 

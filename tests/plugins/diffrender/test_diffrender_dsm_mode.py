@@ -256,7 +256,7 @@ def test_cameras_of_different_kinds_work_together():
     cameras = {"a": CAMERAS["affine"](-0.3), "p": CAMERAS["pinhole"](0.3), "r": CAMERAS["rpc"](0.05)}
     prediction = refined(hill_scene(cameras))
     assert error(prediction.dsm) < 0.3 * error(DSM(np.full((SIDE, SIDE), BASE, np.float32), GRID))
-    assert prediction.confidence[SIDE // 2, SIDE // 2] > 0.8
+    assert prediction.layers["photo_consistency"][SIDE // 2, SIDE // 2] > 0.8
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -288,9 +288,9 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, steps):
         refined(scene, FEW, checkpoints=tmp_path, is_cancelled=is_cancelled)
     again = refined(scene, FEW, checkpoints=tmp_path)
     np.testing.assert_array_equal(again.dsm.heights, whole.dsm.heights)
-    assert again.notes["blocks"]["dsm"]["checkpoint"] == f"Gone on from step {steps + 1}."
+    assert again.notes["blocks"]["dsm"]["checkpoint"] == f"Resumed from step {steps + 1}."
     other = refined(hill_scene(two("affine"), start=hill().heights), FEW, checkpoints=tmp_path)
-    assert "started anew" in other.notes["blocks"]["dsm"]["checkpoint"]
+    assert "starting from scratch" in other.notes["blocks"]["dsm"]["checkpoint"]
 
 
 def test_blocks_cover_the_grid_and_agree_with_the_whole():
@@ -319,7 +319,7 @@ def test_holes_are_filled_and_said():
     prediction = refined(hill_scene({"a": affine_camera(-0.3), "b": affine_camera(0.3)}, start=start), FEW)
     assert np.isfinite(prediction.dsm.heights).all()
     assert (prediction.provenance[20:30, 20:30] == 1).all()  # both views see them
-    assert (prediction.confidence >= 0).all() and (prediction.confidence <= 1).all()
+    assert (prediction.layers["photo_consistency"] >= 0).all() and (prediction.layers["photo_consistency"] <= 1).all()
 
 
 def test_held_out_views_judge_before_and_after():

@@ -103,7 +103,7 @@ def test_stopped_anywhere_the_numbers_stay(tmp_path, steps):
     for name in SHORT.views:
         np.testing.assert_array_equal(again.depths[name], whole.depths[name])
         notes = dict(again.notes["views"][name])
-        assert notes.pop("checkpoint").startswith("Gone on from stage ")
+        assert notes.pop("checkpoint").startswith("Resumed from stage ")
         assert notes == whole.notes["views"][name]
 
 
@@ -119,7 +119,7 @@ def test_another_problem_starts_anew(tmp_path, change):
         refined(SHORT, checkpoints=tmp_path, is_cancelled=stopping_after(11))
     other = replace(SHORT, **change)
     found = refined(other, checkpoints=tmp_path)
-    assert "started anew" in found.notes["views"]["v0"]["checkpoint"]
+    assert "starting from scratch" in found.notes["views"]["v0"]["checkpoint"]
     np.testing.assert_array_equal(found.depths["v0"], refined(other).depths["v0"])
 
 
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
 
 
 def test_progress_never_falls(monkeypatch):
-    monkeypatch.setattr("refbench_diffrender.running.progress.REPORT_S", 0.0)
+    monkeypatch.setattr("refbench.training.per_scene.REPORT_S", 0.0)
     told = []
     refined(replace(SHORT, tonemapper=False), report=lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
@@ -158,7 +158,7 @@ def test_a_killed_run_goes_on(tmp_path):
     refine(scene, tmp_path / "out", *options)
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "out")]
     notes = [result["notes"]["views"]["v1"] for result in results]
-    assert notes[1]["checkpoint"].startswith("Gone on from stage 2, step ")
+    assert notes[1]["checkpoint"].startswith("Resumed from stage 2, step ")
     assert notes[0]["stage_2"]["last"] == pytest.approx(notes[1]["stage_2"]["last"], rel=1e-6)
     rows = list(csv.DictReader((tmp_path / "out" / "log" / "v1.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 86))

@@ -9,7 +9,7 @@ import yaml
 
 from refbench.scenes.scene_yaml import embedded_scene_path
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = ("--set", "variant=0", "--set", "training.batch_size=1", "--set", "model.point_encoder.hidden_dim=8")
 

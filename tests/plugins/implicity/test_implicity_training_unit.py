@@ -11,7 +11,7 @@ import yaml
 from affine import Affine
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 
 from refbench import DSM, Grid, Image, InputError, PointCloud, Scene  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingFileError, WeightsError  # noqa: E402
@@ -285,6 +285,25 @@ def test_a_built_data_set_is_labelled_and_read(built):
     assert building.dtype == bool and building.sum() > in_block.sum()  # grown
     with pytest.raises(InputError, match="already holds"):
         build_dataset(BuildConfig.from_official(config, root), root / "set", np.random.default_rng(0))
+
+
+def test_the_verb_builds_what_the_builder_builds(built, tmp_path):
+    from click.testing import CliRunner
+
+    from refbench_implicity.chunks_verb import command
+
+    root, config = built
+    (root / "build.yaml").write_text(yaml.safe_dump(config))
+    for name in ("one", "two"):
+        done = CliRunner().invoke(command, [str(root / "build.yaml"), "--out", str(tmp_path / name), "--seed", "3"])
+        assert done.exit_code == 0, done.output
+    for kind in ("uniform", "roof", "facade"):
+        read = []
+        for folder in (root / "set", tmp_path / "one", tmp_path / "two"):
+            with np.load(folder / "chunk_000" / f"query--{kind}.npz") as file:
+                read.append(file["pts"])
+        np.testing.assert_array_equal(read[1], read[2])  # a pure function of the seed
+        assert read[0].shape != read[1].shape or (read[0] != read[1]).any()
 
 
 def test_the_builders_configuration_is_checked(built):
@@ -609,8 +628,9 @@ def test_fitting_from_scenes_starts_from_the_seed_and_learns_the_robust_rule():
     found = []
     for seed in (0, 0, 1):
         method = ImpliCity(ImpliCityConfig(model=TINY, patch_size=32.0))
-        facts = method.fit([scene], Context(seed=seed), steps=1)
-        assert facts["steps"] == 1 and method.is_trained
-        assert method.normalisation.image_rule == "robust" and method.constants["pixel_size"] == GSD
-        found.append(method.net.state_dict()["decoder.fc_p.weight"])
+        trained = method.fit([scene], Context(seed=seed), steps=1)
+        assert trained.provenance["steps"] == 1 and not method.is_trained  # the method stays as it is
+        assert trained.meta["normalisation"]["image_rule"] == "robust" and trained.meta["pixel_size"] == GSD
+        assert method.normalisation.image_rule == "fixed"
+        found.append(trained.tensors["decoder.fc_p.weight"])
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])

@@ -27,7 +27,7 @@ from refbench_pix2pix.official.files import Files  # noqa: E402
 from refbench_pix2pix.official.names import parse_tile_name  # noqa: E402
 from refbench_pix2pix.official.options import read_options  # noqa: E402
 from refbench_pix2pix.official.tile_export import export_scene  # noqa: E402
-from refbench_pix2pix.official.tiles import read_pair, to_rgb  # noqa: E402
+from refbench_pix2pix.official.tiles import as_rgb, halves  # noqa: E402
 from refbench_pix2pix.tiling import plan_tiles, profile  # noqa: E402
 from refbench_pix2pix.training.schedule import LinearShare  # noqa: E402
 from refbench_pix2pix.values import (  # noqa: E402
@@ -308,10 +308,10 @@ def test_exported_tiles_are_read_as_the_scene_is(tmp_path):
     assert names == ["256-0-0.tif", "256-256-0.tif"] and parse_tile_name(names[1]) == (256, 256, 0)
     pixels = np.asarray(Picture.open(tmp_path / "tiles" / "inputs" / names[0]))
     assert pixels.shape == (256, 512, 3) and pixels.dtype == np.uint8
-    dsm, ndvi = read_pair(pixels)
+    dsm, ndvi = halves(pixels)
     expected = np.floor(np.nan_to_num(heights[:256, :256], nan=0.0))
-    np.testing.assert_allclose(dsm, normalise_levels(expected, 0.5), atol=1e-6)
-    assert ndvi[5, 5] == -1
+    np.testing.assert_array_equal(dsm, expected)
+    assert ndvi[5, 5] == 0
     assert np.asarray(Picture.open(tmp_path / "tiles" / "training" / names[0])).shape == (256, 768, 3)
 
 
@@ -327,7 +327,7 @@ def test_the_8bit_path_of_a_scene_is_the_official_one_tile_by_tile():
         x = np.stack([normalise_levels(heights[part], 0.5), normalise_levels(levels[part], 0.7)])
         with torch.no_grad():
             y = method.net(torch.from_numpy(x[None]))[0, 0].numpy()
-        official = to_rgb(y)[..., 0].astype(int)
+        official = as_rgb(np.floor(levels_of(y)).astype(np.uint8))[..., 0].astype(int)
         different = out[part] != official
         assert np.abs(out[part] - official).max() <= 1 and different.mean() < 1e-3
     assert (out == np.rint(out)).all() and levels_of(y).max() <= 255
@@ -398,7 +398,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, kind):
 
 
 def learner(**changes):
-    pytest.importorskip("lightning")
+    pytest.importorskip("lightning_fabric")
     training = TrainingConfig(samples_per_epoch=4, **{"batch_size": 1, "lr": 1e-3, **changes})
     shape = GeneratorConfig(1, 1, 4, no_dropout=changes.get("pool_size") is None)
     config = Pix2PixConfig(generator=shape, values=ValueConfig(span="tile"), training=training)
@@ -413,14 +413,21 @@ def place(seed=0):
 
 def test_learning_lowers_the_error_and_saves_official_files(tmp_path):
     method = learner()
-    facts = method.fit([place(0), place(1)], Context(), steps=40, folder=tmp_path)
+    before = {key: tensor.clone() for key, tensor in method.net.state_dict().items()}
+    trained = method.fit([place(0), place(1)], Context(), steps=40, folder=tmp_path)
+    facts = trained.provenance
+    assert not method.is_trained and all(torch.equal(method.net.state_dict()[key], before[key]) for key in before)
     scores = np.genfromtxt(tmp_path / "validation.csv", delimiter=",", names=True)["mae"]
     assert facts["best_validation_mae"] == pytest.approx(scores.min()) and scores.min() < 0.7 * scores[0]
     assert {"latest.pt", "latest_net_G.pth", "latest_net_D.pth", "train_opt.txt"} <= {
         p.name for p in tmp_path.iterdir()
     }
-    method.save(tmp_path / "weights", provenance=facts)
-    assert Pix2Pix(None, tmp_path / "weights").values.span == "tile"
+    trained.save(tmp_path / "weights")
+    again = Pix2Pix(None, tmp_path / "weights")
+    assert again.values.span == "tile" and again.facts == {"gsd": 0.5} and again.weights_used == tmp_path / "weights"
+    for key, tensor in trained.tensors.items():
+        assert torch.equal(again.net.state_dict()[key], tensor)
+    assert read_weights(tmp_path / "weights").meta["provenance"]["steps"] == 40
     (log,) = (path.parent for path in tmp_path.rglob("events.*"))
     pictures = EventAccumulator(str(log), size_guidance={"images": 0}).Reload().Images("input, refined, truth/0")
     assert len(pictures) == len(scores) and (pictures[0].width, pictures[0].height) == (3 * 256, 256)
@@ -436,7 +443,7 @@ def test_a_training_from_an_official_checkpoint_takes_its_discriminator(tmp_path
     torch.save({**judge, **old}, tmp_path / "latest_net_D.pth")
     config = dataclasses.replace(first.config, training=dataclasses.replace(first.config.training, lr=1e-12))
     again = Pix2Pix(dataclasses.replace(config, values=ValueConfig(path="8bit")), tmp_path / "latest_net_G.pth")
-    facts = again.fit([place(0)], Context(), steps=1, folder=tmp_path / "more")
+    facts = again.fit([place(0)], Context(), steps=1, folder=tmp_path / "more").provenance
     assert facts["discriminator"] == "from the official checkpoint"
     kept = torch.load(tmp_path / "more" / "latest_net_D.pth")
     assert all(torch.allclose(kept[k], judge[k], atol=1e-6) for k in judge if k.endswith(("weight", "bias")))

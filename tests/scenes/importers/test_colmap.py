@@ -1,6 +1,7 @@
 """COLMAP models in both forms, and the scenes that they make."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -211,6 +212,15 @@ def test_such_views_are_written_and_read_back(tmp_path):
     scene = load_scene(write_scene(tmp_path / "copy", open_colmap(tmp_path)))
     assert sorted(scene.views) == names
     assert [int(scene.views[name].image.read().pixels[0, 0, 0]) for name in names] == [0, 10]
+
+
+def test_views_that_would_share_a_file_are_not_written_over_each_other(tmp_path):
+    write_named(tmp_path / "sparse", ["a/x.png", "b/x.png"])
+    picture_files(tmp_path, ["a/x.png", "b/x.png"])
+    scene = open_colmap(tmp_path)
+    views = {**scene.views, "a_x.png": scene.views["b/x.png"]}
+    with pytest.raises(InputError, match=r"would be written as .*views/a_x\.png\.tif"):
+        write_scene(tmp_path / "copy", replace(scene, views=views))
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from refbench.contracts.errors import ConfigError, MissingFileError
 from refbench.engine.inputs.shipped_configs import SHIPPED_PACKAGE
-from refbench.files.yaml_file import check_keys, mapping, read_mapping, text
+from refbench.files.typed_config import typed_config
+from refbench.files.yaml_file import read_mapping
 
 FOLDER = "recipes"
-KEYS = ("method", "about", "weights", "steps", "config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,17 @@ class Recipe:
     config: dict[str, Any]
     weights: str | None = None
     steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _RecipeFile:
+    """The keys of a recipe's file."""
+
+    method: str
+    about: str = ""
+    weights: str | None = None
+    steps: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 def recipes() -> dict[str, Path]:
@@ -46,17 +57,7 @@ def read_recipe(source: str) -> Recipe:
     path = shipped.get(source, Path(source))
     if not path.is_file():
         raise MissingFileError(f"There is no recipe {source}; there are: {', '.join(shipped) or 'none'}.")
-    values = read_mapping(path)
-    check_keys(str(path), values, KEYS)
-    if "method" not in values:
-        raise ConfigError(f"{path} names no method; a recipe needs one.")
-    steps, weights = values.get("steps"), values.get("weights")
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise ConfigError(f"{path}: steps must be a whole number of at least 1, got {steps!r}.")
-    return Recipe(
-        path.stem,
-        text(f"{path}: method", values["method"]),
-        mapping(f"{path}: config", values.get("config") or {}),
-        None if weights is None else text(f"{path}: weights", weights),
-        steps,
-    )
+    said = typed_config(_RecipeFile, read_mapping(path), str(path))
+    if said.steps is not None and said.steps < 1:
+        raise ConfigError(f"{path}: steps must be a whole number of at least 1, got {said.steps}.")
+    return Recipe(path.stem, said.method, said.config, said.weights, said.steps)

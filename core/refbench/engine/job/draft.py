@@ -111,6 +111,8 @@ class ResultDraft(_Part):
     exported: Exported = Exported()
     written: Written = Written()
     ending: Ending | None = None
+    is_damaged: bool = False
+    """Whether the process left a file that is no draft."""
 
     def with_part(self, part: Part) -> ResultDraft:
         """Return the draft with ``part`` in its place; it replaces an earlier one of its kind."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.engine.job.draft import Ending, ResultDraft
 from refbench.engine.job.result import Phase, Status
+from refbench.engine.job.supervisor import PROGRESS_VARIABLE
 from refbench.registry.records import RunEvent
 from refbench.registry.registry import load_registry
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from refbench.engine.job.draft import Part
 
 DRAFT_FILE = "draft.json"
-PROGRESS_VARIABLE = "REFBENCH_PROGRESS_FD"
 _REPORT_EVERY_S = 0.1
 
 

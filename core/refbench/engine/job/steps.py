@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from refbench.bridges.plan import apply_bridges
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
+from refbench.contracts.method import NamesWeights
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
@@ -55,10 +57,14 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
         recorder.add(weights_part(weights))
         method = load_method(record, config, weights, request.threads)
         recorder.add(Machine(manifest=manifest()))
+    gc.freeze()  # modules and the method stay; what it makes from here on is looked through as usual
+    gc.enable()
     with recorder.phase("refine"):
         tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
         refined = refine(record, method, bridged.without_reference(), context, request, recorder, tags)
         recorder.add(refined)
+        if isinstance(method, NamesWeights):
+            recorder.add(weights_part(method.weights_used))
     with recorder.phase("evaluate"):
         recorder.add(score(bridged, request, refined.outputs))
     if (official := official_run(request, config)) is not None:
