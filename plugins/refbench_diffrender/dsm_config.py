@@ -16,6 +16,7 @@ class DsmConfig:
     """
 
     steps: int = 150
+    """Steps of every block."""
     lr: float = 0.5
     """Of Adam, cells per step; it falls along a cosine."""
     targets: int = 2
@@ -37,6 +38,7 @@ class DsmConfig:
     """ssim: light, contrast and structure; ncc: structure alone; auto: ssim between two satellites or two aerial
     cameras, ncc between one and the other."""
     patch_size: int = 7
+    """Side of a patch in pixels, odd."""
     reach: float = 1.5
     """How far a step at one cell spreads (cells), by diffusion."""
     hidden: float = 2.0
@@ -48,6 +50,7 @@ class DsmConfig:
     block: int = 640
     """Side of the blocks that a large DSM is cut into."""
     halo: int = 32
+    """Cells by which blocks overlap."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
