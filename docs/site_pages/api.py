@@ -8,8 +8,8 @@ from importlib import import_module
 MODULES = ("refbench", "refbench.training")
 INTRO = """# Python
 
-`import refbench` imports nothing heavy; a name is imported when it is used. Plugins may use these names and the sub-packages that
-[](../architecture.md) lists.
+`import refbench` imports nothing heavy; a name is imported when it is used. Plugins may use these names and the
+sub-packages that [](../architecture.md) lists.
 """
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+
 from refbench.files.config_keys import dataclass_in
 
 if TYPE_CHECKING:
