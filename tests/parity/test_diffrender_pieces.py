@@ -15,7 +15,6 @@ import pytest
 import torch
 from golden_diffrender import cases, files, golden_folder, load_npz, manifest
 
-from refbench_diffrender.depth_mode.response_curve import default_curve, light_of, respond
 from refbench_diffrender.depth_mode.tonemapper import Tonemapper, load_tonemapper, quotient_index
 from refbench_diffrender.losses import fused_loss
 from refbench_diffrender.losses.atrous import bilateral_atrous, masked_atrous
@@ -28,14 +27,13 @@ from refbench_diffrender.losses.filters import (
     median_filter,
     normals_of,
 )
-from refbench_diffrender.losses.losses import normal_loss, smooth_loss, uv_flatness, uv_stretch_loss
-from refbench_diffrender.losses.point_loss import PointTerm, nearest_values
+from refbench_diffrender.losses.losses import normal_loss, smooth_loss
+from refbench_diffrender.losses.point_loss import PointTerm
 from refbench_diffrender.losses.poisson import PoissonTerm
 from refbench_diffrender.outputs.metrics import cloud_accuracy, completion, depth_metrics
 from refbench_diffrender.views.alignment import (
     map_alignment,
     quantile_alignment,
-    rank_one_alignment,
     usable_points,
 )
 from refbench_diffrender.views.depth_image import (
@@ -47,7 +45,7 @@ from refbench_diffrender.views.depth_image import (
     poisson_source,
 )
 from refbench_diffrender.views.depth_png import depth_codes, normals_of_codes, shares_of_codes
-from refbench_diffrender.views.image_sampling import encoded_of, linear_of, resize_image, resize_map
+from refbench_diffrender.views.image_sampling import encoded_of, linear_of, resize_image, resize_map, values_at
 
 GOLDEN = golden_folder()
 EXACT, GRADIENT = 1e-5, 1e-4
@@ -121,16 +119,6 @@ def test_quantiles(path, case):
     agree(found, data[f"out_{case}_f64"])
 
 
-@cases("path, case", CLOUDS)
-def test_rank_one(path, case):
-    """Which column leads in the official solver is chance: uninitialised memory decides."""
-    data, (relative, depths) = points(path, case)
-    golden = data[f"lsqr_{case}"]
-    variants = [rank_one_alignment(relative, depths, leading) for leading in ("relative", "ones")]
-    nearest = min(variants, key=lambda found: abs(found.offset - golden[0]))
-    agree([nearest.offset, nearest.scale], golden)
-
-
 def initial_codes(path):
     """The raw initial map of the reference view, and its sparse points: (x, y) [N, 2] and depths [N]."""
     given = settings(path)
@@ -151,7 +139,7 @@ def test_initial_depth_image(path):
     data, given = load_npz(path), settings(path)
     raw, places, depths = initial_codes(path)
     relative = normalised(raw)
-    pairs = nearest_values(relative, places.double()).numpy(), depths.double().numpy()
+    pairs = values_at(relative, places.double()).numpy(), depths.double().numpy()
     alignment, _, _ = quantile_alignment(*usable_points(*pairs, given["clip"]), 0.001)
     agree([alignment.offset, alignment.scale], data["pcd_offset_scale"])
     aligned = relative, alignment.offset, alignment.scale, given["near_far"], data["pcd_rel"].shape
@@ -299,16 +287,6 @@ def test_tones_of_the_wrong_view(path):
     assert (table[:, 2] == table[:, 3]).all()
 
 
-@cases("path", TONES)
-def test_response_curve(path):
-    data = tensors(path)
-    curve = data["piecewise_response"]
-    agree(default_curve(), data["piecewise_default_response"])
-    agree(respond(data["piecewise_x"], curve, training=True), data["piecewise_response_train"])
-    agree(respond(data["piecewise_x"], curve, training=False), data["piecewise_response_eval"])
-    agree(light_of(data["img"], curve), data["piecewise_inverse_of_img"])
-
-
 # Losses --------------------------------------------------------------------------------------------------------------
 
 LOSSES = files("09_losses")
@@ -367,15 +345,6 @@ def test_smoothness_counts_nothing(path):
     loss.backward()
     agree(loss, data["smooth"], 0)
     agree(depth.grad, data["smooth_grad"], 0)
-
-
-@cases("path", LOSSES)
-def test_texture_coordinates(path):
-    data = tensors(path)
-    agree(uv_stretch_loss(data["uv_img"]), data["uv_loss"])
-    found = uv_flatness(data["uv_img"], data["mask"], settings(path)["uv_grad_scale"])
-    agree(found[None, :, :, None], data["uv_grad_loss_map"])
-    agree(found.mean(), data["uv_grad_loss"])
 
 
 @cases("path", LOSSES)
@@ -458,24 +427,32 @@ def test_depth_codes(path):
 # Nothing left over ---------------------------------------------------------------------------------------------------
 
 COMPARED = {
-    "03_scale_alignment": r"(rel|abs|out)_\d+_f64|(pct|align|lsqr)_\d+|dm_(rel|abs|out)_f64"
+    "03_scale_alignment": r"(rel|abs|out)_\d+_f64|(pct|align)_\d+|dm_(rel|abs|out)_f64"
     r"|pcd_(rel|abs|valid|offset_scale|rel_before_median)|reg_(rel|offset_scale)|abs_(rel|offset_scale|valid|abs)"
     r"|os_(rel|abs|valid)",
     "04_filters": r"depth|edge_(map|cot|grad)|edge_map_scale\d+|sobel_kernel_[xy]_\d+|(gauss|blur)_\d+"
     r"|median_\d+_zeros\d|normals(_in)?|img|resize_\w+|srgb_to_rgb|rgb_to_srgb",
     "08_tonemapper": r"img|exposure|response|(fwd|inv|from_files_fwd)_\d+|chain_\d+_\d+|chain_(cot|grad_\w+)"
-    r"|piecewise_(default_response|response|x|response_train|response_eval|inverse_of_img)|index_mismatch_n_i_fwd_inv",
+    r"|index_mismatch_n_i_fwd_inv",
     "09_losses": r"source|target|mask|poisson_(no)?blur(_scale\d+)?(_(weight|gx|gy|sx|sy|grad))?|atrous_weight"
-    r"|(masked_)?atrous_\d+|masked_atrous_\d+_grad|depth|edge_map_nhwc|uvs|uv_to_edges(_grad)?|smooth(_grad)?|uv_img"
-    r"|uv_loss|uv_grad_loss(_map)?|points2D_11|v_points3D|point(_grad|_sampled|_delta\d+)?|pred_normals|normal_mask"
+    r"|(masked_)?atrous_\d+|masked_atrous_\d+_grad|depth|edge_map_nhwc|uvs|uv_to_edges(_grad)?|smooth(_grad)?"
+    r"|points2D_11|v_points3D|point(_grad|_sampled|_delta\d+)?|pred_normals|normal_mask"
     r"|normal(_grad|_map_decoded)?",
     "10_metrics_io": r"(opt|ref|mask|names)_\d+|values_\d+_f64|cloud_[ab]_f64|completion_ratio"
     r"|accuracy_mean_median_f64|depth_png_(in_f64|out)",
 }
 
 
+UNUSED = {
+    "03_scale_alignment": r"lsqr_\d+",
+    "08_tonemapper": r"piecewise_\w+",
+    "09_losses": r"uv_img|uv_loss|uv_grad_loss(_map)?",
+}
+"""Of functions that the official program holds but never calls: no user meets them, so they are not remade."""
+
+
 @cases("kind", [kind for kind in COMPARED if files(kind)])
 def test_no_array_is_left_out(kind):
-    known = "|".join(filter(None, [COMPARED[kind], ELSEWHERE.get(kind)]))
+    known = "|".join(filter(None, [COMPARED[kind], ELSEWHERE.get(kind), UNUSED.get(kind)]))
     left = [name for path in files(kind) for name in load_npz(path) if not re.fullmatch(known, name)]
     assert left == []
