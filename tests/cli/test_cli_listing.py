@@ -1,7 +1,6 @@
 import importlib
 import importlib.util
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from run_refbench import answer, fresh_registry
 
 from refbench.cli.main import VERBS, cli, main
 from refbench.registry.registry import load_registry
@@ -23,22 +23,14 @@ BROKEN = "from refbench import hookimpl\nimport no_such_package_xyz\n"
 
 
 @pytest.fixture
-def fresh(monkeypatch):
-    """Forget the registry of this process before and after, so that a test can change the environment."""
-    for name in ("REFBENCH_PLUGINS", "REFBENCH_NO_PLUGINS", "REFBENCH_STRICT_PLUGINS", "REFBENCH_DEBUG"):
-        # Set first: what the command sets is then undone with it.
-        monkeypatch.setenv(name, "")
-    monkeypatch.setattr(sys, "path", [*sys.path])  # loading a plugin's file adds its folder
-    load_registry.cache_clear()
-    yield monkeypatch
-    load_registry.cache_clear()
+def fresh():
+    with fresh_registry() as patch:
+        yield patch
 
 
 def run(*arguments, **variables):
-    """Run refbench in a fresh process."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("REFBENCH_")}
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=clean | variables, check=False)
+    """Run refbench without the plugins of this machine's user."""
+    return answer(None, *arguments, **{"REFBENCH_PLUGINS": "", **variables})
 
 
 @pytest.mark.parametrize("arguments", LIGHT_COMMANDS, ids=" ".join)

@@ -1,6 +1,5 @@
 """--out from the command line: devices, outputs of results, inputs and other files stay; runs do not mix."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from run_refbench import ONE_THREAD, command, refbench
+from run_refbench import ONE_THREAD, answer, command, refbench
 from sweep_maker import SweepMaker
 
 
@@ -80,14 +79,7 @@ def test_a_folder_that_appears_during_the_run_is_kept_and_so_is_the_result(tmp_p
         "    return [MethodRecord('appear', 'appear:Appear', 'x', (Need.DSM,), (Gives.DSM,))]\n"
     )
     words = ("run", "--method", "appear", "--dsm", dsm, "--out", "out", "--no-report")
-    done = subprocess.run(
-        command(*words),
-        cwd=tmp_path,
-        env={**os.environ, "REFBENCH_PLUGINS": str(plugin), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    done = answer(tmp_path, *words, REFBENCH_PLUGINS=plugin)
     assert done.returncode == 2 and "out-2" in done.stderr, done.stdout + done.stderr
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     assert (tmp_path / "out-2" / "result.json").is_file()

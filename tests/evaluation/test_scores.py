@@ -1,8 +1,5 @@
 import json
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rasterio.crs import CRS
+from run_refbench import answer
 
 from refbench import DSM, Grid, InputError, Mask
 from refbench.evaluation.block_draws import BlockDraws
@@ -221,20 +219,10 @@ def test_the_verb_prints_a_table_and_json(tmp_path):
     write_dsm(tmp_path / "truth.tif", dsm_of(truth))
     write_dsm(tmp_path / "found.tif", dsm_of(truth + 0.5))
     write_mask(tmp_path / "water.tif", Mask((truth > 0.5).astype(np.uint8), grid_of(70, 80)))
-    verb = [
-        sys.executable,
-        "-m",
-        "refbench.cli.main",
-        "evaluate",
-        "found.tif",
-        "truth.tif",
-        "--mask",
-        "water=water.tif",
-    ]
-    options = {"cwd": tmp_path, "capture_output": True, "text": True, "env": {**os.environ, "COLUMNS": "150"}}
-    shown = subprocess.run(verb, **options)
+    verb = ("evaluate", "found.tif", "truth.tif", "--mask", "water=water.tif")
+    shown = answer(tmp_path, *verb, COLUMNS=150)
     assert shown.returncode == 0 and "MAE ↓" in shown.stdout and "water" in shown.stdout and "0.500" in shown.stdout
-    found = json.loads(subprocess.run([*verb, "--json"], **options).stdout)
+    found = json.loads(answer(tmp_path, *verb, "--json").stdout)
     assert found["water"]["mae"] == pytest.approx(0.5, abs=1e-6) and found["intervals"]["level"] == 0.95
-    missing = subprocess.run([*verb[:4], "nowhere.tif", "truth.tif"], **options)
+    missing = answer(tmp_path, "evaluate", "nowhere.tif", "truth.tif")
     assert missing.returncode == 2 and missing.stderr.startswith("Error: ") and "nowhere.tif" in missing.stderr

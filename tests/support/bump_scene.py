@@ -84,7 +84,7 @@ def refine(scene, out, *options, code=0):
 def refine_until_killed(scene, out, curve, rows, *options):
     """Run the method and kill it with all its processes once a curve has more than so many rows."""
     run = subprocess.Popen(command(*arguments(scene, out, *options)), env=ONE_THREAD, start_new_session=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while time.monotonic() < until and not (curve.exists() and len(curve.read_text().splitlines()) > rows + 1):
         assert run.poll() is None
         time.sleep(0.02)

@@ -2,13 +2,11 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from run_refbench import refbench
 
 torch = pytest.importorskip("torch")
 
@@ -301,20 +299,6 @@ def test_an_image_of_planes_knows_its_spacing():
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
-
-
-def refbench(folder, *arguments, code=0):
-    run = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    return run.stdout + run.stderr
 
 
 @pytest.fixture(scope="module")

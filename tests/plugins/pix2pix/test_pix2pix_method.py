@@ -1,8 +1,5 @@
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +7,7 @@ import rasterio
 from affine import Affine
 from PIL import Image as Picture
 from rasterio.crs import CRS
+from run_refbench import refbench
 
 torch = pytest.importorskip("torch")
 EventAccumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
@@ -334,14 +332,6 @@ def test_the_8bit_path_of_a_scene_is_the_official_one_tile_by_tile():
 
 
 # --- the command line -----------------------------------------------------------------------------------------------
-
-
-def refbench(folder, *arguments, code=0):
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def write_raster(path, values, names=(), **options):

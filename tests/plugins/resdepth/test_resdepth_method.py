@@ -2,13 +2,12 @@ import dataclasses
 import json
 import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from run_refbench import answer
 
 torch = pytest.importorskip("torch")
 
@@ -303,15 +302,9 @@ def official_data(folder, mode="geom", rows=60, cols=70, integer=False):
     return {"datasets": [dataset], "model": model, "general": {"tile_size": 16}, "output": {"directory": "official"}}
 
 
-def refbench(folder, *arguments):
-    command = [sys.executable, "-m", "refbench.cli.main", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-
-
 def run_official(folder, config):
     (folder / "config.json").write_text(json.dumps(config))
-    return refbench(folder, "run", "--method", "resdepth", "--config", "config.json", "--out", "out", "--no-report")
+    return answer(folder, "run", "--method", "resdepth", "--config", "config.json", "--out", "out", "--no-report")
 
 
 def test_stripes_of_the_training_area_with_several_images(tmp_path):
