@@ -38,7 +38,10 @@ def refbench(where, *arguments, code=0, **variables):
 
 
 def answer(where, *arguments, **variables):
-    """Run in the folder ``where`` (None: here) with these environment variables; return ``returncode``, ``stdout``, ``stderr``."""
+    """Run in the folder ``where`` (None: here) with these environment variables.
+
+    Return ``returncode``, ``stdout`` and ``stderr``, as ``subprocess.run`` does.
+    """
     out, err = io.StringIO(), io.StringIO()
     with fresh_registry() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _warnings_shown():
         if where is not None:

@@ -266,7 +266,6 @@ def test_a_killed_sweep_ends_as_an_undisturbed_one(tmp_path, suite):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_sweep_killed_at_twenty_moments_ends_as_an_undisturbed_one(tmp_path, suite):
     path = suite("[input, shift, noisy, raising, weightless, fill, median]", "seeds: [0, 1, 2]\n")
     kill_and_resume(tmp_path, path, times=20, seed=2)

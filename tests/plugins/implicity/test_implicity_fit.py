@@ -34,7 +34,6 @@ def test_an_exported_scene_is_an_official_data_set(exported):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_training_from_scenes_gives_weights_that_run_and_resumes(tmp_path):
     scene = embedded_scene_path()
     refbench(tmp_path, "train", "--method", "implicity", scene, "--steps", 1, "--out", "out", *SMALL)
@@ -49,7 +48,6 @@ def test_training_from_scenes_gives_weights_that_run_and_resumes(tmp_path):
     assert result["status"] == "ok" and result["notes"]["variant"] == "0"
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_training_from_an_official_configuration(tmp_path, exported):
     refbench(
