@@ -5,8 +5,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+from makers import grid_of, write_tif
 from run_refbench import answer
 
 from refbench.engine.job.result import result_schema
@@ -25,11 +24,7 @@ def refbench(folder, *arguments, code=0):
 
 def raster(path, values, dtype="float32", nodata=-9999.0):
     values = np.asarray(values, dtype)
-    profile = {"driver": "GTiff", "count": 1, "dtype": dtype, "crs": "EPSG:32632", "nodata": nodata}
-    profile |= {"height": values.shape[0], "width": values.shape[1], "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values, 1)
-    return path
+    return write_tif(path, values, grid_of(*values.shape, gsd=1.0), nodata)
 
 
 @pytest.fixture

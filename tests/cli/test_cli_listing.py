@@ -10,8 +10,7 @@ from importlib import metadata, resources
 import click
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+from makers import grid_of, write_tif
 from run_refbench import answer, fresh_registry
 
 from refbench.cli.main import VERBS, cli, main
@@ -291,9 +290,7 @@ def test_an_export_that_fails_leaves_nothing(official_plugin):
     scene = official_plugin / "scene"
     scene.mkdir()
     (scene / "scene.yaml").write_text("refbench_scene: 1\nid: small\ndsm: dsm.tif\n")
-    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 1, "dtype": "float32", "crs": "EPSG:32632"}
-    with rasterio.open(scene / "dsm.tif", "w", transform=Affine(1, 0, 5e5, 0, -1, 5e6), **profile) as file:
-        file.write(np.ones((1, 4, 4), np.float32))
+    write_tif(scene / "dsm.tif", np.ones((4, 4), np.float32), grid_of(4, 4, gsd=1.0))
     target = official_plugin / "exported"
     assert main(["scene", "export", "--to", "foreign", str(scene), str(target)]) == 1
     assert not target.exists()

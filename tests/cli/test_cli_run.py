@@ -10,7 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
+from makers import grid_of, write_tif
+from rasterio.crs import CRS
 from run_refbench import ONE_THREAD, answer, command
 
 from refbench.engine.job.result import result_schema
@@ -33,17 +34,11 @@ def result_in(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def raster(path, values, *, crs="EPSG:32632", gsd=1.0, west=500_000.0, dtype="float32", **profile):
-    values = np.atleast_3d(np.asarray(values, dtype).T).T if np.ndim(values) == 2 else np.asarray(values, dtype)
-    profile = {"driver": "GTiff", "count": len(values), "dtype": dtype, "crs": crs, **profile}
-    profile |= {
-        "height": values.shape[1],
-        "width": values.shape[2],
-        "transform": Affine(gsd, 0, west, 0, -gsd, 5_000_100),
-    }
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values)
-    return path
+def raster(path, values, *, crs="EPSG:32632", gsd=1.0, west=500_000.0, **profile):
+    """Write values [rows, cols] or [bands, rows, cols] as float32."""
+    values = np.asarray(values, np.float32)
+    grid = grid_of(*values.shape[-2:], gsd, west, 5_000_100, None if crs is None else CRS.from_user_input(crs))
+    return write_tif(path, values, grid, **profile)
 
 
 @pytest.fixture

@@ -6,19 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+from makers import grid_of, write_tif
 from run_refbench import ONE_THREAD, answer, command, refbench
 from sweep_maker import SweepMaker
 
 
 @pytest.fixture
 def dsm(tmp_path):
-    path = tmp_path / "dsm.tif"
-    place = {"transform": Affine(1, 0, 500_000, 0, -1, 5_000_000), "height": 40, "width": 50, "crs": "EPSG:32632"}
-    with rasterio.open(path, "w", driver="GTiff", count=1, dtype="float32", **place) as file:
-        file.write(100 + np.random.default_rng(0).random((1, 40, 50), np.float32))
-    return path
+    heights = 100 + np.random.default_rng(0).random((40, 50), np.float32)
+    return write_tif(tmp_path / "dsm.tif", heights, grid_of(40, 50, gsd=1.0))
 
 
 def test_a_table_goes_over_no_device_and_no_output_of_a_job(tmp_path):

@@ -1,9 +1,9 @@
 """A packed scene with one block and a tiny network, for the tests of ImpliCity's training."""
 
 import numpy as np
-from affine import Affine
+from makers import grid_of
 
-from refbench import DSM, Grid, Image, PointCloud, Scene
+from refbench import DSM, Image, PointCloud, Scene
 from refbench.contracts.scene import Reference
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource
@@ -37,7 +37,7 @@ def block(seed=0):
 
 def real_scene(**changes):
     packed = block()
-    grid = Grid(SIDE, SIDE, Affine(GSD, 0, WEST, 0, -GSD, NORTH))
+    grid = grid_of(SIDE, SIDE, GSD, WEST, NORTH, None)
     counts = np.stack([(packed.orthos[0] * 40 + 900), (packed.orthos[0] * 20 + 300)]).astype(np.uint16)
     images = {"a": Image(counts, grid), "b": Image(counts[:1], grid)}
     parts = {

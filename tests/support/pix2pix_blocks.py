@@ -2,21 +2,15 @@
 
 import numpy as np
 import torch
-from affine import Affine
-from rasterio.crs import CRS
+from makers import grid_of, refined_by, scene_with
 
-from refbench import DSM, Context, Grid, Image, Need, Scene
-from refbench.engine.tiles.stream import ArrayWriter, run_tiles
+from refbench import Image, Need
 from refbench.formats.raster import ArraySource
 from refbench_pix2pix.config import GeneratorConfig, InferenceConfig, Pix2PixConfig
 from refbench_pix2pix.method import Pix2Pix
 from refbench_pix2pix.network.network import Generator
 
 GSD = 0.5
-
-
-def grid_of(rows, cols):
-    return Grid(cols, rows, Affine(GSD, 0, 465_000, 0, -GSD, 5_247_000), CRS.from_epsg(32632))
 
 
 def surface(rows=300, cols=280, base=60.0, seed=0):
@@ -27,10 +21,10 @@ def surface(rows=300, cols=280, base=60.0, seed=0):
 
 
 def scene_of(heights, ndvi=True, **parts):
-    grid = grid_of(*heights.shape)
+    grid = grid_of(*heights.shape, GSD)
     values = np.random.default_rng(1).uniform(-1, 1, (1, *heights.shape)).astype(np.float32)
     source = ArraySource(Image(values, grid)) if ndvi else None
-    return Scene("test", grid, dsm=ArraySource(DSM(heights, grid)), ndvi=source, **parts)
+    return scene_with(heights, where={"gsd": GSD}, ndvi=source, **parts)
 
 
 def method_of(input_nc=2, ngf=4, values=None, **inference):
@@ -45,10 +39,8 @@ def method_of(input_nc=2, ngf=4, values=None, **inference):
 
 
 def refined(method, scene):
-    notes = method.prepare(scene, Context())
-    out = ArrayWriter(np.zeros(scene.grid.shape, np.float32))
-    run_tiles(method, scene, Context(), out, needs=(Need.DSM, Need.NDVI))
-    return out.heights, notes
+    layers, notes = refined_by(method, scene, needs=(Need.DSM, Need.NDVI))
+    return layers["dsm"], notes
 
 
 def official_run(folder, ngf=4, input_nc=2):

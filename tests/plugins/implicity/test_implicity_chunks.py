@@ -5,10 +5,11 @@ import zipfile
 import numpy as np
 import pytest
 import yaml
-from affine import Affine
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
+from makers import grid_of, write_tif  # noqa: E402
+
 from refbench import InputError  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingFileError  # noqa: E402
 from refbench_implicity.config import (  # noqa: E402
@@ -72,8 +73,6 @@ def test_chunk_numbers_must_be_there(tmp_path):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A data set built from meshes: flat ground at 400 m with a flat-roofed block of 10 m, two chunks of 24 m."""
-    import rasterio
-
     root = tmp_path_factory.mktemp("build")
     ground = "v 0 0 400\nv 60 0 400\nv 60 36 400\nv 0 36 400\nf 1 2 3 4\n"
     roof = "v 20 10 410\nv 30 10 410\nv 30 20 410\nv 20 20 410\nf 1 2 3 4\n"
@@ -84,11 +83,9 @@ def built(tmp_path_factory):
     heights = np.full((72, 120), 400, np.float32)
     heights[32:52, 40:60] = 410
     masks = {"gt": np.ones_like(heights), "building": heights > 405, "forest": 0 * heights, "water": 0 * heights}
-    transform = Affine(0.5, 0, 0, 0, -0.5, 36)
-    shape = {"driver": "GTiff", "height": 72, "width": 120, "count": 1, "transform": transform, "crs": "EPSG:32632"}
+    grid = grid_of(72, 120, west=0, north=36)
     for name, values in {"dsm": heights, **{f"m_{k}": m.astype(np.uint8) for k, m in masks.items()}}.items():
-        with rasterio.open(root / f"{name}.tif", "w", dtype=values.dtype, **shape) as file:
-            file.write(values, 1)
+        write_tif(root / f"{name}.tif", values, grid)
     (root / "pc").mkdir()
     np.save(root / "pc" / "a.npy", np.random.default_rng(0).uniform((0, 0, 400), (60, 36, 411), (9000, 3)))
     config = {

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from affine import Affine
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 from implicity_block import GSD, NORTH, SIDE, WEST, block, real_scene  # noqa: E402
+from makers import grid_of  # noqa: E402
 
-from refbench import Grid, Image, InputError  # noqa: E402
+from refbench import Image, InputError  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
 from refbench_implicity.training.city_items import CityItems, CityRules, PackedScene, pack_scene, packed_scene  # noqa: E402
 
@@ -78,7 +78,7 @@ def test_packing_scales_images_as_inference_does(tmp_path):
 def test_scenes_that_cannot_train_are_refused():
     with pytest.raises(InputError, match="reference DSM"):
         packed_scene(real_scene(reference=None)[0])
-    other = Grid(SIDE, SIDE, Affine(GSD, 0, WEST + 3, 0, -GSD, NORTH))
+    other = grid_of(SIDE, SIDE, GSD, WEST + 3, NORTH, None)
     shifted = {"a": ArraySource(Image(np.zeros((1, SIDE, SIDE), np.uint16), other))}
     with pytest.raises(InputError, match="Ortho a"):
         packed_scene(real_scene(orthos=shifted)[0])

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import yaml
-from affine import Affine
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 from implicity_block import GSD, NORTH, SIDE, WEST, block, real_scene  # noqa: E402
+from makers import grid_of  # noqa: E402
 
-from refbench import DSM, Grid, Image  # noqa: E402
+from refbench import DSM, Image  # noqa: E402
 from refbench.contracts.scene import Reference  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
 from refbench_implicity.official.files import Files  # noqa: E402
@@ -18,7 +18,7 @@ from refbench_implicity.official.files import Files  # noqa: E402
 def test_export_writes_counts_and_a_whole_configuration(tmp_path):
     from refbench_implicity.official.export import export_scene
 
-    grid = Grid(SIDE, SIDE, Affine(GSD, 0, WEST, 0, -GSD, NORTH))
+    grid = grid_of(SIDE, SIDE, GSD, WEST, NORTH, None)
     bands = np.stack([np.linspace(0, 1, SIDE, dtype=np.float32)] * SIDE)
     valid = np.ones((SIDE, SIDE), np.bool_)
     valid[:5] = False
@@ -40,7 +40,7 @@ def test_export_writes_counts_and_a_whole_configuration(tmp_path):
 def test_export_fits_the_patch_to_a_small_scene(tmp_path):
     from refbench_implicity.official.export import export_scene
 
-    grid = Grid(50, 40, Affine(GSD, 0, WEST, 0, -GSD, NORTH))
+    grid = grid_of(40, 50, GSD, WEST, NORTH, None)
     small = DSM(block().dsm[:40, :50].copy(), grid)
     changes = {"orthos": {}, "grid": grid, "reference": Reference(dsm=ArraySource(small))}
     export_scene(real_scene(**changes)[0], tmp_path / "set")

@@ -9,30 +9,24 @@ from PIL import Image as Picture
 from run_refbench import refbench
 
 torch = pytest.importorskip("torch")
-from pix2pix_blocks import grid_of, official_run, surface  # noqa: E402
+from makers import (  # noqa: E402
+    grid_of,
+    write_tif,
+)
+from pix2pix_blocks import official_run, surface  # noqa: E402
 
-
-def write_raster(path, values, names=(), **options):
-    bands, rows, cols = values.shape
-    grid = grid_of(rows, cols)
-    with rasterio.open(
-        path, "w", driver="GTiff", width=cols, height=rows, count=bands, dtype=values.dtype, crs=grid.crs,
-        transform=grid.transform, **options,
-    ) as file:  # fmt: skip
-        file.write(values)
-        for band, name in enumerate(names, 1):
-            file.set_band_description(band, name)
+GRID = grid_of(260, 260)
 
 
 def test_ndvi_comes_from_the_bands_of_an_ortho(tmp_path):
     official_run(tmp_path / "run")
     heights = surface(260, 260)
-    write_raster(tmp_path / "dsm.tif", heights[None])
+    write_tif(tmp_path / "dsm.tif", heights[None], GRID)
     rng = np.random.default_rng(0)
     bands = rng.integers(10, 2000, (4, 260, 260)).astype(np.uint16)
-    write_raster(tmp_path / "ortho.tif", bands, ("blue", "green", "Red", "NIR"))
+    write_tif(tmp_path / "ortho.tif", bands, GRID, names=("blue", "green", "Red", "NIR"))
     red, nir = bands[2].astype(float), bands[3].astype(float)
-    write_raster(tmp_path / "ndvi.tif", ((nir - red) / (nir + red)).astype(np.float32)[None])
+    write_tif(tmp_path / "ndvi.tif", ((nir - red) / (nir + red)).astype(np.float32)[None], GRID)
     plain = ("run", "--method", "pix2pix", "--weights", "run/latest_net_G.pth", "--dsm", "dsm.tif", "--no-report")
     refbench(tmp_path, *plain, "--ortho", "ortho.tif", "--out", "a")
     refbench(tmp_path, *plain, "--ndvi", "ndvi.tif", "--out", "b")
@@ -50,8 +44,8 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, kind):
         heights[3, 3] = 300
     else:
         ndvi[3, 3] = 2
-    write_raster(tmp_path / "dsm.tif", heights[None])
-    write_raster(tmp_path / "ndvi.tif", ndvi[None])
+    write_tif(tmp_path / "dsm.tif", heights[None], GRID)
+    write_tif(tmp_path / "ndvi.tif", ndvi[None], GRID)
     said = refbench(
         tmp_path,
         *("run", "--method", "pix2pix", "--config", "8bit", "--weights", "run", "--dsm", "dsm.tif"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from pix2pix_blocks import grid_of, method_of, refined, scene_of, surface  # noqa: E402
+from makers import grid_of  # noqa: E402
+from pix2pix_blocks import method_of, refined, scene_of, surface  # noqa: E402
 
 from refbench import Context, Window  # noqa: E402
 from refbench.contracts.errors import UnsupportedError  # noqa: E402

@@ -4,15 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from affine import Affine
 
 torch = pytest.importorskip("torch")
+from makers import grid_of, orthos_on, refined_by, scene_with  # noqa: E402
 from resdepth_blocks import GSD, SMALL, surface  # noqa: E402
 
-from refbench import DSM, Context, Grid, Image, Need, Scene  # noqa: E402
+from refbench import Context, Need  # noqa: E402
 from refbench.contracts.errors import InputError, UnsupportedError  # noqa: E402
-from refbench.engine.tiles.stream import ArrayWriter, run_tiles  # noqa: E402
-from refbench.formats.raster import ArraySource  # noqa: E402
 from refbench_resdepth.config import InferenceConfig, ModelConfig, ResDepthConfig  # noqa: E402
 from refbench_resdepth.ensemble import Symmetry, image_tuples  # noqa: E402
 from refbench_resdepth.method import ResDepth  # noqa: E402
@@ -21,19 +19,9 @@ from refbench_resdepth.network.network import UNet, activation, up  # noqa: E402
 from refbench_resdepth.scale import Scale  # noqa: E402
 
 
-def grid_of(rows, cols):
-    return Grid(cols, rows, Affine(GSD, 0, 465_000, 0, -GSD, 5_247_000))
-
-
 def scene_of(heights, orthos=("a", "b"), pairs=(), **parts):
-    grid = grid_of(*heights.shape)
-    rng = np.random.default_rng(5)
-    images = {
-        n: ArraySource(Image(rng.integers(100, 900, (1, *heights.shape)).astype(np.uint16), grid)) for n in orthos
-    }
-    return Scene(
-        "test", grid, dsm=ArraySource(DSM(heights.astype(np.float32), grid)), orthos=images, pairs=pairs, **parts
-    )
+    grid = grid_of(*heights.shape, GSD)
+    return scene_with(heights, where={"gsd": GSD}, orthos=orthos_on(grid, orthos), pairs=pairs, **parts)
 
 
 def method_of(mode="geom-stereo", tile=16, **inference):
@@ -48,11 +36,7 @@ def method_of(mode="geom-stereo", tile=16, **inference):
 
 
 def refined(method, scene, fills=False):
-    notes = method.prepare(scene, Context())
-    writers = {name: ArrayWriter(np.zeros(scene.grid.shape, np.float32)) for name in ("dsm", *method.layers())}
-    layers = {name: writer for name, writer in writers.items() if name != "dsm"}
-    run_tiles(method, scene, Context(), writers["dsm"], needs=(Need.DSM, Need.ORTHO), layers=layers, fills=fills)
-    return {name: writer.heights for name, writer in writers.items()}, notes
+    return refined_by(method, scene, (Need.DSM, Need.ORTHO), fills=fills)
 
 
 @pytest.mark.parametrize("wrong", [lambda: activation("gelu"), lambda: up(4, "nearest")])

@@ -5,34 +5,25 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from run_refbench import answer
 
 torch = pytest.importorskip("torch")
+from makers import grid_of, write_tif  # noqa: E402
 from resdepth_blocks import GSD, official_run, surface  # noqa: E402
 
 from refbench.contracts.errors import ConfigError  # noqa: E402
 from refbench_resdepth.official.files import Files  # noqa: E402
 
 
-def write_raster(path, values, **options):
-    rows, cols = values.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", width=cols, height=rows, count=1, dtype=values.dtype, crs="EPSG:32632",
-        transform=Affine(GSD, 0, 465_000, 0, -GSD, 5_247_000), **options,
-    ) as file:  # fmt: skip
-        file.write(values, 1)
-
-
 def official_data(folder, mode="geom", rows=60, cols=70, integer=False):
     """Rasters, lists and a run folder; return an inference configuration for them."""
     official_run(folder / "run", mode)
     rng = np.random.default_rng(0)
-    heights = surface(rows, cols)
-    write_raster(folder / "dsm.tif", np.rint(heights).astype(np.int16) if integer else heights.astype(np.float32))
-    write_raster(folder / "truth.tif", (heights + rng.normal(0, 0.2, heights.shape)).astype(np.float32))
+    heights, grid = surface(rows, cols), grid_of(rows, cols, GSD)
+    write_tif(folder / "dsm.tif", np.rint(heights).astype(np.int16) if integer else heights.astype(np.float32), grid)
+    write_tif(folder / "truth.tif", (heights + rng.normal(0, 0.2, heights.shape)).astype(np.float32), grid)
     for name in "abc":
-        write_raster(folder / f"{name}.tif", rng.integers(100, 900, heights.shape).astype(np.uint16))
+        write_tif(folder / f"{name}.tif", rng.integers(100, 900, heights.shape).astype(np.uint16), grid)
     (folder / "images.txt").write_text("a.tif\n\nb.tif\nc.tif \n")
     (folder / "pairs.txt").write_text("b,\nc.tif\n\n" if mode == "geom-mono" else "a, b\nb.tif,c.tif,\n")
     dataset = {"raster_in": "dsm.tif", "raster_gt": "truth.tif"}
@@ -113,7 +104,7 @@ def test_integer_heights_become_floats(tmp_path):
 )
 def test_bad_configurations_are_one_sentence(tmp_path, change, words):
     config = official_data(tmp_path)
-    write_raster(tmp_path / "coarse.tif", np.zeros((30, 35), np.uint8))
+    write_tif(tmp_path / "coarse.tif", np.zeros((30, 35), np.uint8), grid_of(30, 35, GSD))
     change(config)
     done = run_official(tmp_path, config)
     assert done.returncode == 2, done.stdout + done.stderr
