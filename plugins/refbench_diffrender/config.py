@@ -108,6 +108,14 @@ class DiffrenderConfig:
     """Share of the sparse points that nothing uses, but depths are judged by."""
     held_out_views: tuple[str, ...] = ()
     """Views that are neither refined nor compared with, but depths are judged by."""
+    gate: bool = False
+    """Whether a refined depth map (of a view, or block of a DSM) is kept only where evidence that it never used agrees:
+    views named by held_out_views, and sparse points, of which depth mode then holds out a fifth unless hold_out_points
+    says how many. Else the input stays."""
+    denoise: int = 0
+    """Passes of an edge-preserving à-trous filter over the initial depth, taps 1, 2, 4, … pixels apart; 0: none."""
+    denoise_m: float = 0.2
+    """Difference of depth (m) at which a neighbour counts 1/e in that filter."""
     min_overlap: float = 0.2
     """Share of a view's surface that another one must see to be compared with."""
     best_angle_deg: float = 15.0
@@ -174,6 +182,10 @@ class DiffrenderConfig:
             raise ValueError("best_angle_deg and initial_unit must be positive")
         if self.lr <= 0 or self.init_lr <= 0:
             raise ValueError("lr and init_lr must be positive")
+        if self.denoise < 0 or self.denoise_m <= 0:
+            raise ValueError("denoise must not be negative, denoise_m must be positive")
+        if self.compat and (self.gate or self.denoise):
+            raise ValueError("compat keeps what it refines and filters nothing else: take gate: false and denoise: 0")
         if self.turn < 1:
             raise ValueError("turn must be at least 1")
         if self.compat and self.joint:

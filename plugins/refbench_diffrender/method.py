@@ -20,7 +20,8 @@ from refbench_diffrender.official.run import run_official
 from refbench_diffrender.official.scene import is_own_scene
 from refbench_diffrender.outputs.confidence import DepthView
 from refbench_diffrender.outputs.fusion import Fused, fused, fused_dsm
-from refbench_diffrender.outputs.held_out import held_out_notes
+from refbench_diffrender.outputs.gate import gate_notes, is_kept
+from refbench_diffrender.outputs.held_out import depth_evidence, held_out_notes
 from refbench_diffrender.outputs.result_files import write_confidences, write_meshes, write_points
 from refbench_diffrender.outputs.surface_mesh import SurfaceMesh, cell_colours, dsm_mesh, scene_from_view, view_mesh
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
@@ -71,7 +72,14 @@ class Diffrender:
         for view, run, seen in self._runs(chosen, views, planes, draw, context):
             notes[view.name] = seen
             depth = run.depth().cpu().numpy()
-            depths[view.name] = np.where((depth > 0) & ~view.beyond, depth, np.float32(np.nan))
+            found = np.where((depth > 0) & ~view.beyond, depth, np.float32(np.nan))
+            if self.config.gate:
+                evidence = depth_evidence(view, found, held, self.config, draw, context.device)
+                seen["gate"] = gate_notes(evidence)
+                if not is_kept(evidence):
+                    found = np.where(view.beyond, np.float32(np.nan), view.depth)
+                    run = self._refinement(view, views, planes, draw, context.device)  # as before its first step
+            depths[view.name] = found
             if scene.grid is None and "mesh" in self.config.outputs:
                 meshes[f"mesh_{view.name}"] = view_mesh(run, scene_from_view(view.camera))
         kept_apart = held_out_notes(chosen, held, depths, self.config, draw, context.device)

@@ -10,7 +10,7 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, SkippedError, UnsupportedError, WeightsError
-from refbench.training.learnt import first_network, for_fewer_inputs, gsd_remarks, without_weights
+from refbench.training.learnt import first_network, for_fewer_inputs, without_weights
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, ValueConfig
 from refbench_pix2pix.inputs import network_tile
 from refbench_pix2pix.network.fused import FusedGenerator
@@ -88,7 +88,6 @@ class Pix2Pix(TileMethod):
         remarks = self._fall_back(scene)
         if self.net.config.input_nc > 2:
             raise UnsupportedError(f"The generator takes {self.net.config.input_nc} channels; DSM and NDVI are two.")
-        remarks += gsd_remarks(self.facts.get("gsd"), scene.require_grid().gsd)
         config = self.config.inference
         self._run = FusedGenerator(self.net, config.precision, torch.device(context.device))
         return {

@@ -113,7 +113,7 @@ class InferenceConfig:
     ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
     images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.
 
-    ``shrink`` k multiplies a correction c of standard deviation s by c^2 / (c^2 + (k s)^2), so that the input stays
+    ``shrink`` k multiplies a correction c of standard deviation s by c^4 / (c^4 + (k s)^4), so that the input stays
     where the network does not know; 0 applies corrections in full, None takes what the weights carry.
     """
 

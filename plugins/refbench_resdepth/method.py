@@ -11,7 +11,7 @@ import torch
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, InputError, SkippedError, UnsupportedError, WeightsError
 from refbench.geometry.nodata_fill import continued, filled, inside
-from refbench.training.learnt import first_network, for_fewer_inputs, gsd_remarks, without_weights
+from refbench.training.learnt import first_network, for_fewer_inputs, without_weights
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
 from refbench_resdepth.ensemble import image_tuples, layer_name, orders, symmetries
 from refbench_resdepth.network.fused import FusedUNet
@@ -100,7 +100,6 @@ class ResDepth(TileMethod):
         self._std = self.scale.height_std(scene.require_grid().gsd)
         used = {name: scene.orthos[name] for name in self.orthos(scene)}
         self._own_scales = self.scale.image_scales(used)
-        remarks += gsd_remarks(self.facts.get("gsd"), scene.require_grid().gsd)
         config = self.config.inference
         self._run = FusedUNet(self.net, config.precision, torch.device(context.device))
         return {

@@ -33,8 +33,6 @@ C = TypeVar("C")
 N = TypeVar("N", bound=torch.nn.Module)
 
 FORMAT = 1
-SAME_GSD = 0.02
-"""Relative difference up to which two pixel sizes are the same."""
 RASTER_FRACTION = 2
 """A training caches rasters in at most 1 / RASTER_FRACTION of its memory budget."""
 VALIDATIONS = 15
@@ -156,13 +154,6 @@ def without_weights(title: str, method: str) -> SkippedError:
     return SkippedError(
         f"{title} has no weights; import some with refbench import-weights --method {method}, or train it."
     )
-
-
-def gsd_remarks(trained: float | None, gsd: float) -> list[str]:
-    """Return a sentence where a DSM's pixels of ``gsd`` metres are not those of the training."""
-    if trained is None or abs(gsd / float(trained) - 1) <= SAME_GSD:
-        return []
-    return [f"The weights were trained on pixels of {trained:g} m, the DSM has {gsd:g} m."]
 
 
 def raster_budget(context: Context) -> MemoryBudget:

@@ -56,7 +56,8 @@ class _Up(nn.Module):
         self.conv = _ConvNorm(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
+        found: Tensor = self.conv(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
+        return found
 
 
 def _joined(grown: Tensor, skipped: Tensor) -> Tensor:

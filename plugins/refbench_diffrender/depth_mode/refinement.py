@@ -108,6 +108,7 @@ class ViewRefinement:
         self._point_term = None if points is None else PointTerm(points.places, points.depths)
         weight = config.loss.poisson
         self._poisson_weight = weight if config.compat else weight_at(weight, self.shape)
+        self.mesh: MeshState
         self.take(decimated(self._grid(absolute), config.init_ratio))
         self.features = None if encoder is None or not config.loss.feature else self._encoded(encoder)
         self._world = torch.linalg.inv(own.model_view.double()).to(own.image)
@@ -175,7 +176,7 @@ class ViewRefinement:
 
     def take(self, mesh: MeshState) -> None:
         """Put a mesh in the place of the one that is optimised."""
-        self.mesh: MeshState = mesh
+        self.mesh = mesh
         self.shown = mesh.triangles
         if not self.config.compat:
             self.shown = solid_triangles(mesh, self.config.cut_deg, self.beyond)
@@ -186,7 +187,7 @@ class ViewRefinement:
         self.stage: Stage = stage
         config, parameters = self.config, self._variables(stage)
         groups = [{"params": parameters}] + ([] if self.tonemapper is None else self.tonemapper.groups())
-        self.optimizer = torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)  # type: ignore[arg-type]
+        self.optimizer = torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         return self.optimizer
@@ -208,7 +209,7 @@ class ViewRefinement:
         self.offset = torch.zeros(vertices, 2, device=device, requires_grad=True) if "uv" in mode else None
         if self.offset is not None and not config.compat:  # two stages could pull the rim off the outer pixels
             inner = (self.mesh.position[:, :2].abs() < 1 - RIM).float()
-            self.offset.register_hook(lambda grad: grad * inner)
+            self.offset.register_hook(lambda grad: grad * inner)  # type: ignore[no-untyped-call]  # torch's stub
         self.scale = torch.tensor([0.0, 1.0], device=device, requires_grad=True) if mode == "scale" else None
         self.transfer = None
         if "transfer_func" in mode:
@@ -366,7 +367,7 @@ class ViewRefinement:
             optimizer.zero_grad(set_to_none=True)
             terms = self.losses(stage, [number for number in batch if number >= 0])
             total = torch.stack(list(terms.values())).sum()
-            total.backward()
+            torch.autograd.backward(total)
             optimizer.step()
             values = {name: float(value.detach()) for name, value in terms.items()}
             self.steps += 1

@@ -61,5 +61,5 @@ class TransferFunction(nn.Sequential):
         """Return depths [N, 1] at ``uv`` [N, 2] of depths ``z`` [N, 1] of either sign, metres."""
         z = z.abs()
         seen = z if self.compat else (z - self.span[0]) / (self.span[1] - self.span[0])
-        found = self(encoding(uv, seen, self.frequencies))
+        found: Tensor = self(encoding(uv, seen, self.frequencies))
         return z * (1 + found[:, :1]).abs().clamp(min=LEAST_SCALE) + found[:, 1:]

@@ -15,11 +15,13 @@ from refbench.contracts.errors import UnsupportedError
 from refbench.geometry.depth import render_depth
 from refbench.geometry.nodata_fill import inside
 from refbench.training.step_log import kept_log
+from refbench_diffrender.dsm_mode.dsm_gate import block_evidence
 from refbench_diffrender.dsm_mode.dsm_loop import follow_block
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
-from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence, held_out_likeness
+from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence, held_out_similarity
 from refbench_diffrender.dsm_mode.rpc_bias import pointed
 from refbench_diffrender.mesh.grid_mesh import cell_points
+from refbench_diffrender.outputs.gate import gate_notes, is_kept
 from refbench_diffrender.outputs.result_files import write_meshes
 from refbench_diffrender.outputs.surface_mesh import dsm_mesh
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
@@ -101,6 +103,7 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
     if config.dsm.pointing:
         everything, offsets = pointed([*views, *held], surface, initial.valid, config, draw, context.device)
         views, held = everything[: len(views)], everything[len(views) :]
+    points = None if scene.points is None or not config.gate else scene.points.read().xyz
     blended, notes = _Blended(grid), {}
     blocks = list(_blocks(grid, config))
     for number, (window, weight) in enumerate(blocks):
@@ -108,6 +111,13 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
         run = _block(surface, initial.valid, window, views, config, draw, context.device)
         if run.has_pairs:
             notes[name] = follow_block(run, context, (number / len(blocks), 1 / len(blocks)), name)
+            if config.gate:
+                surfaces = _part(surface, window), DSM(run.heights(), run.grid)
+                cut = [_cut(each, surfaces[0]) for each in (views, held)]
+                evidence = block_evidence(surfaces, cut[0], cut[1], points, config, draw, context.device)
+                notes[name]["gate"] = gate_notes(evidence)
+                if not is_kept(evidence):
+                    run = _block(surface, initial.valid, window, views, config, draw, context.device)
         else:
             notes[name] = {"skipped": "no two views see this block under an angle: its heights are the initial ones"}
         blended.add(window, weight, run.heights(), *cell_confidence(run))
@@ -171,11 +181,18 @@ def _block(
     draw: Rasteriser,
     device: str,
 ) -> DsmRefinement:
-    at = window.slices
-    part = DSM(np.ascontiguousarray(surface.heights[at]), surface.grid.window(window))
+    part = _part(surface, window)
+    return DsmRefinement(part.heights, known[window.slices], part.grid, _cut(views, part), config, draw, device)
+
+
+def _part(surface: DSM, window: Window) -> DSM:
+    return DSM(np.ascontiguousarray(surface.heights[window.slices]), surface.grid.window(window))
+
+
+def _cut(views: Sequence[GroundView], part: DSM) -> list[GroundView]:
+    """Return the parts of the views that show a block; views that do not see it are left out."""
     vertices = cell_points(part.heights, part.grid)
-    cut = [view for each in views if (view := each.cut(vertices)) is not None]
-    return DsmRefinement(part.heights, known[at], part.grid, cut, config, draw, device)
+    return [view for each in views if (view := each.cut(vertices)) is not None]
 
 
 def _held_out(
@@ -192,7 +209,7 @@ def _held_out(
         before, after = (
             DsmRefinement(dsm.heights, dsm.valid, dsm.grid, [view, *views], config, draw, device) for dsm in surfaces
         )
-        found[view.name] = held_out_likeness(before, after, 0)
+        found[view.name] = held_out_similarity(before, after, 0)
     return found
 
 

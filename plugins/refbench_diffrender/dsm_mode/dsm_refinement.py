@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from refbench.training.per_scene import digest_of
 from refbench_diffrender.depth_mode.refinement import StepReport
 from refbench_diffrender.dsm_mode.height_field import HeightField
 from refbench_diffrender.losses.robust_loss import patch_loss, penalty_loss
 from refbench_diffrender.views.ground_view import DrawnView, GroundView
+from refbench_diffrender.views.image_sampling import values_at
 from refbench_diffrender.views.view_pairs import sampled, sources_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DsmRefinement:
         device: str = "cpu",
     ) -> None:
         self.config, self.draw, self.at = config, draw, config.dsm
-        self.gsd = grid.gsd
+        self.grid, self.gsd = grid, grid.gsd
         self.surface = HeightField(heights, grid, self.at.reach, device)
         self.known = torch.from_numpy(known).to(device)
         self.views = [DrawnView(view, self.surface.vertices, device) for view in views]
@@ -120,7 +120,7 @@ class DsmRefinement:
             self.optimizer.zero_grad(set_to_none=True)
             terms = self.losses(batch)
             total = torch.stack(list(terms.values())).sum()
-            total.backward()
+            torch.autograd.backward(total)
             self.optimizer.step()
             self.steps += 1
             values = {name: float(value.detach()) for name, value in terms.items()}
@@ -203,7 +203,7 @@ class DsmRefinement:
         ``z_buffer`` is what the method of that name returns for the source; depths count as its do.
         """
         inside = ((uv > 0) & (uv < 1)).all(dim=3)[0]
-        nearest = functional.grid_sample(z_buffer[None, None], 2 * uv - 1, mode="nearest", align_corners=False)[0, 0]
+        nearest = values_at(z_buffer, 2 * uv[0] - 1)
         return inside & (depth <= nearest + self.at.hidden * self.gsd)
 
     @torch.no_grad()

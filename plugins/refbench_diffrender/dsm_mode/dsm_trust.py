@@ -59,7 +59,7 @@ def _looked(run: DsmRefinement, number: int, points: Tensor, shape: tuple[int, i
 
 
 @torch.no_grad()
-def held_out_likeness(before: DsmRefinement, after: DsmRefinement, target: int) -> dict[str, Any]:
+def held_out_similarity(before: DsmRefinement, after: DsmRefinement, target: int) -> dict[str, Any]:
     """Return how well pictures, carried into a view by two surfaces, look like its photograph.
 
     Parameters

@@ -51,7 +51,8 @@ class HeightField:
         """Return by how many metres the heights were moved, float32 [rows, cols]."""
         down, across = self._waves
         waves = down @ self.field @ across.T
-        return down.T @ (waves * self._kept) @ across
+        moved: Tensor = down.T @ (waves * self._kept) @ across
+        return moved
 
     def heights(self) -> Tensor:
         """Return the heights now, float64 [rows, cols] in metres."""
@@ -65,6 +66,6 @@ class HeightField:
 def _cosines(side: int, device: str) -> Tensor:
     """Return the orthonormal matrix [side, side] of the cosine transform (DCT-II)."""
     number = torch.arange(side, dtype=torch.float64, device=device)
-    waves = torch.cos(torch.pi / side * (number[None] + 0.5) * number[:, None]) * (2 / side) ** 0.5
+    waves: Tensor = torch.cos(torch.pi / side * (number[None] + 0.5) * number[:, None]) * (2 / side) ** 0.5
     waves[0] /= 2**0.5
     return waves.float()

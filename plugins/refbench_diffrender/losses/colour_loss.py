@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from refbench_diffrender.losses.fused_loss import require_sizes, runs_compiled
+from refbench_diffrender.rasteriser.autograd import applied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from refbench_diffrender.rasteriser.autograd import Context
 
 COLOURS = 3
 
@@ -35,7 +38,7 @@ def colour_loss(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, *, c
     require_sizes(tuple(found.shape), wanted)
     require_sizes((*found.shape[:-1], 1), mask, edges)
     if runs_compiled(found, wanted, mask, edges):
-        return _Compiled.apply(found, wanted, mask, edges, compat)
+        return applied(_Compiled, found, wanted, mask, edges, compat)
     wanted, mask = wanted.detach(), mask.detach()
     damped = ((wanted - found) ** 2 * (mask * edges) ** 2).mean()
     low = 1 - edges
@@ -58,7 +61,7 @@ def blended_loss(blended: Tensor, wanted: Sequence[Tensor], mask: Tensor, *, com
     require_sizes((*blended.shape[:-1], 1), mask)
     require_sizes((*blended.shape[1:-1], COLOURS), *wanted)
     if runs_compiled(blended, mask, *wanted):
-        return _CompiledOfBlended.apply(blended, mask, compat, *wanted)
+        return applied(_CompiledOfBlended, blended, mask, compat, *wanted)
     edges = blended[..., COLOURS:].clamp(0, 1)
     return colour_loss(blended[..., :COLOURS], torch.stack(list(wanted)), mask, edges, compat=compat)
 
@@ -68,7 +71,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        ctx: Context,
         found: Tensor,
         wanted: Tensor,
         mask: Tensor,
@@ -86,12 +89,12 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's context
+    def backward(ctx: Context, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         from refbench_diffrender.losses.kernels_colour import colour_gradients
 
         # numpy asks for huge pages, which cost less than torch's
         outs = tuple(np.empty(tuple(part.shape), np.float32) for part in ctx.saved_tensors[::3])
-        colour_gradients(ctx.saved_tensors, ctx.terms, ctx.rules, float(cotangent), outs)
+        colour_gradients(ctx.saved_tensors, ctx.terms, ctx.rules, float(cotangent), (outs[0], outs[1]))
         to_found, to_edges = (
             torch.from_numpy(gradient) if needed else None
             for gradient, needed in zip(outs, (ctx.needs_input_grad[0], ctx.needs_input_grad[3]), strict=True)
@@ -103,7 +106,7 @@ class _CompiledOfBlended(torch.autograd.Function):
     """``_Compiled`` of an image whose last channel is the edge map."""
 
     @staticmethod
-    def forward(ctx: Any, blended: Tensor, mask: Tensor, compat: bool, *wanted: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Context, blended: Tensor, mask: Tensor, compat: bool, *wanted: Tensor) -> Tensor:
         from refbench_diffrender.losses.kernels_colour import colour_sums
 
         ctx.rules = compat, True
@@ -116,7 +119,7 @@ class _CompiledOfBlended(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's context
+    def backward(ctx: Context, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         from refbench_diffrender.losses.kernels_colour import colour_gradients
 
         blended, mask, *wanted = ctx.saved_tensors

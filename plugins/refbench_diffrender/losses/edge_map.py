@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from refbench_diffrender.losses.filters import gaussian_blur, gaussian_line, gradients
 from refbench_diffrender.losses.fused_loss import FusedLoss, require_sizes, runs_compiled
+from refbench_diffrender.rasteriser.autograd import applied
+from refbench_diffrender.views.image_sampling import values_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ class EdgeMapTerm:
                 self._memory = workspace(*self.wanted.shape)
             settings = (SCALE, NEAREST, INSIDE_ROOT)
             arguments = (self.wanted, settings, gaussian_line(BLUR_SIZE), self._memory)
-            return FusedLoss.apply(edge_loss, depth, *arguments)
+            return applied(FusedLoss, edge_loss, depth, *arguments)
         return ((edge_map(depth).clamp(-1, 1) - self.wanted) ** 2).mean()
 
 
@@ -81,8 +82,7 @@ class UvEdginess:
         return self._faded(uv) if self.compat else self._sampled(uv)
 
     def _sampled(self, uv: Tensor) -> Tensor:
-        places = (2 * uv - 1).reshape(1, 1, -1, 2)
-        return functional.grid_sample(self.source[None, None], places, align_corners=False).mean()
+        return values_at(self.source, 2 * uv - 1, "bilinear").mean()
 
     def _faded(self, uv: Tensor) -> Tensor:
         cols = len(self.source)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def colour_sums(
-    found: Tensor, wanted: Sequence[Tensor], mask: Tensor, edges: Tensor, rules: tuple[bool, bool]
+    found: Tensor, wanted: Tensor | Sequence[Tensor], mask: Tensor, edges: Tensor, rules: tuple[bool, bool]
 ) -> tuple[float, float, float]:
     """Return the summed damped squares, the summed low edges and the number of pixels that the latter covers.
 
@@ -34,7 +34,7 @@ def colour_sums(
 
 
 def colour_gradients(
-    images: tuple[Tensor, Sequence[Tensor], Tensor, Tensor],
+    images: tuple[Tensor, Tensor | Sequence[Tensor], Tensor, Tensor],
     terms: tuple[float, float, float],
     rules: tuple[bool, bool],
     cotangent: float,
@@ -65,14 +65,14 @@ def colour_gradients(
     in_threads(_gradients, calls, torch.get_num_threads())
 
 
-def _views(found: Tensor, wanted: Sequence[Tensor], mask: Tensor, edges: Tensor) -> list[tuple[Any, ...]]:
+def _views(found: Tensor, wanted: Tensor | Sequence[Tensor], mask: Tensor, edges: Tensor) -> list[tuple[Any, ...]]:
     """The values of every view; channels that are some of more are not copied."""
     images = [found.detach(), wanted, mask.detach(), edges.detach()]
     return [tuple(part.detach().numpy() for part in parts) for parts in zip(*images, strict=True)]
 
 
 @compiled
-def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):  # type: ignore[no-untyped-def]
+def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):
     none, one = np.float32(0.0), np.float32(1.0)
     squares, low, counted = 0.0, 0.0, 0.0
     for r in range(first, last):
@@ -91,9 +91,7 @@ def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):  # type
 
 
 @compiled
-def _gradients(  # type: ignore[no-untyped-def]
-    found, wanted, mask, edges, compat, clamps, first, last, factor, low, to_found, to_edges
-):
+def _gradients(found, wanted, mask, edges, compat, clamps, first, last, factor, low, to_found, to_edges):
     none, one = np.float32(0.0), np.float32(1.0)
     for r in range(first, last):
         for c in range(found.shape[1]):

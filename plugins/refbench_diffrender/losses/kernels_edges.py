@@ -50,7 +50,7 @@ def edge_loss(
 
 
 @compiled
-def _blur_into(image, lines, line):  # type: ignore[no-untyped-def]
+def _blur_into(image, lines, line):
     """Blur a padded image in place with a symmetric window of 7; ``lines`` is of the same size."""
     rows, cols = image.shape[0] - 6, image.shape[1] - 6
     w0, w1, w2, w3 = line[3], line[2], line[1], line[0]
@@ -73,7 +73,7 @@ def _blur_into(image, lines, line):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _edge_loss(  # type: ignore[no-untyped-def]
+def _edge_loss(
     depth, wanted, factor, nearest, inside_root, line, known, map_, lines, along_cols, along_rows, gradient, with_grad
 ):
     """Return the summed squares; fill ``gradient`` with the gradient of their mean. Padded images hold zeros."""
@@ -108,7 +108,7 @@ def _edge_loss(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, own):  # type: ignore[no-untyped-def]
+def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, own):
     """Turn relative steps into the gradients by the sums of the two windows, and ``own`` into that by the divisor.
 
     ``map_`` is the gradient by the unblurred edge map.
@@ -124,7 +124,7 @@ def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, o
 
 
 @compiled
-def _to_depth(depth, nearest, own, along_cols, along_rows, gradient):  # type: ignore[no-untyped-def]
+def _to_depth(depth, nearest, own, along_cols, along_rows, gradient):
     """Fill the gradient by the depths; those below ``nearest`` have none."""
     rows, cols = depth.shape
     for r in range(3, rows + 3):

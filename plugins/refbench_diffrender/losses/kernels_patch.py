@@ -46,7 +46,7 @@ def patch_cost(
 
 
 @compiled
-def _sum_rows(found, wanted, visible, row, half, lines):  # type: ignore[no-untyped-def]
+def _sum_rows(found, wanted, visible, row, half, lines):
     """Fill the weighted moments of every column over the rows of the patches around ``row``."""
     lines[:] = 0
     rows, cols = found.shape
@@ -62,7 +62,7 @@ def _sum_rows(found, wanted, visible, row, half, lines):  # type: ignore[no-unty
 
 
 @compiled
-def _sum_cols(lines, cols, size, sums):  # type: ignore[no-untyped-def]
+def _sum_cols(lines, cols, size, sums):
     sums[:] = 0
     for n in range(lines.shape[0]):
         for tap in range(size):
@@ -71,7 +71,7 @@ def _sum_cols(lines, cols, size, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _likeness(sums, c, light, contrast, flat):  # type: ignore[no-untyped-def]
+def _likeness(sums, c, light, contrast, flat):
     """Return likeness, summed weight, both means and the slopes by mean, variance and covariance of the first patch."""
     total = max(sums[0, c], np.float32(1.0))
     one, two = sums[1, c] / total, sums[2, c] / total
@@ -93,7 +93,7 @@ def _likeness(sums, c, light, contrast, flat):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _patch_cost(  # type: ignore[no-untyped-def]
+def _patch_cost(
     found, wanted, visible, size, light, contrast, flat, number, lines, maps, gradient, cost, with_gradient
 ):
     """Add the summed unlikeness of one image to ``cost`` and fill the gradient of the mean over ``number`` pixels."""

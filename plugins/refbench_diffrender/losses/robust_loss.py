@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from refbench_diffrender.losses.filters import correlate
 from refbench_diffrender.losses.fused_loss import FusedLoss, require_sizes, runs_compiled
+from refbench_diffrender.rasteriser.autograd import applied
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +59,7 @@ def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch =
         from refbench_diffrender.losses.kernels_patch import patch_cost
 
         constants = SSIM_LIGHT, SSIM_CONTRAST, FLAT if patch == "ncc" else 0.0
-        return FusedLoss.apply(patch_cost, one, two, weight, size, *constants)
+        return applied(FusedLoss, patch_cost, one, two, weight, size, *constants)
     likeness = _likeness(one, two, weight, patch, size)
     return _mean(((1 - likeness) / 2)[..., None], weight[..., None])
 
@@ -72,9 +73,11 @@ def _likeness(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int)
     variance_1, variance_2 = (square_1 - mean_1**2).clamp(min=0), (square_2 - mean_2**2).clamp(min=0)
     covariance = product - mean_1 * mean_2
     if patch == "ncc":
-        return covariance / torch.sqrt((variance_1 + FLAT) * (variance_2 + FLAT))
-    light = (2 * mean_1 * mean_2 + SSIM_LIGHT) / (mean_1**2 + mean_2**2 + SSIM_LIGHT)
-    return light * (2 * covariance + SSIM_CONTRAST) / (variance_1 + variance_2 + SSIM_CONTRAST)
+        correlation: Tensor = covariance / torch.sqrt((variance_1 + FLAT) * (variance_2 + FLAT))
+        return correlation
+    light: Tensor = (2 * mean_1 * mean_2 + SSIM_LIGHT) / (mean_1**2 + mean_2**2 + SSIM_LIGHT)
+    structure: Tensor = (2 * covariance + SSIM_CONTRAST) / (variance_1 + variance_2 + SSIM_CONTRAST)
+    return light * structure
 
 
 def _mean(cost: Tensor, visible: Tensor) -> Tensor:

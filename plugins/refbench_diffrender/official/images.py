@@ -56,7 +56,7 @@ def _wireframe(run: ViewRefinement, clip: NDArray[np.float32]) -> Picture:
     triangles = run.mesh.triangles.cpu().numpy()
     corners = place[triangles[(triangles >= 0).all(axis=1)]]
     lines = list(np.rint(corners * 2**FRACTION_BITS).astype(np.int32))
-    picture = cv2.resize(shares(run.own.image.cpu().numpy()), (cols, rows), interpolation=cv2.INTER_NEAREST)
+    picture: Picture = cv2.resize(shares(run.own.image.cpu().numpy()), (cols, rows), interpolation=cv2.INTER_NEAREST)
     cv2.polylines(picture, lines, isClosed=True, color=(255, 255, 0), shift=FRACTION_BITS)
     return picture
 

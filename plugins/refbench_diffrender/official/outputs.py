@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from refbench_diffrender.depth_mode.tonemapper import save_tonemapper
-from refbench_diffrender.losses.point_loss import nearest_values
 from refbench_diffrender.official.images import coloured, mesh_pictures, scatter, shares
 from refbench_diffrender.views.depth_png import codes_of_normals, write_depth, write_picture
+from refbench_diffrender.views.image_sampling import values_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ class OfficialOutputs:
         if self.run.points is not None:
             initial, points = self.run.initial, self.run.points
             title = f"offset {initial.offset:.4g} m, scale {initial.scale:.4g} m"
-            under = nearest_values(initial.absolute, points.places)
+            under = values_at(initial.absolute, points.places)
             scatter(self.folder / "pcd_aligned.png", points.depths.cpu().numpy(), under.cpu().numpy(), title)
 
     def log(self, report: StepReport, metrics: Mapping[str, float]) -> None:

@@ -14,7 +14,6 @@ from refbench_diffrender.config import DiffrenderConfig, LossConfig
 from refbench_diffrender.depth_mode.encoder import read_encoder
 from refbench_diffrender.depth_mode.refinement import ViewRefinement
 from refbench_diffrender.depth_mode.tonemapper import load_tonemapper
-from refbench_diffrender.losses.point_loss import nearest_values
 from refbench_diffrender.official.source import checked_depth, read_normals, read_source
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
 from refbench_diffrender.views.alignment import map_alignment, quantile_alignment, usable_points
@@ -27,7 +26,7 @@ from refbench_diffrender.views.depth_image import (
     poisson_source,
 )
 from refbench_diffrender.views.gl_cameras import model_view
-from refbench_diffrender.views.image_sampling import linear_of, resize_image, resize_map
+from refbench_diffrender.views.image_sampling import linear_of, resize_image, resize_map, values_at
 from refbench_diffrender.views.view_image import Photograph, ReferenceNormals, SparsePoints
 
 if TYPE_CHECKING:
@@ -208,7 +207,7 @@ def _alignment(source: OfficialSource, relative: torch.Tensor) -> Alignment:
         return map_alignment(relative.numpy(), checked_depth(source, "init_ref_depth_dir"))
     if source.seen is None:
         raise ConfigError(f"{source.official.path}: init_depth_mode relative_to_abspcd needs input_colmap_sparse.")
-    at = nearest_values(relative, torch.from_numpy(source.seen.places)).numpy()
+    at = values_at(relative, torch.from_numpy(source.seen.places)).numpy()
     pairs = usable_points(at, -source.seen.xyz[:, 2], source.planes)
     how: Quantile = "max" if values["scale_init_align_for"] == "max" else "median"
     return quantile_alignment(*pairs, values["scale_init_percentile"], how)[0]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from refbench_diffrender.mesh.grid_mesh import facing, grid_points, grid_triangles, inside
+from refbench_diffrender.outputs.gate import Evidence, median_errors, point_evidence, view_evidence
 from refbench_diffrender.views.view_selection import neighbours
 from refbench_diffrender.views.views import clip_planes, tensor
 
@@ -93,11 +94,21 @@ def held_out_points(view: SceneView, depth: Floats) -> dict[str, Any]:
     if view.held_out is None:
         return {"points": 0}
     errors = [np.abs(view.held_out.under(values) - view.held_out.depth) for values in (_initial(view), depth)]
-    both = np.isfinite(errors[0]) & np.isfinite(errors[1])
-    if not both.any():
-        return {"points": 0}
-    before, after = ({"median": float(np.median(e[both])), "mean": float(np.mean(e[both]))} for e in errors)
-    return {"points": int(both.sum()), "before": before, "after": after}
+    return median_errors(errors[0], errors[1])
+
+
+def depth_evidence(
+    view: SceneView,
+    depth: Floats,
+    held: Sequence[SceneView],
+    config: DiffrenderConfig,
+    draw: Rasteriser,
+    device: str = "cpu",
+) -> list[Evidence]:
+    """Return what held-out points and views say of a view's refined depth map [rows, cols], metres, NaN unknown."""
+    carried_into = held_out_views(held, [view], {view.name: depth}, config, draw, device)
+    points = point_evidence(held_out_points(view, depth))
+    return [*points, *view_evidence(carried_into, "mae", best=0.0)]
 
 
 def carried(

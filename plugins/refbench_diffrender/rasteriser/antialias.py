@@ -93,4 +93,5 @@ def _silhouette(pos: Tensor, clip: Tensor, view: Tensor, other: Tensor, edge: Te
     beyond = pos.detach()[view, other.clamp(min=0)].double()[:, [0, 1, 3]]
     normal = torch.linalg.cross(one, two)
     first, second = (normal * own).sum(1), (normal * beyond).sum(1)
-    return (other < 0) | ((first < 0.0) == (second < 0.0))
+    found: Tensor = (other < 0) | ((first < 0.0) == (second < 0.0))
+    return found

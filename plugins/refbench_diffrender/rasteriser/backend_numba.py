@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from refbench_diffrender.rasteriser import kernels_antialias, kernels_shade
+from refbench_diffrender.rasteriser.autograd import applied, applied_to_all
 from refbench_diffrender.rasteriser.buffers import Buffers
 from refbench_diffrender.rasteriser.functions_image import Antialias, Texture
 from refbench_diffrender.rasteriser.functions_mesh import Interpolate, Shade
@@ -48,8 +49,8 @@ class NumbaRasteriser:
         check_mesh(pos, triangles, shape)
         check_attributes(attributes, len(pos), pos.shape[1])
         none = pos.new_zeros((1, 1, 1, 0))
-        rast, found, _ = Shade.apply(
-            self._buffers, pos, attributes, none, as_indices(triangles), tuple(shape), self._area_epsilon, 0
+        rast, found, _ = applied_to_all(
+            Shade, self._buffers, pos, attributes, none, as_indices(triangles), tuple(shape), self._area_epsilon, 0
         )
         return rast, found
 
@@ -62,8 +63,16 @@ class NumbaRasteriser:
         check_attributes(attributes, len(pos), pos.shape[1], least=2)
         check_texture(texture, len(pos))
         first = check_channels("masked", masked, texture.shape[3])
-        out = Shade.apply(
-            self._buffers, pos, attributes, texture, as_indices(triangles), tuple(shape), self._area_epsilon, first
+        out = applied_to_all(
+            Shade,
+            self._buffers,
+            pos,
+            attributes,
+            texture,
+            as_indices(triangles),
+            tuple(shape),
+            self._area_epsilon,
+            first,
         )
         return out[0], out[1], out[2]
 
@@ -72,13 +81,13 @@ class NumbaRasteriser:
         check_picture("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
-        return Interpolate.apply(self._buffers, attributes, rast, as_indices(triangles))
+        return applied(Interpolate, self._buffers, attributes, rast, as_indices(triangles))
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
         check_picture("uv", uv, 2)
         check_texture(texture, len(uv))
-        return Texture.apply(self._buffers, texture, uv)
+        return applied(Texture, self._buffers, texture, uv)
 
     def topology(self, triangles: Tensor) -> NDArray[np.int32]:
         """See ``Rasteriser``."""
@@ -96,10 +105,9 @@ class NumbaRasteriser:
         opposite = self.topology(triangles) if topology is None else topology
         epsilon = kernels_antialias.PIXEL_EPSILON if self.epsilons else 0.0
         first = check_channels("channels", channels, colour.shape[3])
-        mixed: Tensor = Antialias.apply(
-            self._buffers, colour, pos, rast.detach(), as_indices(triangles), opposite, epsilon, first
+        return applied(
+            Antialias, self._buffers, colour, pos, rast.detach(), as_indices(triangles), opposite, epsilon, first
         )
-        return mixed
 
     @property
     def _area_epsilon(self) -> float:

@@ -36,25 +36,30 @@ class NvdiffrastRasteriser:
     def rasterise(self, pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> Tensor:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
-        return self._dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
+        rast: Tensor = self._dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
+        return rast
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """See ``Rasteriser``."""
         check_picture("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
-        return self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
+        found: Tensor = self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
+        return found
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
         check_picture("uv", uv, 2)
         check_texture(texture, len(uv))
-        return self._dr.texture(texture.contiguous(), uv.contiguous(), filter_mode="linear", boundary_mode="wrap")
+        places = uv.contiguous()
+        sampled: Tensor = self._dr.texture(texture.contiguous(), places, filter_mode="linear", boundary_mode="wrap")
+        return sampled
 
     def topology(self, triangles: Tensor) -> object:
         """See ``Rasteriser``."""
         check_triangles(triangles)
-        return self._dr.antialias_construct_topology_hash(as_indices(triangles))
+        known: object = self._dr.antialias_construct_topology_hash(as_indices(triangles))
+        return known
 
     def antialias(
         self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: object | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -97,7 +97,7 @@ class TorchRasteriser:
         first = check_channels("channels", channels, colour.shape[3])
         check_picture("rast", rast, 4)
         check_mesh(pos, triangles, (rast.shape[1], rast.shape[2]))
-        opposite = self.topology(triangles) if topology is None else topology
+        opposite = self.topology(triangles) if topology is None else cast("Tensor", topology)
         epsilon = PIXEL_EPSILON if self.epsilons else 0.0
         mixed = blend(colour[..., :first], rast.detach(), pos, triangles, opposite, epsilon)
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)

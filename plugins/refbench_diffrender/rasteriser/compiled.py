@@ -9,23 +9,26 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numba
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_Kernel = TypeVar("_Kernel", bound="Callable[..., Any]")
+    Kernel = Callable[..., Any]
+    """numba tells the types of a kernel by its arguments, call by call."""
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def inlined(function: _Kernel) -> _Kernel:
+def inlined(function: Kernel) -> Kernel:
     """Compile a part of kernels into each of its callers."""
-    return numba.njit(inline="always", **_OPTIONS)(function)
+    kernel: Kernel = numba.njit(inline="always", **_OPTIONS)(function)
+    return kernel
 
 
-def compiled(function: _Kernel) -> _Kernel:
+def compiled(function: Kernel) -> Kernel:
     """Compile a kernel on its first call; the machine code is kept on disk.
 
     It lies beside the source, or in the user's cache folder where the installation is read-only (numba's own
@@ -34,16 +37,18 @@ def compiled(function: _Kernel) -> _Kernel:
     return _kept(function)
 
 
-def contracted(function: _Kernel) -> _Kernel:
+def contracted(function: Kernel) -> Kernel:
     """Like ``compiled``, with fused multiplications and additions: for what need not agree with torch bit by bit."""
     return _kept(function, fastmath={"contract"})
 
 
-def _kept(function: _Kernel, **more: object) -> _Kernel:
+def _kept(function: Kernel, **more: object) -> Kernel:
+    kernel: Kernel
     try:
-        return numba.njit(cache=True, **_OPTIONS, **more)(function)
+        kernel = numba.njit(cache=True, **_OPTIONS, **more)(function)
     except RuntimeError:  # "no locator available"
-        return numba.njit(**_OPTIONS, **more)(function)
+        kernel = numba.njit(**_OPTIONS, **more)(function)
+    return kernel
 
 
 @cache
@@ -52,7 +57,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"rasteriser-{process}")
 
 
-def in_threads(kernel: Callable[..., Any], calls: Iterable[tuple[Any, ...]], threads: int) -> None:
+def in_threads(kernel: Kernel, calls: Iterable[tuple[Any, ...]], threads: int) -> None:
     """Call ``kernel(*arguments)`` for every tuple of ``calls``, on ``threads`` threads; return when all are done."""
     listed = list(calls)
     if threads <= 1 or len(listed) <= 1:

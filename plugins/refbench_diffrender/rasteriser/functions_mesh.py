@@ -16,8 +16,8 @@ from refbench_diffrender.rasteriser.functions_image import texture_gradient
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-    from torch.autograd.function import FunctionCtx
 
+    from refbench_diffrender.rasteriser.autograd import Context
     from refbench_diffrender.rasteriser.buffers import Buffers
 
 
@@ -99,7 +99,7 @@ class Shade(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, buffers: Buffers, pos: Tensor, attributes: Tensor, texture: Tensor, triangles: Tensor,
+        ctx: Context, buffers: Buffers, pos: Tensor, attributes: Tensor, texture: Tensor, triangles: Tensor,
         shape: tuple[int, int], epsilon: float, masked: int,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Return rast, the interpolated attributes and the sampled texture."""
@@ -124,7 +124,7 @@ class Shade(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: FunctionCtx, given_rast: Tensor | None, given_found: Tensor | None, given_sampled: Tensor | None
+        ctx: Context, given_rast: Tensor | None, given_found: Tensor | None, given_sampled: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Return the gradients to positions, attributes and texture."""
         if given_rast is None and given_found is None and given_sampled is None:
@@ -157,7 +157,7 @@ class Interpolate(torch.autograd.Function):
     """``Rasteriser.interpolate``."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, buffers: Buffers, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
+    def forward(ctx: Context, buffers: Buffers, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """Return the interpolated attributes."""
         a, seen, t = array(attributes), array(rast), triangles.numpy()
         found = fresh(buffers, (*rast.shape[:3], a.shape[2]), rast)
@@ -171,7 +171,7 @@ class Interpolate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, given: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients to attributes and to u and v."""
         a, seen, t = (array(part) for part in ctx.saved_tensors)
         g_found, g_rast = array(given), np.zeros_like(seen)

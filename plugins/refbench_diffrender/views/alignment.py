@@ -139,23 +139,6 @@ def map_alignment(relative: Values, depths: Values) -> Alignment:
     return _checked(offset, scale, "depth")
 
 
-def rank_one_alignment(
-    relative: Values, depths: Values, leading: Literal["relative", "ones"] = "relative"
-) -> Alignment:
-    """Return the least-squares variant as published, which its authors advise against.
-
-    Its tolerance on singular values lets only one column of the system count. Which one its solver leaves to
-    uninitialised memory, so ``leading`` names it; of all solutions the shortest is taken.
-    """
-    columns = [np.asarray(relative, dtype=np.float64), np.ones(len(relative))]
-    first, other = columns if leading == "relative" else columns[::-1]
-    norm = np.linalg.norm(first)
-    along, across, wanted = norm, first @ other / norm, first @ depths / norm
-    weights = np.array([along, across]) * wanted / (along**2 + across**2)
-    scale, offset = weights if leading == "relative" else weights[::-1]
-    return Alignment(float(offset), float(scale))
-
-
 def least_squares_alignment(relative: Values, depths: Values, kind: Kind = "depth") -> Alignment:
     """Return the alignment with the smallest squared error in disparity.
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 from scipy import interpolate, ndimage
 
 from refbench import DSM
 from refbench.contracts.errors import ConfigError, InputError, UnsupportedError
 from refbench.geometry.depth import render_depth
 from refbench.geometry.nodata_fill import filled
+from refbench_diffrender.losses.atrous import bilateral_atrous
 from refbench_diffrender.views.alignment import aligned
 from refbench_diffrender.views.depth_file import read_depth
 from refbench_diffrender.views.visible_points import ViewPoints, before_surface, not_behind_others
@@ -121,6 +123,18 @@ def beyond_known(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         large[rim] = True
     large[0] = False  # what is known
     return np.asarray(large[regions])
+
+
+def denoised(depth: Floats, passes: int, metres: float) -> Floats:
+    """Return a depth map without holes [rows, cols] in metres, smoothed but for its steps.
+
+    Pass n averages taps 2^n pixels apart; a tap counts exp(-difference / ``metres``), so what lies on the other side
+    of a depth step hardly counts.
+    """
+    found = torch.from_numpy(np.asarray(depth, np.float64)) / metres
+    for number in range(passes):
+        found = bilateral_atrous(found, 2**number)
+    return np.asarray((metres * found).numpy(), np.float64) if passes else depth
 
 
 def whole_surface(dsm: DSM) -> DSM:

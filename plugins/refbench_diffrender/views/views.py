@@ -15,7 +15,14 @@ from refbench.geometry.cameras import Pinhole, pinhole_of
 from refbench.geometry.nodata_fill import filled
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.views.gl_cameras import FLIP, Intrinsics
-from refbench_diffrender.views.initial_depth import PLANE_ROOM, DepthSources, beyond_known, initial_depth, whole_surface
+from refbench_diffrender.views.initial_depth import (
+    PLANE_ROOM,
+    DepthSources,
+    beyond_known,
+    denoised,
+    initial_depth,
+    whole_surface,
+)
 from refbench_diffrender.views.visible_points import points_in_view, tracked_points
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 COLOURS = 3
+GATE_FRACTION = 0.2
+"""Of the sparse points, held out for a gate where nothing else is asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,18 +94,25 @@ def scene_views(
         )
     origin = np.mean([camera.centre for _, camera in views], axis=0)
     surface = None if scene.dsm is None else whole_surface(scene.dsm.read())
-    parts = _parted(scene, config.hold_out_points, context)
+    parts = _parted(scene, _held_fraction(scene, config), context)
     return tuple(_view(view, camera, origin, surface, parts, config, context) for view, camera in views)
 
 
-def _parted(scene: Scene, share: float, context: Context) -> tuple[Floats, Floats] | None:
+def _held_fraction(scene: Scene, config: DiffrenderConfig) -> float:
+    """Return the fraction of the sparse points that is held out: as asked for, or what a gate needs to tell."""
+    if config.gate and not config.hold_out_points and scene.points is not None:
+        return GATE_FRACTION
+    return config.hold_out_points
+
+
+def _parted(scene: Scene, fraction: float, context: Context) -> tuple[Floats, Floats] | None:
     """Return the sparse points [N, 3] that are used and those that are held out; None where there are none."""
     if scene.points is None:
-        if share:
+        if fraction:
             raise UnsupportedError(f"Scene {scene.id} has no sparse points of which hold_out_points could keep some.")
         return None
     xyz = scene.points.read().xyz
-    held = context.rng("held out points").random(len(xyz)) < share
+    held = context.rng("held out points").random(len(xyz)) < fraction
     return xyz[~held], xyz[held]
 
 
@@ -116,7 +132,7 @@ def _view(
     rng = context.rng("alignment", view.name)
     sources = DepthSources(view, picture, camera, surface, points, tracked, config, rng)
     depth = initial_depth(sources)
-    known, whole = np.isfinite(depth), filled(depth)
+    known, whole = np.isfinite(depth), denoised(filled(depth), config.denoise, config.denoise_m)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = camera.R, camera.t + camera.R @ origin
     return SceneView(

@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from affine import Affine  # noqa: E402
+from makers import centred_grid, pinhole_above  # noqa: E402
 
-from refbench import DSM, Context, Grid, Image, InputError, Scene, View  # noqa: E402
+from refbench import DSM, Context, Image, InputError, Scene, View  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingExtraError, MissingFileError, UnsupportedError  # noqa: E402
 from refbench.contracts.points import PointCloud  # noqa: E402
 from refbench.formats.cloud import HeldPoints  # noqa: E402
@@ -24,13 +24,14 @@ from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.views import monocular  # noqa: E402
 from refbench_diffrender.views.alignment import aligned  # noqa: E402
 from refbench_diffrender.views.depth_file import read_depth  # noqa: E402
+from refbench_diffrender.views.initial_depth import denoised  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
 from refbench_diffrender.views.visible_points import before_surface, not_behind_others, points_in_view  # noqa: E402
 
 ROWS, COLS, FOCAL, HEIGHT, SIDE = 60, 80, 90.0, 60.0, 80
 BLOCK, ROOF = 8.0, 15.0
 """Half the side of a building in the middle, and its height."""
-GRID = Grid(SIDE, SIDE, Affine(1, 0, -SIDE / 2, 0, -1, SIDE / 2), None)
+GRID = centred_grid(SIDE)
 rng = np.random.default_rng(3)
 
 
@@ -43,9 +44,7 @@ def surface():
 
 
 def camera(x, y):
-    R = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    return Pinhole(K, R, -R @ np.array([x, y, HEIGHT]), COLS, ROWS)
+    return pinhole_above(x, y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
 
 
 def cloud(number=3000):
@@ -251,6 +250,22 @@ def test_an_alignment_that_is_not_possible_is_said(tmp_path):
         views_of(config=replace(config, relative_kind="disparity", align="least_squares"), dsm=True)
     with pytest.raises(ConfigError, match="align: none"):
         views_of(config=replace(config, align="none"), dsm=True)
+
+
+def test_the_filter_takes_noise_off_and_leaves_steps():
+    truth = np.where(np.arange(40) < 20, 30.0, 34.0) * np.ones((50, 1))
+    noisy = truth + 0.05 * np.random.default_rng(1).standard_normal(truth.shape)
+    found = denoised(noisy, 2, 0.2)
+    assert np.abs(found - truth).mean() < 0.4 * np.abs(noisy - truth).mean()
+    assert np.abs(found - truth).max() < 0.2  # a plain average of the same taps would be off by 2 m at the step
+    np.testing.assert_array_equal(denoised(noisy, 0, 0.2), noisy)
+
+
+def test_the_filter_is_asked_for_by_the_configuration():
+    plain, smooth = (views_of(dsm=True, config=DiffrenderConfig(denoise=passes, denoise_m=1.0))[1] for passes in (0, 2))
+    assert plain.depth.shape == smooth.depth.shape and not np.array_equal(plain.depth, smooth.depth)
+    np.testing.assert_array_equal(plain.known, smooth.known)
+    assert np.abs(plain.depth - smooth.depth).max() < 1.0
 
 
 def test_far_things_do_not_lie_beyond_what_is_known(tmp_path):

@@ -222,5 +222,7 @@ def write_prediction(
 def _bands(folder: Path, layers: Mapping[str, NDArray[Any]], dsm: DSM) -> dict[str, str]:
     """Write layers on the DSM's grid; return name -> file."""
     for name, values in layers.items():
-        write_band(folder / f"{name}.tif", values, dsm.grid, name, nodata=math.nan)
+        # Counts and classes are integers, which have no NaN.
+        nodata = math.nan if values.dtype.kind == "f" else None
+        write_band(folder / f"{name}.tif", values, dsm.grid, name, nodata=nodata)
     return {name: f"{name}.tif" for name in layers}
