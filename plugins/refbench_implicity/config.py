@@ -297,7 +297,7 @@ class SatelliteImages:
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Rasters of 0 and 1: ``gt``, where the reference counts, and the land masks ``building``, ``forest``, ``water``."""
+    """Rasters of 0 and 1: ``gt`` (where the reference counts) and the masks ``building``, ``forest``, ``water``."""
 
     gt: str | None = None
     building: str | None = None
@@ -352,6 +352,7 @@ class ImpliCityConfig:
     """All of ImpliCity. ``variant`` None is that of the weights, ``model`` None the architecture of the weights."""
 
     variant: Variant | Literal[0] | None = None
+    """Published name by the number of images; null: that of the weights."""
     weights: str | None = None
     """Name, folder or file of the weights, where the command line names none."""
     model: ModelConfig | None = None
