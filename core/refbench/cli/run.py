@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from refbench.cli.dry_run import dry_run
 from refbench.cli.options import (
     assessor_option,
     assessor_values_option,
@@ -24,7 +25,6 @@ from refbench.cli.options import (
 )
 from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
-from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run
 from refbench.engine.job.launch import input_paths, run_job
 from refbench.engine.job.request import LISTS, JobRequest
@@ -134,7 +134,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     config = load_config(record, request.config, request.overrides)
     requests = _per_data_set(request, config)
     if options["dry_run"]:
-        return max(_dry_run(one, config) for one in requests)
+        return max(dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
         check_out(one.folder, options["overwrite"], input_paths(one))
@@ -195,25 +195,6 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
 def _spelt(name: str) -> str:
     """Return the option of a name of ``JobRequest.from_options``."""
     return {"scene": "SCENE", **LISTS, "masks": "--mask"}.get(name, f"--{name.replace('_', '-')}")
-
-
-def _dry_run(request: JobRequest, config: ResolvedConfig) -> int:
-    found = check_inputs(request, config)
-    record, scene = found.record, found.scene
-    preparation = prepare(scene, record, request.gsd)
-    click.echo(f"scene    {scene.id}: {scene.grid!r}")
-    click.echo(f"method   {record.name} ({record.summary}), config {config.source}, weights {found.weights or 'none'}")
-    for index, line in enumerate(preparation.lines()):
-        click.echo(f"{'bridges' if index == 0 else '':8} {line}")
-    pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
-    speed = float(record.tags.get("seconds_per_megapixel", "nan"))
-    seconds = preparation.seconds + speed * pixels / 1e6
-    memory = preparation.bytes + request.memory_budget_bytes
-    time = f"about {seconds:.0f} s on one core" if seconds == seconds else "time unknown: the method states no speed"
-    click.echo(f"estimate {pixels / 1e6:.2f} Mpx, at most {memory / (1 << 20):,.0f} MiB beside the packages, {time}")
-    for warning in (*scene.warnings, *config.notes):
-        click.echo(f"note     {warning}")
-    return Status.OK.exit_code
 
 
 def _numbered(method: str) -> Path:
