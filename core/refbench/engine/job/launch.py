@@ -143,7 +143,7 @@ def _run_in(
             os.close(reader)
     wall = time.perf_counter() - started
     draft = _read_draft(folder)
-    request_file.unlink()
+    request_file.write_text(request.to_json())  # for the one who compares or repeats the run
     shutil.rmtree(folder / "scratch", ignore_errors=True)
     ran_out = was_memory(kills, _peak_bytes(usage)) or _says_out_of_memory(folder)
     status, reason = _ending(code, timed_out, draft, request, ran_out)

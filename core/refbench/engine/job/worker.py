@@ -13,6 +13,7 @@ from pathlib import Path
 from refbench.contracts.errors import InputError, MethodError, SkippedError, UnsupportedError
 from refbench.contracts.method import Context
 from refbench.engine.job.lifeline import die_with_parent
+from refbench.engine.job.log import start_log
 from refbench.engine.job.recorder import Recorder
 from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import Status
@@ -71,6 +72,7 @@ def _make_room(error: BaseException) -> None:
 def main() -> None:
     """Read the request, set limits, run."""
     die_with_parent()
+    start_log()
     request = JobRequest.from_json(Path(sys.argv[1]).read_text())
     if request.memory_cap_bytes is not None:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
