@@ -31,6 +31,5 @@ def refbench_methods() -> list[MethodRecord]:
             weights=("wild", "stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
-            tags={"seconds_per_megapixel": "12"},
         )
     ]

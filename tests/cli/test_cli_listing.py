@@ -1,7 +1,6 @@
 import importlib
 import importlib.util
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -11,8 +10,8 @@ from importlib import metadata, resources
 import click
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+from makers import grid_of, write_tif
+from run_refbench import answer, fresh_registry
 
 from refbench.cli.main import VERBS, cli, main
 from refbench.registry.registry import load_registry
@@ -23,22 +22,14 @@ BROKEN = "from refbench import hookimpl\nimport no_such_package_xyz\n"
 
 
 @pytest.fixture
-def fresh(monkeypatch):
-    """Forget the registry of this process before and after, so that a test can change the environment."""
-    for name in ("REFBENCH_PLUGINS", "REFBENCH_NO_PLUGINS", "REFBENCH_STRICT_PLUGINS", "REFBENCH_DEBUG"):
-        # Set first: what the command sets is then undone with it.
-        monkeypatch.setenv(name, "")
-    monkeypatch.setattr(sys, "path", [*sys.path])  # loading a plugin's file adds its folder
-    load_registry.cache_clear()
-    yield monkeypatch
-    load_registry.cache_clear()
+def fresh():
+    with fresh_registry() as patch:
+        yield patch
 
 
 def run(*arguments, **variables):
-    """Run refbench in a fresh process."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("REFBENCH_")}
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=clean | variables, check=False)
+    """Run refbench without the plugins of this machine's user."""
+    return answer(None, *arguments, **{"REFBENCH_PLUGINS": "", **variables})
 
 
 @pytest.mark.parametrize("arguments", LIGHT_COMMANDS, ids=" ".join)
@@ -299,9 +290,7 @@ def test_an_export_that_fails_leaves_nothing(official_plugin):
     scene = official_plugin / "scene"
     scene.mkdir()
     (scene / "scene.yaml").write_text("refbench_scene: 1\nid: small\ndsm: dsm.tif\n")
-    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 1, "dtype": "float32", "crs": "EPSG:32632"}
-    with rasterio.open(scene / "dsm.tif", "w", transform=Affine(1, 0, 5e5, 0, -1, 5e6), **profile) as file:
-        file.write(np.ones((1, 4, 4), np.float32))
+    write_tif(scene / "dsm.tif", np.ones((4, 4), np.float32), grid_of(4, 4, gsd=1.0))
     target = official_plugin / "exported"
     assert main(["scene", "export", "--to", "foreign", str(scene), str(target)]) == 1
     assert not target.exists()

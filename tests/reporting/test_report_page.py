@@ -1,15 +1,14 @@
 import base64
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
 from affine import Affine
+from run_refbench import refbench
 from sweep_maker import GRID, SweepMaker
 
 from refbench.contracts.raster import DSM
@@ -98,8 +97,7 @@ def browse(page, folder, width=1300):
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    command = [sys.executable, "-m", "refbench.cli.main", "run", "--method", "median", "--out", str(folder / "out")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    refbench(folder, "run", "--method", "median", "--out", "out")
     return folder / "out" / "report.html"
 
 

@@ -44,10 +44,10 @@ def write_package(kind: Kind, name: str, out: Path) -> Path:
     InputError
         The name cannot be used or is taken, the folder is there, or ``out`` cannot be written.
     """
-    package = _package_of(kind, name)
     folder = out / name
     if folder.exists():
         raise InputError(f"{folder} exists; give another name or another --out.")
+    package = _package_of(kind, name)
     values = {
         "name": name,
         "package": package,

@@ -1,14 +1,13 @@
 """A sweep survives whatever a job does to its folder, its scene, its log and its processes."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from run_refbench import ONE_THREAD, command
 
 PLUGIN = Path(__file__).with_name("hostile_plugin.py")
 ENDS = {
@@ -37,11 +36,10 @@ scenes: [{{cut: {{scene: embedded, size_m: 16}}}}]
 
 def start(tmp_path, methods, *arguments):
     (tmp_path / "mine.yaml").write_text(SUITE.format(", ".join(methods)))
-    command = [sys.executable, "-m", "refbench.cli.main", "bench", "mine.yaml", "--out", "out", *arguments]
-    environment = {**os.environ, "REFBENCH_PLUGINS": str(PLUGIN), "OMP_NUM_THREADS": "1"}
-    environment["REFBENCH_TEST_PIDS"] = str(tmp_path / "pids")
+    environment = {**ONE_THREAD, "REFBENCH_PLUGINS": str(PLUGIN), "REFBENCH_TEST_PIDS": str(tmp_path / "pids")}
+    words = command("bench", "mine.yaml", "--out", "out", *arguments)
     return subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
