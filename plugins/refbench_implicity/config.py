@@ -297,7 +297,7 @@ class SatelliteImages:
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Rasters of 0 and 1: ``gt`` (where the reference counts) and the masks ``building``, ``forest``, ``water``."""
+    """Rasters of 0 and 1: ``gt``, where the reference counts; land masks ``building``, ``forest``, ``water``."""
 
     gt: str | None = None
     building: str | None = None

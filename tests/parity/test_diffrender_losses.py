@@ -21,7 +21,7 @@ from refbench_diffrender.losses.edge_map import EdgeMapTerm, UvEdginess, edge_ma
 from refbench_diffrender.losses.losses import normal_loss, smooth_loss
 from refbench_diffrender.losses.point_loss import PointTerm
 from refbench_diffrender.losses.poisson import PoissonTerm
-from refbench_diffrender.views.depth_png import normals_of_codes, shares_of_codes
+from refbench_diffrender.views.depth_png import fractions_of_codes, normals_of_codes
 
 
 @pytest.fixture(params=["compiled", "torch"])
@@ -121,7 +121,7 @@ def test_normals_loss(path):
         for name in ("normal_16bit.png", "normal_16bit_certainty.png")
     ]
     wanted = torch.from_numpy(normals_of_codes(codes[0][..., ::-1]))[None]
-    certainty = torch.from_numpy(shares_of_codes(codes[1]))[None, None]
+    certainty = torch.from_numpy(fractions_of_codes(codes[1]))[None, None]
     agree(wanted[..., border:-border, border:-border], data["normal_map_decoded"])
     found = data["pred_normals"].clone().requires_grad_()
     loss = normal_loss(found, wanted, certainty, data["normal_mask"])

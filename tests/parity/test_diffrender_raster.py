@@ -90,7 +90,7 @@ def test_interpolate(mesh, backend):
         pos.requires_grad_()
         attributes.requires_grad_()
         draw = rasteriser(backend, epsilons=epsilons)
-        rast, found = draw.draw(pos, triangles, attributes, shape)
+        rast, found = draw.render(pos, triangles, attributes, shape)
         same = rast[..., 3].detach().numpy() == data[f"{case}_rast"][..., 3]
         check(found[same], data[f"{case}_interp"][same])
         found.backward(torch.from_numpy(data[f"{case}_cot"]))

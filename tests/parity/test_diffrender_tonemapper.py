@@ -25,7 +25,7 @@ def test_tones_of_views(path):
     data, tones = tones_of(path)
     image = data["img"].movedim(1, -1)
     for view in numbered(data, "fwd"):
-        agree(tones.photographed(image, view).movedim(-1, 1), data[f"fwd_{view}"])
+        agree(tones.image_of(image, view).movedim(-1, 1), data[f"fwd_{view}"])
         agree(tones.linear(image, view).movedim(-1, 1), data[f"inv_{view}"])
 
 
@@ -45,7 +45,7 @@ def test_tones_from_files(path):
     data = tensors(path)
     tones = load_tonemapper(*(beside(path, "08_tonemapper", name) for name in ("exposure.txt", "response.txt")))
     for view in numbered(data, "from_files_fwd"):
-        found = tones.photographed(data["img"].movedim(1, -1), view)
+        found = tones.image_of(data["img"].movedim(1, -1), view)
         agree(found.movedim(-1, 1), data[f"from_files_fwd_{view}"])
 
 

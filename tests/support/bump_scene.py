@@ -1,4 +1,4 @@
-"""A bump on a plain in UTM, photographed four times from above: the smallest scene with a surface to find."""
+"""A bump on a plain in UTM, imaged four times from above: the smallest scene with a surface to find."""
 
 import os
 import signal

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.estimate import Estimate
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import DSM
     from refbench.contracts.scene import Scene
@@ -96,6 +97,28 @@ class NamesWeights(Protocol):
 
     weights_used: Path | None
     """Folder or file of the weights that ran, once the method is prepared for a scene; None where none did."""
+
+
+@runtime_checkable
+class ChoosesWeights(Protocol):
+    """What a method fulfils that finds weights for what a scene holds by itself; a dry run asks it before any pixel."""
+
+    def choose_weights(self, scene: Scene) -> list[str]:
+        """Switch to the weights that ``scene`` can feed; return what was done, in sentences.
+
+        Raises
+        ------
+        UnsupportedError
+            There are none.
+        """
+
+
+@runtime_checkable
+class EstimatesCost(Protocol):
+    """What a method fulfils that knows what it will cost better than its record's tags."""
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages."""
 
 
 class TileMethod(ABC):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from refbench.training.task import TrainTask as TrainTask
     from refbench.training.task import initialised as initialised
 
-__getattr__, __all__ = lazy_names(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "CheckpointFiles": "refbench.training.task",

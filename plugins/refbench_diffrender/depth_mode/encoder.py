@@ -67,7 +67,7 @@ def _joined(grown: Tensor, skipped: Tensor) -> Tensor:
 
 
 class FeatureEncoder(nn.Module):
-    """A picture [B, 3, h, w] in [0, 1] -> coarse and fine features at a quarter of its size."""
+    """An image [B, 3, h, w] in [0, 1] -> coarse and fine features at a quarter of its size."""
 
     def __init__(self, coarse: int = 32, fine: int = 32) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ def block_evidence(
     held: Sequence[GroundView],
     points: Floats | None,
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str = "cpu",
 ) -> list[Evidence]:
     """Return the evidence for a block.
@@ -51,7 +51,8 @@ def block_evidence(
     facts = {}
     for view in held:
         before, after = (
-            DsmRefinement(dsm.heights, dsm.valid, dsm.grid, [view, *views], config, draw, device) for dsm in surfaces
+            DsmRefinement(dsm.heights, dsm.valid, dsm.grid, [view, *views], config, renderer, device)
+            for dsm in surfaces
         )
         facts[view.name] = held_out_similarity(before, after, 0)
     return found + view_evidence(facts, "correlation", best=1.0)

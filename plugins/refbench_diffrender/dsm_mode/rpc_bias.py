@@ -1,7 +1,7 @@
 """Satellites laid on each other: an RPC points some pixels beside the place, by nearly the same all over an image.
 
-The initial DSM carries the pictures of other views into a view; correlation tells by how much its photograph lies
-beside them. The first view stays where it is: where the block as a whole lies, pictures alone cannot tell.
+The initial DSM carries the images of other views into a view; correlation tells by how much its image lies
+beside them. The first view stays where it is: where the block as a whole lies, images alone cannot tell.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ ROUNDS = 4
 REACH_PX, NEAR_PX = 16, 3
 """How far shifts are looked for, in the first round and in those after it."""
 LEAST_CORRELATION = 0.2
-"""Lower peaks are noise: the pictures do not show the same."""
+"""Lower peaks are noise: the images do not show the same."""
 LEAST_PIXELS = 1000
 MOST_CELLS = 512
 """Side of the middle part of a large DSM that tells the shifts, cells."""
 
 
-def pointed(
+def without_rpc_bias(
     views: Sequence[GroundView],
     surface: DSM,
     known: NDArray[np.bool_],
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str,
 ) -> tuple[list[GroundView], dict[str, tuple[float, float]]]:
     """Return the views, the satellites among them moved, and by how many pixels (right, down) each of these was.
@@ -61,8 +61,9 @@ def pointed(
     fixed = [number for number, view in enumerate(views) if view.is_perspective] or satellites[:1]
     moving = [number for number in satellites if number not in fixed]
     found, offsets = list(views), dict.fromkeys((views[number].name for number in moving), (0.0, 0.0))
+    # Shifts of one image change what it shows of the others: a few rounds, the first with a wide search.
     for turn in range(ROUNDS if moving else 0):
-        run = DsmRefinement(heights, mask, grid, found, settings, draw, device)
+        run = DsmRefinement(heights, mask, grid, found, settings, renderer, device)
         run.show_known_only()
         placed = list(fixed)
         for number in moving:
@@ -83,7 +84,7 @@ def _middle(surface: DSM, most: int) -> Window:
 
 @torch.no_grad()
 def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> tuple[float, float] | None:
-    """Return by how many pixels (right, down) a photograph lies beside what others show there; None: unknown."""
+    """Return by how many pixels (right, down) an image lies beside what others show there; None: unknown."""
     if not sources:
         return None
     points = run.surface.points(run.surface.heights())
@@ -100,6 +101,7 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
             weights.append(found[2])
     if not shifts:
         return None
+    # Sources vote by how well they correlate.
     across, down = np.average(np.array(shifts), axis=0, weights=weights)
     return float(across), float(down)
 
@@ -107,17 +109,19 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
 def _best_shift(
     seen: NDArray[np.float32], wanted: NDArray[np.float32], mask: NDArray[np.bool_], reach: int
 ) -> tuple[float, float, float] | None:
-    """Return the shift (right, down) at which a photograph correlates best with what others show, and how well.
+    """Return the shift (right, down) at which an image correlates best with what others show, and how well.
 
     None where the peak lies on the border of the search, or is none.
     """
     room = cv2.copyMakeBorder(wanted, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    # Normalised cross-correlation of what is seen only, at every shift up to ``reach``.
     scores = cv2.matchTemplate(room, seen, cv2.TM_CCOEFF_NORMED, mask=mask.astype(np.float32))
     scores = np.where(np.isfinite(scores), scores, -1.0)
     row, col = np.unravel_index(int(scores.argmax()), scores.shape)
     last = 2 * reach
     if scores[row, col] < LEAST_CORRELATION or row in (0, last) or col in (0, last):
         return None
+    # Sub-pixel by the parabola through the peak and its two neighbours.
     down = row - reach + _vertex(scores[row - 1 : row + 2, col])
     across = col - reach + _vertex(scores[row, col - 1 : col + 2])
     return float(across), float(down), float(scores[row, col])

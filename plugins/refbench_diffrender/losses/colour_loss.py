@@ -1,4 +1,4 @@
-"""The photometric term: rendered against photographed colours, damped near depth steps."""
+"""The photometric term: rendered against observed colours, damped near depth steps."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COLOURS = 3
 
 
 def colour_loss(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, *, compat: bool = False) -> Tensor:
-    """Return the mean squared colour difference where the edge map is high, raised by the share of low edges.
+    """Return the mean squared colour difference where the edge map is high, raised by the fraction of low edges.
 
     Parameters
     ----------
     found, wanted
-        Rendered and photographed colours [B, rows, cols, 3]. The mean is over all of them.
+        Rendered and observed colours [B, rows, cols, 3]. The mean is over all of them.
     mask
-        1 where the mesh is seen, else 0, [B, rows, cols, 1]. As the photographs it gets no gradient.
+        1 where the mesh is seen, else 0, [B, rows, cols, 1]. As the images it gets no gradient.
     edges
         The rendered edge map in [0, 1], [B, rows, cols, 1].
     compat
@@ -40,10 +40,12 @@ def colour_loss(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, *, c
     if runs_compiled(found, wanted, mask, edges):
         return applied(_Compiled, found, wanted, mask, edges, compat)
     wanted, mask = wanted.detach(), mask.detach()
+    # The edge map (1 on smooth depth, 0 at steps) takes pixels out where a small error moves a silhouette.
     damped = ((wanted - found) ** 2 * (mask * edges) ** 2).mean()
+    # Without this factor the mesh could lower the loss by making edges everywhere.
     low = 1 - edges
-    share = low.mean() if compat else (low * mask).sum() / mask.sum().clamp(min=1)
-    return damped * (1 + share)
+    fraction = low.mean() if compat else (low * mask).sum() / mask.sum().clamp(min=1)
+    return damped * (1 + fraction)
 
 
 def blended_loss(blended: Tensor, wanted: Sequence[Tensor], mask: Tensor, *, compat: bool = False) -> Tensor:
@@ -54,7 +56,7 @@ def blended_loss(blended: Tensor, wanted: Sequence[Tensor], mask: Tensor, *, com
     blended
         Rendered colours and, last, the rendered edge map, not yet clamped, [B, rows, cols, 4].
     wanted
-        Photographs [rows, cols, 3], one for every view.
+        Images [rows, cols, 3], one for every view.
     mask, compat
         See ``colour_loss``.
     """

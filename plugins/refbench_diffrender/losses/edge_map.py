@@ -30,6 +30,7 @@ def edge_map(depth: Tensor, scale: float = SCALE) -> Tensor:
     """Return the edge map of depths in metres, in the shape [..., rows, cols] of ``depth``."""
     known = depth.clamp(min=NEAREST)
     along_cols, along_rows = gradients(known)
+    # Relative Prewitt steps: a step of a fifth of the depth brings the map to 0.
     steps = (scale * (along_cols / known).abs()) ** 2 + (scale * (along_rows / known).abs()) ** 2
     return gaussian_blur(1 - torch.sqrt(steps + INSIDE_ROOT), BLUR_SIZE)
 
@@ -86,11 +87,12 @@ class UvEdginess:
 
     def _faded(self, uv: Tensor) -> Tensor:
         cols = len(self.source)
+        # [-1, 1] is read as the image's width, pixel centres at half numbers.
         col = ((uv[:, 1] + 1) * cols - 1) / 2
         left = col.detach().floor()
-        share = col - left
+        fraction = col - left
         taps = [self._at(left.long()), self._at(left.long() + 1)]
-        return ((taps[0] * (1 - share) + taps[1] * share) * (1 - uv[:, 0] / 2)).mean()
+        return ((taps[0] * (1 - fraction) + taps[1] * fraction) * (1 - uv[:, 0] / 2)).mean()
 
     def _at(self, col: Tensor) -> Tensor:
         """Return the row average at columns; 0 beyond the image."""

@@ -45,7 +45,7 @@ def colour_gradients(
     Parameters
     ----------
     images
-        Rendered colours, photographed ones, mask and rendered edge map, as given to the forward pass.
+        Rendered colours, observed ones, mask and rendered edge map, as given to the forward pass.
     terms
         Its two means, and the number of pixels of the second one.
     rules
@@ -55,9 +55,9 @@ def colour_gradients(
     outs
         In the shapes of the rendered ones.
     """
-    damped, share, counted = terms
+    damped, fraction, counted = terms
     views, found = _views(*images), images[0]
-    factors = np.float32(2 * cotangent * (1 + share) / found.numel()), np.float32(cotangent * damped / counted)
+    factors = np.float32(2 * cotangent * (1 + fraction) / found.numel()), np.float32(cotangent * damped / counted)
     calls = [
         (*views[v], *rules, first, last, *factors, outs[0][v], outs[1][v])
         for v, _, first, last in bands(len(found), found.shape[1])
@@ -80,12 +80,13 @@ def _sums(found, wanted, mask, edges, compat, clamps, first, last, out):
             known, edge = mask[r, c, 0], edges[r, c, 0]
             if clamps:
                 edge = min(max(edge, none), one)
-            share = one if compat else known
-            low += share * (one - edge)
-            counted += share
+            fraction = one if compat else known
+            low += fraction * (one - edge)
+            counted += fraction
             damping = known * edge
             red, green = wanted[r, c, 0] - found[r, c, 0], wanted[r, c, 1] - found[r, c, 1]
             blue = wanted[r, c, 2] - found[r, c, 2]
+            # (mask x edge)^2 times the squared difference, summed over the three channels.
             squares += damping * damping * (red * red + green * green + blue * blue)
     out[0], out[1], out[2] = squares, low, counted
 
@@ -105,5 +106,6 @@ def _gradients(found, wanted, mask, edges, compat, clamps, first, last, factor, 
             blue = found[r, c, 2] - wanted[r, c, 2]
             to_found[r, c, 0], to_found[r, c, 1], to_found[r, c, 2] = weight * red, weight * green, weight * blue
             squares = red * red + green * green + blue * blue
+            # d/dE of E^2 squares, and of the factor 1 + mean(1 - E).
             to_edge = factor * known * damping * squares - low * (one if compat else known)
             to_edges[r, c, 0] = to_edge if passes else none

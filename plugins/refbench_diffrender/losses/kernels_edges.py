@@ -83,6 +83,7 @@ def _edge_loss(
             known[r + 3, c + 3] = max(depth[r, c], nearest)
     for r in range(3, rows + 3):
         for c in range(3, cols + 3):
+            # Prewitt windows: sums of three neighbours on either side.
             left = known[r - 1, c - 1] + known[r, c - 1] + known[r + 1, c - 1]
             right = known[r - 1, c + 1] + known[r, c + 1] + known[r + 1, c + 1]
             above = known[r - 1, c - 1] + known[r - 1, c] + known[r - 1, c + 1]
@@ -99,16 +100,17 @@ def _edge_loss(
             found = map_[r + 3, c + 3]
             rest = min(max(found, np.float32(-1.0)), np.float32(1.0)) - wanted[r, c]
             total += rest * rest
+            # The clamp passes no gradient beyond [-1, 1].
             map_[r + 3, c + 3] = mean * rest if -1.0 <= found <= 1.0 else np.float32(0.0)
     if with_grad:
         _blur_into(map_, lines, line)
-        _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, lines)
+        _step_gradients(factor, inside_root, map_, known, along_cols, along_rows, lines)
         _to_depth(depth, nearest, lines, along_cols, along_rows, gradient)
     return total
 
 
 @compiled
-def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, own):
+def _step_gradients(factor, inside_root, map_, known, along_cols, along_rows, own):
     """Turn relative steps into the gradients by the sums of the two windows, and ``own`` into that by the divisor.
 
     ``map_`` is the gradient by the unblurred edge map.
@@ -118,9 +120,10 @@ def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, o
         for c in range(3, cols - 3):
             gx, gy = along_cols[r, c], along_rows[r, c]
             squares = gx * gx + gy * gy
-            share = -map_[r, c] * factor / (known[r, c] * np.sqrt(factor * squares + inside_root))
-            along_cols[r, c], along_rows[r, c] = gx * share, gy * share
-            own[r, c] = -squares * share
+            # d/dg of 1 - sqrt(factor g^2 + c), with g = window / divisor.
+            fraction = -map_[r, c] * factor / (known[r, c] * np.sqrt(factor * squares + inside_root))
+            along_cols[r, c], along_rows[r, c] = gx * fraction, gy * fraction
+            own[r, c] = -squares * fraction
 
 
 @compiled

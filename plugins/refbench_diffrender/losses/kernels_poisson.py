@@ -73,6 +73,7 @@ def _axis_loss(target, axis, weight, source, counted, inverse, blur, with_gradie
     factor = np.float32(2.0 / target.size)
     for r in range(rows):
         for c in range(cols):
+            # weight (filtered target - filtered source); the filter is linear and symmetric, so its adjoint is itself.
             rest = weight[r, c] * (image[r + 2, c + 2] * inverse[r, c] - source[r, c])
             total += rest * rest
             image[r + 2, c + 2] = factor * rest * weight[r, c] * inverse[r, c]
@@ -81,9 +82,9 @@ def _axis_loss(target, axis, weight, source, counted, inverse, blur, with_gradie
             _spread_into(image, lines)
         for r in range(rows - down):
             for c in range(cols - right):
-                share = image[r + 2, c + 2] * counted[r, c]
-                gradient[r + down, c + right] += share
-                gradient[r, c] -= share
+                fraction = image[r + 2, c + 2] * counted[r, c]
+                gradient[r + down, c + right] += fraction
+                gradient[r, c] -= fraction
     return total
 
 
@@ -170,10 +171,10 @@ def _update_sums(source, valid, axis, dirty, weight, filtered, inverse):
             total, known, field = none, none, none
             for y in range(max(r - PAD, 0), min(r + PAD + 1, rows)):
                 for x in range(max(c - PAD, 0), min(c + PAD + 1, cols)):
-                    share = _TAPS[y - r + PAD] * _TAPS[x - c + PAD] * weight[y, x]
-                    known += share
-                    field += share * _step_at(source, valid, axis, y, x)
+                    fraction = _TAPS[y - r + PAD] * _TAPS[x - c + PAD] * weight[y, x]
+                    known += fraction
+                    field += fraction * _step_at(source, valid, axis, y, x)
                     if valid[y, x] >= _LEAST:
-                        total += share
+                        total += fraction
             filtered[r, c] = field / known if known > _LEAST else none
             inverse[r, c] = np.float32(1.0) / total if total > _LEAST else none

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refbench_diffrender.losses.edge_map import NEAREST
 from refbench_diffrender.losses.filters import gaussian_blur, median_filter
+from refbench_diffrender.losses.robust_loss import charbonnier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ FULL_MASK = 1 - 1e-4
 BORDER = 4
 """Pixels at the border that the normals' loss leaves out: their derivatives saw zeros."""
 AGREEMENT = 1e-3
-"""Share of the depth from which on a difference between depth maps counts linearly."""
+"""Fraction of the depth from which on a difference between depth maps counts linearly."""
 
 
 def feature_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def feature_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
 
 
 def consistency_loss(depth: Tensor, held: Sequence[Tensor | None], visible: Tensor) -> Tensor:
-    """Return how much a mesh and the depth maps of the views that see it differ, as a robust share of the depth.
+    """Return how much a mesh and the depth maps of the views that see it differ, as a robust fraction of the depth.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def consistency_loss(depth: Tensor, held: Sequence[Tensor | None], visible: Tens
         if known is None:
             continue
         counts = visible[view, ..., 0].detach() * (known > 0)
-        share = (depth[view] - known) / torch.where(known > 0, known, 1)
-        total = total + (counts * (torch.sqrt(share**2 + AGREEMENT**2) - AGREEMENT)).sum()
+        fraction = (depth[view] - known) / torch.where(known > 0, known, 1)
+        total = total + (counts * charbonnier(fraction, AGREEMENT)).sum()
         number = number + counts.sum()
     return total / number.clamp(min=1)
 

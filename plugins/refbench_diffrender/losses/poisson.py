@@ -108,6 +108,7 @@ class PoissonTerm:
         return self._axis(steps[0], masked, mask, inner), self._axis(steps[1], masked, mask, inner)
 
     def _axis(self, step: Tensor, masked: Tensor, mask: Tensor, inner: Tensor) -> PoissonAxis:
+        # Steps of the source say where slopes may change: there the target is free.
         weight = mask * torch.exp(-self.scale * (step / (masked + 1e-5)).abs())
         if not self.blur:
             return PoissonAxis(weight, step, inner.to(step), torch.ones_like(step))
@@ -120,5 +121,6 @@ class PoissonTerm:
 def _inner(mask: Tensor) -> Tensor:
     """Return where neither the next column nor the next row has another mask; the last ones follow the last but one."""
     along_cols, along_rows = forward_differences(mask)
+    # Forward differences end with 0: the last column and row take those of their neighbours.
     along_cols[:, -1], along_rows[-1] = along_cols[:, -2], along_rows[-2]
     return (along_cols == 0) & (along_rows == 0)

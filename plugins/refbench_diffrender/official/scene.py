@@ -76,7 +76,7 @@ def official_scene(official: OfficialConfig) -> Scene:
     Raises
     ------
     InputError
-        No folder or view is named; a picture is missing, ``transforms.json`` is missing or broken.
+        No folder or view is named; an image is missing, ``transforms.json`` is missing or broken.
     """
     folder = _folder_of(official)
     views = read_view_folder(folder)
@@ -120,7 +120,7 @@ def _folder_of(official: OfficialConfig) -> Path:
 
 
 def _camera(views: ViewFolder, place: int, shape: tuple[int, int], *, flip: bool) -> Pinhole:
-    """Return a view's camera for its picture of ``shape`` [rows, cols], in OpenCV's axes and with pixel centres."""
+    """Return a view's camera for its image of ``shape`` [rows, cols], in OpenCV's axes and with pixel centres."""
     pose = views.camera_to_world[place]
     # The model-view matrix has OpenGL's axes (y up, looking along -z): turning y and z makes it OpenCV's.
     matrix = np.diag([1.0, -1.0, -1.0, 1.0]) @ model_view(pose, flip=flip, turn=False)

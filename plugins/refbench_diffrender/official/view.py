@@ -27,7 +27,7 @@ from refbench_diffrender.views.depth_image import (
 )
 from refbench_diffrender.views.gl_cameras import model_view
 from refbench_diffrender.views.image_sampling import linear_of, resize_image, resize_map, values_at
-from refbench_diffrender.views.view_image import Photograph, ReferenceNormals, SparsePoints
+from refbench_diffrender.views.view_image import ReferenceNormals, SparsePoints, ViewImage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ def prepared(
     source = source or read_source(official, config, np.random.default_rng(0))
     if config.srgb and config.tonemapper and not config.compat:
         raise ConfigError(f"{official.path}: use_tonemapper compares encoded colours and srgb linear light; take one.")
-    own, targets = _photographs(source, config, device)
+    own, targets = _view_images(source, config, device)
     initial, kept = _initial(source, config)
     initial = replace(initial, relative=initial.relative.to(device), valid=initial.valid.to(device))
     points = None
@@ -122,7 +122,7 @@ def prepared(
     normals = read_normals(source, config)
     if normals is not None:
         normals = ReferenceNormals(normals.directions.to(device), normals.certainty.to(device))
-    draw = rasteriser(config.backend, device)
+    renderer = rasteriser(config.backend, device)
     if encoder is None and config.features is not None and config.loss.feature:
         encoder = read_encoder(Path(config.features))
     run = ViewRefinement(
@@ -134,7 +134,7 @@ def prepared(
         points,
         source.planes,
         config,
-        draw,
+        renderer,
         None if encoder is None else encoder.to(device),
         normals,
     )
@@ -143,21 +143,21 @@ def prepared(
     return run
 
 
-def _photographs(source: OfficialSource, config: DiffrenderConfig, device: str) -> tuple[Photograph, list[Photograph]]:
+def _view_images(source: OfficialSource, config: DiffrenderConfig, device: str) -> tuple[ViewImage, list[ViewImage]]:
     """Return the own view, and all views as they are compared with: linear light under ``srgb``.
 
-    As published, the own view's picture on the mesh stays encoded.
+    As published, the own view's image on the mesh stays encoded.
     """
     folder = source.folder
     projection = torch.from_numpy(source.intrinsics.projection(*source.planes)).to(device)
     targets = []
-    own: Photograph | None = None
+    own: ViewImage | None = None
     for place, name in enumerate(folder.names):
         matrix = model_view(folder.camera_to_world[place], flip=bool(source.official.values["cam_use_flip_mat"]))
-        picture = torch.from_numpy(folder.picture(place)).to(device).permute(2, 0, 1)[None]
-        kinds = [linear_of(picture), picture] if config.srgb else [picture]
+        colours = torch.from_numpy(folder.image(place)).to(device).permute(2, 0, 1)[None]
+        kinds = [linear_of(colours), colours] if config.srgb else [colours]
         images = [resize_image(kind, source.shape)[0].permute(1, 2, 0).contiguous() for kind in kinds]
-        views = [Photograph(name, image, torch.from_numpy(matrix).to(device), projection) for image in images]
+        views = [ViewImage(name, image, torch.from_numpy(matrix).to(device), projection) for image in images]
         targets.append(views[0])
         if place == source.number:
             own = views[-1] if config.compat else views[0]

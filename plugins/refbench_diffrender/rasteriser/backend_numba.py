@@ -17,8 +17,8 @@ from refbench_diffrender.rasteriser.shapes import (
     as_indices,
     check_attributes,
     check_channels,
+    check_image,
     check_mesh,
-    check_picture,
     check_texture,
     check_triangles,
 )
@@ -42,9 +42,11 @@ class NumbaRasteriser:
 
     def rasterise(self, pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> Tensor:
         """See ``Rasteriser``."""
-        return self.draw(pos, triangles, pos.new_zeros((1, pos.shape[1], 0)), shape)[0]
+        return self.render(pos, triangles, pos.new_zeros((1, pos.shape[1], 0)), shape)[0]
 
-    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def render(
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
         check_attributes(attributes, len(pos), pos.shape[1])
@@ -78,14 +80,14 @@ class NumbaRasteriser:
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("rast", rast, 4)
+        check_image("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
         return applied(Interpolate, self._buffers, attributes, rast, as_indices(triangles))
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("uv", uv, 2)
+        check_image("uv", uv, 2)
         check_texture(texture, len(uv))
         return applied(Texture, self._buffers, texture, uv)
 
@@ -99,8 +101,8 @@ class NumbaRasteriser:
         channels: int | None = None,
     ) -> Tensor:  # fmt: skip
         """See ``Rasteriser``."""
-        check_picture("colour", colour)
-        check_picture("rast", rast, 4)
+        check_image("colour", colour)
+        check_image("rast", rast, 4)
         check_mesh(pos, triangles, (rast.shape[1], rast.shape[2]))
         opposite = self.topology(triangles) if topology is None else topology
         epsilon = kernels_antialias.PIXEL_EPSILON if self.epsilons else 0.0

@@ -10,8 +10,8 @@ from refbench_diffrender.rasteriser.shapes import (
     as_indices,
     check_attributes,
     check_channels,
+    check_image,
     check_mesh,
-    check_picture,
     check_texture,
     check_triangles,
 )
@@ -41,7 +41,7 @@ class NvdiffrastRasteriser:
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("rast", rast, 4)
+        check_image("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
         found: Tensor = self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
@@ -49,7 +49,7 @@ class NvdiffrastRasteriser:
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("uv", uv, 2)
+        check_image("uv", uv, 2)
         check_texture(texture, len(uv))
         places = uv.contiguous()
         sampled: Tensor = self._dr.texture(texture.contiguous(), places, filter_mode="linear", boundary_mode="wrap")
@@ -66,14 +66,16 @@ class NvdiffrastRasteriser:
         channels: int | None = None,
     ) -> Tensor:  # fmt: skip
         """See ``Rasteriser``."""
-        check_picture("colour", colour)
+        check_image("colour", colour)
         first = check_channels("channels", channels, colour.shape[3])
         mixed: Tensor = self._dr.antialias(
             colour[..., :first].contiguous(), rast, pos.contiguous(), as_indices(triangles), topology_hash=topology
         )
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
 
-    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def render(
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
         check_attributes(attributes, len(pos), pos.shape[1])
@@ -87,7 +89,7 @@ class NvdiffrastRasteriser:
         """See ``Rasteriser``."""
         check_attributes(attributes, len(pos), least=2)
         first = check_channels("masked", masked, texture.shape[-1])
-        rast, found = self.draw(pos, triangles, attributes, shape)
+        rast, found = self.render(pos, triangles, attributes, shape)
         sampled = self.texture(texture, found[..., :2])
         if first:
             mask = (rast[..., 3:] > 0).to(sampled.dtype)

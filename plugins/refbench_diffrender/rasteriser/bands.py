@@ -1,4 +1,4 @@
-"""How the work of a drawing is cut for threads, and arrays of views taken from tensors."""
+"""How the work of a rendering is cut for threads, and arrays of views taken from tensors."""
 
 from __future__ import annotations
 

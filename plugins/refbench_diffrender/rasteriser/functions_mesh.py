@@ -1,4 +1,4 @@
-"""Autograd functions of the numba backend that draw meshes."""
+"""Autograd functions of the numba backend that render meshes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cover(
     """Return the numbers of the nearest triangles plus one, int32 [B, rows, cols], and their planes [B, T + 1, 12].
 
     Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero; dense
-    meshes have no rows. ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles,
+    meshes have no rows. ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads render parts of the triangles,
     each into a depth buffer of its own; merging these by depth and number makes the result independent of the parts.
     """
     threads, (views, vertices) = torch.get_num_threads(), pos.shape[:2]
@@ -95,7 +95,7 @@ def shared(attributes: NDArray[Any], gradient: NDArray[Any]) -> Tensor:
 
 
 class Shade(torch.autograd.Function):
-    """``Rasteriser.shade``; a texture without channels leaves it at ``draw``."""
+    """``Rasteriser.shade``; a texture without channels leaves it at ``render``."""
 
     @staticmethod
     def forward(

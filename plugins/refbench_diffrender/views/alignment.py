@@ -100,7 +100,7 @@ def quantile_alignment(
     relative, depths
         Pairs of values [N], depths in metres; which belongs to which does not matter here.
     percentile
-        Share of values below the low quantile, and above the high one.
+        Fraction of values below the low quantile, and above the high one.
     how
         ``median`` aligns the low quantile and the median, ``max`` the low and the high quantile.
 
@@ -124,7 +124,7 @@ def quantile_alignment(
 def _quantiles(values: Values, percentile: float) -> Values:
     ordered = np.sort(values)
     last = len(ordered) - 1
-    low, high = (min(int(len(ordered) * share), last) for share in (percentile, 1 - percentile))
+    low, high = (min(int(len(ordered) * fraction), last) for fraction in (percentile, 1 - percentile))
     return np.array([ordered[low], np.median(ordered), ordered[high]])
 
 

@@ -1,7 +1,7 @@
 """Matrices of the official program (docs/methods/diffrender.md): projection, model-view; float64 unless said.
 
 View space is OpenGL's: x right, y up, the camera looks along -z. Intrinsics have their origin at the corner of the
-first pixel. Clip y grows downwards, so rendered row 0 is the top of the picture.
+first pixel. Clip y grows downwards, so rendered row 0 is the top of the image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TURN = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """Focal lengths and principal point in pixels, corner origin; size of the picture."""
+    """Focal lengths and principal point in pixels, corner origin; size of the image."""
 
     fx: float
     fy: float
@@ -38,7 +38,7 @@ class Intrinsics:
     height: int
 
     def scaled(self, width: int, height: int) -> Intrinsics:
-        """Return the intrinsics of the picture at another size."""
+        """Return the intrinsics of the image at another size."""
         across, down = width / self.width, height / self.height
         return replace(
             self,

@@ -30,7 +30,7 @@ from refbench_diffrender.outputs.gate import (  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
 
 FEW = DiffrenderConfig(
-    mode="dsm", tensorboard=False, outputs=("confidence",), gate=True, dsm=DsmConfig(steps=25, pointing=False)
+    mode="dsm", tensorboard=False, outputs=("confidence",), gate=True, dsm=DsmConfig(steps=25, rpc_bias=False)
 )
 TWO = {"a": affine_camera(-0.3), "b": affine_camera(0.3)}
 

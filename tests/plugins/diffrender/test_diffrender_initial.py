@@ -169,7 +169,7 @@ def test_another_size_takes_the_nearest_pixel(tmp_path):
         (lambda p: np.save(p / "a.npy", np.ones((6, 16))), "aspect ratio"),
         (lambda p: np.save(p / "a.npy", np.ones((6, 8, 3))), r"shape \(6, 8, 3\)"),
         (lambda p: (p / "a.npy").write_bytes(b"no array"), "cannot be read as a NumPy array"),
-        (lambda p: (p / "a.png").write_bytes(b"no picture"), "cannot be read as a picture"),
+        (lambda p: (p / "a.png").write_bytes(b"no image"), "cannot be read as an image"),
     ],
 )
 def test_unusable_files_are_said(tmp_path, write, words):
@@ -396,7 +396,7 @@ def test_points_pull_a_wrong_depth_to_them():
     assert notes["points"] > 50 and notes["after"]["median"] < 0.7 * notes["before"]["median"]
 
 
-# --- pictures and cameras that do not fit -----------------------------------------------------------------------------
+# --- images and cameras that do not fit -----------------------------------------------------------------------------
 
 
 def test_intrinsics_of_another_size_are_said():

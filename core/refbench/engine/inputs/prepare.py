@@ -52,5 +52,8 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None) -> Pre
     for need in record.optional:
         with contextlib.suppress(UnsupportedError):
             bridges += plan_bridges(scene, {need}, lossless=True)
-    estimates = [bridge.estimate(scene) for bridge in bridges]
+    estimates = []
+    for bridge in bridges:
+        estimates.append(bridge.estimate(scene))
+        scene = bridge.outline(scene)  # what the next one begins with
     return Preparation(bridges, sum(e.bytes for e in estimates), sum(e.seconds for e in estimates))

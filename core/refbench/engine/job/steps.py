@@ -100,10 +100,12 @@ def asked_weights(record: MethodRecord, config: ResolvedConfig, request: JobRequ
     check_packages(record)
     weights = find_weights(record, request.weights, config.values.get("weights"))
     if weights is None and record.needs_weights:
-        raise SkippedError(
-            f"{record.name} has no weights here; bring some with: "
-            f"refbench import-weights --method {record.name} SOURCE --out FOLDER, then --weights FOLDER."
+        ways = [f"refbench import-weights --method {record.name} SOURCE --out FOLDER"] * record.offers("import_weights")
+        ways += [f"refbench train SCENES --method {record.name} --out FOLDER"] * record.trainable
+        how = (
+            f"bring some with: {', or '.join(ways)}, then --weights FOLDER" if ways else "give some as --weights FOLDER"
         )
+        raise SkippedError(f"{record.name} has no weights here; {how}.")
     return weights
 
 
