@@ -87,7 +87,7 @@ class OptimiseConfig:
     """The overfitting to one scene. ``steps`` 0 takes the weights as they are.
 
     ``references``: how many views get planes of their own, spread over all; 0 stands for all of them. ``neighbours``:
-    how many nearest views each is compared with; 0 stands for all. ``milestones`` are shares of the steps after which
+    how many nearest views each is compared with; 0 stands for all. ``milestones`` are fractions of the steps where
     the learning rate is divided by ``divisor``. ``half_pixel`` scales intrinsics so that pixel centres stay in place;
     the published pyramid does not.
     """
@@ -182,8 +182,8 @@ class ImMPIConfig:
 
     ``level``: in a scene with a grid, planes are made of views turned to look straight down, so that they are
     horizontal. ``holdout``: every so manieth view is kept out of the optimisation and scored (0: none); never where
-    fewer than that many views are there. ``most_pixels``: larger pictures are reduced first. ``tile`` and
-    ``overlap``: pictures larger than that are cut into overlapping crops whose planes are blended.
+    fewer than that many views are there. ``most_pixels``: larger images are reduced first. ``tile`` and
+    ``overlap``: images larger than that are cut into overlapping crops whose planes are blended.
     """
 
     network: NetworkConfig | None = None

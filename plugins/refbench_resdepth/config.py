@@ -113,7 +113,7 @@ class NormalisationConfig:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a raster is refined. ``overlap`` is the share of a tile that it shares with the next, officially 0.5.
+    """How a raster is refined. ``overlap`` is the fraction of a tile that it shares with the next, officially 0.5.
 
     ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
     images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.

@@ -45,7 +45,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The truth of a scene. The engine takes it away before a method sees the scene."""
+    """The reference of a scene. The engine takes it away before a method sees the scene."""
 
     dsm: RasterSource[DSM] | None = None
     mask: RasterSource[Mask] | None = None

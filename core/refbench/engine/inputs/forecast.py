@@ -1,4 +1,4 @@
-"""What a job would do and cost, from headers and weights alone: the truth behind ``refbench run --dry-run``."""
+"""What a job would do and cost, from headers and weights alone: what ``refbench run --dry-run`` says."""
 
 from __future__ import annotations
 
