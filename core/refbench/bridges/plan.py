@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["all_bridges", "apply_bridges", "plan_bridges"]
 
 
+_OPTIONS = {
+    Need.DSM: "a DSM with --dsm",
+    Need.POINTS: "a cloud with --points",
+    Need.ORTHO: "an ortho image with --ortho",
+    Need.ORTHO_PAIR: "two ortho images with --ortho",
+    Need.NDVI: "an NDVI with --ndvi",
+    Need.VIEWS: "two or more images with --view, or a scene that holds posed images",
+}
+"""What to do where a scene lacks something."""
+
+
 def all_bridges(gsd: float | None = None) -> tuple[Bridge, ...]:
     """Return every bridge, in the order in which equally short chains are preferred.
 
@@ -75,7 +86,9 @@ def _reason(scene: Scene, missing: list[Need], reached: frozenset[Need], bridges
     why = "; ".join(tried) if tried else "no bridge makes that"
     if missing == [Need.VIEWS] and scene.views:
         return f"Scene {scene.id} has one view, {next(iter(scene.views))}, and two or more are needed."
-    return f"Scene {scene.id} has no {', '.join(names)}: {why}."
+    given = [_OPTIONS[need] for need in missing if need in _OPTIONS]
+    hint = f" Give {' and '.join(given)}." if given else ""
+    return f"Scene {scene.id} has no {', '.join(names)}: {why}.{hint}"
 
 
 def apply_bridges(scene: Scene, bridges: Iterable[Bridge], scratch: Path) -> Scene:

@@ -96,6 +96,12 @@ class City:
         return self.truth.grid
 
 
+LEAST_IMAGE_GSD = 0.05
+"""Metres."""
+LEAST_IMAGE_PIXELS = 16
+"""Across the city."""
+
+
 def city_grid(seed: int, size: int, gsd: float) -> Grid:
     """Return the reference grid of a city: ``size`` x ``size`` pixels of ``gsd`` metres, EPSG:32632."""
     west, north = PLACE[0] + 1000.0 * (seed % 300), PLACE[1] + 1000.0 * (seed // 300 % 300)
@@ -144,6 +150,11 @@ def make_city(
     if size < 32 or not 0.1 <= gsd <= 2.0 or size * gsd > 2000.0:
         raise InputError(
             f"A city of {size} px of {gsd:g} m cannot be made; take at least 32 px of 0.1 to 2 m, up to 2 km."
+        )
+    if image_gsd is not None and not (LEAST_IMAGE_GSD <= image_gsd <= size * gsd / LEAST_IMAGE_PIXELS):
+        raise InputError(
+            f"Satellite images of {image_gsd:g} m a pixel cannot be made; take {LEAST_IMAGE_GSD:g} m to "
+            f"{size * gsd / LEAST_IMAGE_PIXELS:g} m."
         )
     if seed < 0 or aerial < 0:
         raise InputError(f"Seed and number of aerial views must not be negative, got {seed} and {aerial}.")

@@ -11,6 +11,7 @@ import click
 from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import mask_option, nodata_in_option, official_option
 from refbench.contracts.errors import InputError
+from refbench.reporting.terminal import echo
 
 
 @click.group()
@@ -64,5 +65,5 @@ def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> N
             shutil.rmtree(folder, ignore_errors=True)
             raise
     for key, value in notes.items():
-        click.echo(f"{key}: {value}")
-    click.echo(f"Wrote {folder}.")
+        echo(f"{key}: {value}")
+    echo(f"Wrote {folder}.")

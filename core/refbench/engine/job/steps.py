@@ -11,6 +11,7 @@ from refbench.bridges.plan import apply_bridges
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.contracts.method import NamesWeights
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.device import check_device
 from refbench.engine.inputs.domain import changed_weights, outside_domain, weights_domain
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
@@ -44,6 +45,7 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     """
     with recorder.phase("open"):
         record = load_registry().methods.get(request.method)
+        check_device(request.device)
         config = load_config(record, request.config, request.overrides)
         scene = open_scene(request, config)
         opened = opened_part(scene, config)
