@@ -99,6 +99,13 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
 )
+@click.option(
+    "--no-bridge",
+    "no_bridges",
+    multiple=True,
+    metavar="NAME",
+    help="Switch off a conversion that a method could use or needs, such as images-to-orthos; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
@@ -185,7 +192,7 @@ def _spelt(name: str) -> str:
 def _dry_run(request: JobRequest, config: ResolvedConfig) -> int:
     found = check_inputs(request, config)
     record, scene = found.record, found.scene
-    preparation = prepare(scene, record, request.gsd)
+    preparation = prepare(scene, record, request.gsd, request.no_bridges)
     click.echo(f"scene    {scene.id}: {scene.grid!r}")
     click.echo(f"method   {record.name} ({record.summary}), config {config.source}, weights {found.weights or 'none'}")
     for index, line in enumerate(preparation.lines()):

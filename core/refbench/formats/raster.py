@@ -16,6 +16,7 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Grid, Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
+from refbench.formats.acquisition import acquisition_time
 from refbench.formats.crs import (
     VERTICAL_TAG,
     metric_vertical,
@@ -31,6 +32,8 @@ from refbench.formats.raster_write import DSMWriter, write_dsm
 from refbench.formats.units import METRES_PER_UNIT, conversion_warning, resolve_height_unit
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
@@ -214,6 +217,11 @@ class ImageFile(_FileSource):
     def bands(self) -> int:
         """Number of bands of data, known without reading pixels."""
         return len(self._file.header.data_bands)
+
+    @property
+    def acquired(self) -> datetime | None:
+        """When the image was taken (UTC), where a tag says so."""
+        return acquisition_time(self._file.header.tags)
 
     def read(self, window: Window | None = None) -> Image:
         """Return the whole image or a window of it; pixels past the edge are 0 and not valid."""

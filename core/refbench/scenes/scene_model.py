@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003  # pydantic resolves it
 from typing import Annotated
 
 from pydantic import Field
@@ -10,13 +11,14 @@ from pydantic import Field
 
 @dataclass(frozen=True)
 class ViewItem:
-    """One view: files, relative to the scene's; nearest and farthest depth in scene units."""
+    """One view: files, relative to the scene's; nearest and farthest depth in scene units; time of acquisition."""
 
     image: str
     camera: str | None = None
     depth: str | None = None
     mask: str | None = None
     depth_range: tuple[float, float] | None = None
+    acquired: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse ranges that hold no depth."""

@@ -32,7 +32,8 @@ def load_scene(path: str | Path) -> Scene:
     path
         The folder or the file. Keys of version 1: ``refbench_scene: 1``, ``id``, ``crs``, ``vertical``,
         ``height_unit``, ``gsd`` (metres; grid over points where there is no raster), ``dsm``, ``points``, ``orthos``
-        (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask), ``masks``
+        (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask, depth_range,
+        acquired), ``masks``
         (name: file), ``reference`` (dsm, mask, depths).
 
     Raises
@@ -76,7 +77,9 @@ def _files(path: Path) -> SceneFiles:
         return {key: folder / name for key, name in (names or {}).items()}
 
     views = {
-        name: ViewFiles(folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range)
+        name: ViewFiles(
+            folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range, view.acquired
+        )
         for name, view in (said.views or {}).items()
     }
     return SceneFiles(
