@@ -16,24 +16,39 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DIAGONAL = 2**0.5
+REACH = 5.0
+"""Lines whose gap is so many times the shortest count, too."""
+QUANTILE = 0.25
 
 
 def lower_filled(heights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return heights [rows, cols] without NaN.
 
-    Of the four lines through a pixel (row, column, both diagonals) the one with the shortest gap counts; the pixel
-    takes the lower of the heights at its two ends. Where no line has two ends the nearest height does.
+    Each of the four lines through a pixel (row, column, both diagonals) offers the lower of the heights at its two
+    ends. The pixel takes the lower quartile of what the lines offer, those left out whose gap is more than ``REACH``
+    times the shortest. Where no line has two ends the nearest height does.
     """
     unknown = np.isnan(heights)
     if not unknown.any() or unknown.all():
         return heights
-    out = filled(heights).astype(np.float32)
-    shortest = np.full(heights.shape, np.inf)
+    offers, gaps = [], []
     for lines, back, step in _lines(heights):
-        lower, gap = (part[back] for part in _lower_ends(lines))
-        better = unknown & (step * gap < shortest)
-        out[better] = lower[better]
-        shortest[better] = step * gap[better]
+        lower, gap = (part[back][unknown] for part in _lower_ends(lines))
+        offers.append(lower)
+        gaps.append(step * gap)
+    offered, gap = np.stack(offers), np.stack(gaps)
+    with np.errstate(invalid="ignore"):
+        far = ~(gap <= REACH * gap.min(axis=0)) | np.isinf(gap)
+    ordered = np.sort(np.where(far, np.nan, offered), axis=0)  # NaN comes last
+    number = np.isfinite(ordered).sum(axis=0)
+    # The quantile by linear interpolation between the offers of the pixel.
+    place = QUANTILE * np.maximum(number - 1, 0)
+    below = np.floor(place).astype(np.intp)
+    above = np.minimum(below + 1, np.maximum(number - 1, 0))
+    low, high = (np.take_along_axis(ordered, index[None], axis=0)[0] for index in (below, above))
+    found = low + (place - below) * (high - low)
+    out = filled(heights).astype(np.float32)
+    out[unknown] = np.where(number > 0, found, out[unknown])
     return out
 
 

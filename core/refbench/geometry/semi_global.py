@@ -47,9 +47,7 @@ def semi_global_disparity(
     return np.where(agrees, forth, np.float32(np.nan))
 
 
-def _one_way(
-    left: NDArray[np.uint8], right: NDArray[np.uint8], lowest: int, search: int, options: MatchOptions
-) -> F4:
+def _one_way(left: NDArray[np.uint8], right: NDArray[np.uint8], lowest: int, search: int, options: MatchOptions) -> F4:
     """Return the disparities float32 [rows, cols] of the left image, without any check."""
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     cost = np.empty((*left.shape, search), np.uint8)

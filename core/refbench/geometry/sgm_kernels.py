@@ -97,9 +97,7 @@ def add_paths(
             here, there = step_col & 1, (step_col + 1) & 1
             value = np.int64(grey[row, col])
             if step_col == 0:
-                along_smallest = _step(
-                    cost[row, col], zero, 0.0, p1, penalties[0], along[here], total[row, col]
-                )
+                along_smallest = _step(cost[row, col], zero, 0.0, p1, penalties[0], along[here], total[row, col])
             else:
                 p2 = penalties[abs(value - np.int64(grey[row, before_col]))]
                 along_smallest = _step(

@@ -14,7 +14,7 @@ from refbench.evaluation.coregistration import coregister
 from refbench.geometry.disparity import MatchOptions
 from refbench.geometry.lower_fill import lower_filled
 from refbench.geometry.rasterise import rasterise
-from refbench.stereo.fusion import QUANTILE, TRIM_M, fuse_heights
+from refbench.stereo.fusion import QUANTILE, TRIM_M, fuse_heights, without_speckles
 from refbench.stereo.height_range import coarse_heights
 from refbench.stereo.pair_points import pair_points
 from refbench.stereo.relative_bias import relative_bias
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BLOCK_PX = 512
 """Side of the blocks of the output that are matched at a time."""
-MATCHER = MatchOptions(matcher="sgm", window=5, p1=8, p2=100, edge_fall=40.0, speckle_px=40)
+MATCHER = MatchOptions(matcher="sgm", window=5, p1=8, p2=100, edge_fall=40.0, speckle_px=16)
 MEASURED, INTERPOLATED = 1, 3
 CLOUD_M = 1.0
 """Points so near the fused surface stay in the cloud."""
@@ -58,7 +58,8 @@ class StereoOptions:
 @dataclass(frozen=True, slots=True, eq=False)
 class StereoSurface:
     """What stereo found on ``grid``: float32 [rows, cols] ``heights`` (filled), ``deviation``; uint8 ``count``,
-    ``provenance``; points [N, 3]; the heights of each pair by its label; ``notes`` for the scene's file."""
+    ``provenance``; points [N, 3]; the heights of each pair by its label; ``notes`` for the scene's file.
+    """
 
     grid: Grid
     images: Images
@@ -150,11 +151,11 @@ def _points(folder: Path, shift: Floats) -> Iterator[Floats]:
 
 
 def _gridded(folder: Path, shift: Floats, grid: Grid) -> F4:
-    """Return the median height of a pair's points in each cell, float32 [rows, cols], NaN where there is none."""
+    """Return the median height of a pair's points in each cell, float32 [rows, cols]; NaN in voids and speckles."""
     xyz = np.concatenate(list(_points(folder, shift)))
     if not len(xyz):
         return np.full(grid.shape, np.nan, np.float32)
-    return rasterise(xyz, grid, "median").astype(np.float32)
+    return without_speckles(rasterise(xyz, grid, "median").astype(np.float32), grid.gsd)
 
 
 def _registered(label: dict[RankedPair, str], grid: Grid, scratch: Path) -> tuple[dict[str, Floats], dict[str, str]]:
@@ -210,7 +211,7 @@ def _finished(
     kept = [_near(xyz, measured, grid) for name in names for xyz in _points(scratch / name, shifts[name])]
     known = np.isfinite(measured)
     notes["complete"] = round(float(known.mean()), 4)
-    notes["filled"] = "holes at the lower of the two heights at the ends of the shortest line across"
+    notes["filled"] = "holes at the lower heights around them; see the provenance raster"
     return StereoSurface(
         grid,
         images,
@@ -231,4 +232,3 @@ def _near(xyz: Floats, heights: F4, grid: Grid) -> Floats:
     xyz, col, row = xyz[inside], col[inside], row[inside]
     with np.errstate(invalid="ignore"):
         return np.asarray(xyz[np.abs(xyz[:, 2] - heights[row, col]) <= CLOUD_M])
-

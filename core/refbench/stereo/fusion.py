@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -22,10 +23,17 @@ LONELY_PAIRS = 4
 """From so many pairs on, a cell that only one of them saw counts as unknown."""
 
 
+SPECKLE_M2 = 15.0
+SPECKLE_STEP_M = 1.0
+"""Patches smaller than this, parted from their surroundings by such a step or by holes, are wrong matches."""
+FIXED = 16
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fused:
     """``heights`` and ``deviation`` (standard deviation of the heights that count, NaN of one) float32 metres, and
-    ``count`` uint8 of these heights, [rows, cols] each."""
+    ``count`` uint8 of these heights, [rows, cols] each.
+    """
 
     heights: F4
     deviation: F4
@@ -67,3 +75,16 @@ def fuse_heights(stack: F4, quantile: float = QUANTILE, trim: float = TRIM_M) ->
         np.where(count > 1, spread, np.nan).astype(np.float32),
         count.astype(np.uint8),
     )
+
+
+def without_speckles(heights: F4, gsd: float) -> F4:
+    """Return heights float32 [rows, cols] with NaN in patches below ``SPECKLE_M2``; ``gsd`` in metres."""
+    known = np.isfinite(heights)
+    if not known.any():
+        return heights
+    # OpenCV looks at 16-bit integers: sixteenths of a metre around the median.
+    void = -(2**15)
+    fixed = np.round((np.where(known, heights, 0) - np.median(heights[known])) * FIXED).clip(void + 1, -void - 1)
+    patches = np.where(known, fixed, void).astype(np.int16)
+    cv2.filterSpeckles(patches, void, round(SPECKLE_M2 / gsd**2), round(SPECKLE_STEP_M * FIXED))
+    return np.where(patches == void, np.float32(np.nan), heights)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench.contracts.errors import UnsupportedError
-from refbench.contracts.grid import Bounds
 from refbench.stereo.pair_points import pair_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.bridges.pair_choice import RankedPair
+    from refbench.contracts.grid import Bounds
     from refbench.geometry.disparity import MatchOptions
 
     Floats = NDArray[np.float64]

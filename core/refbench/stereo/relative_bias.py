@@ -116,9 +116,7 @@ def _equation(
     near = apart[np.abs(apart - centre) < SPREAD_PX]
     if len(near) < LEAST_POINTS:
         return None
-    return _Equation(
-        pair, across @ to_ground[0] / gsd, across @ to_ground[1] / gsd, float(np.median(near)), len(near)
-    )
+    return _Equation(pair, across @ to_ground[0] / gsd, across @ to_ground[1] / gsd, float(np.median(near)), len(near))
 
 
 def _mode(values: Floats) -> float:

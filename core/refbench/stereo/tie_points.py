@@ -43,7 +43,8 @@ def find_features(view: View, ground: Floats) -> Features:
     pixel = np.array([point.pt for point in points], np.float64).reshape(-1, 2)
     if descriptor is None:
         descriptor = np.zeros((0, 128), np.float32)
-    return Features(pixel + [window.col_off, window.row_off], np.asarray(descriptor, np.float32))
+    corner = np.array([window.col_off, window.row_off], np.float64)
+    return Features(pixel + corner, np.asarray(descriptor, np.float32))
 
 
 def as_bytes(grey: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Satellite images as views: opened with their RPCs, laid on each other, the best pairs of them, the grid they cover."""
+"""Satellite images as views: opened with their RPCs, the best pairs of them, the grid that they cover."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def open_images(paths: Sequence[Path], crs: str | None = None) -> Images:
 def _pixel(view: View) -> float:
     """Return the footprint of a pixel in the middle of an image, metres."""
     rows, cols = view.image.shape
-    place = view.camera.unproject_to_height(
-        np.array([cols / 2]), np.array([rows / 2]), np.array([_start_height(view)])
-    )
+    place = view.camera.unproject_to_height(np.array([cols / 2]), np.array([rows / 2]), np.array([_start_height(view)]))
     return float(abs(np.linalg.det(view.camera.jacobian(place)[0, :, :2])) ** -0.5)
 
 
