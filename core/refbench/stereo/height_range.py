@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-COARSE, MIDDLE = 8, 3
-"""How many times coarser than the images the two passes are."""
-LEAST_POINTS = 200
+COARSEST, COARSE_PX = 8.0, 128
+"""The first pass is so many times coarser than the images, unless the rectangle would have fewer pixels a side."""
+MIDDLE = 3 / 8
+"""Of the first pass's pixel, that of the second."""
+LEAST_POINTS = 100
 OUTLIERS = 0.002
 """Fraction of the points at either end that is taken for wrong matches."""
 ROOM_M = 6.0
@@ -77,7 +79,9 @@ def coarse_heights(pair: RankedPair, bounds: Bounds, pixel: float, options: Matc
         raise UnsupportedError(f"The cameras of {pair.first.name} and {pair.second.name} tell no range of heights.")
     heights = max(low for low, _ in known), min(high for _, high in known)
     xyz = np.zeros((0, 3))
-    for factor in (COARSE, MIDDLE):
+    extent = max(bounds.east - bounds.west, bounds.north - bounds.south)
+    coarse = min(COARSEST, max(1.0, extent / pixel / COARSE_PX))
+    for factor in (coarse, max(1.0, coarse * MIDDLE)):
         xyz = pair_points(pair, bounds, heights, gsd=factor * pixel, options=options)
         if len(xyz) < LEAST_POINTS:
             raise UnsupportedError(
