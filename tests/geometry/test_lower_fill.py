@@ -20,7 +20,7 @@ def test_a_hole_in_a_slanted_roof_stays_on_it():
     roof = (0.5 * cols + rows).astype(np.float32)
     holed = roof.copy()
     holed[14:17, 14:17] = NAN
-    assert np.abs(lower_filled(holed) - roof).max() <= 3
+    assert np.abs(lower_filled(holed) - roof).max() < 3.5  # the fall across the hole along a diagonal is 6
 
 
 def test_corners_take_the_nearest_height():

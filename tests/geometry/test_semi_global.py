@@ -54,7 +54,7 @@ def test_costs_are_the_bits_that_differ():
 
 def test_penalties_fall_where_the_image_steps():
     penalties = path_penalties(8, 100, 40.0)
-    assert penalties[0] == 100 and penalties[40] == 50 and (np.diff(penalties) <= 0).all() and penalties.min() == 17
+    assert penalties[0] == 100 and penalties[40] == 50 and (np.diff(penalties) <= 0).all() and penalties.min() == 14
     assert path_penalties(8, 9, 1.0).min() == 9
 
 
