@@ -206,7 +206,7 @@ def _finished(
     notes: dict[str, Any],
 ) -> StereoSurface:
     """Fill the holes and keep the points that lie near the surface."""
-    measured = surface["heights"]
+    measured = without_speckles(surface["heights"], grid.gsd)
     heights = lower_filled(measured)
     kept = [_near(xyz, measured, grid) for name in names for xyz in _points(scratch / name, shifts[name])]
     known = np.isfinite(measured)
