@@ -149,7 +149,7 @@ def test_records_and_configs_are_light(path):
 def test_torch_and_open3d_are_imported_on_use_only(wing):
     for path in CORE.joinpath(wing).rglob("*.py"):
         eager = {module.split(".")[0] for _, module, _, lazy in imports(path) if not lazy}
-        assert not eager & {"torch", "open3d", "lightning"}, module_name(path)
+        assert not eager & {"torch", "open3d", "lightning_fabric"}, module_name(path)
 
 
 def test_no_module_imports_itself_in_a_circle():
@@ -224,7 +224,8 @@ def state():
     return seen
 
 # Third parties may do as they like: they are loaded first.
-for name in ("numpy", "scipy.ndimage", "cv2", "pydantic", "rasterio", "matplotlib", "torch", "lightning", "open3d"):
+light = ("rich.style", "numpy", "scipy.ndimage", "cv2", "pydantic", "rasterio", "matplotlib")
+for name in (*light, "torch", "lightning_fabric", "open3d"):
     try:
         importlib.import_module(name)
     except ImportError:
@@ -251,7 +252,7 @@ def test_importing_any_module_has_no_effect(tmp_path):
         [sys.executable, "-c", CHILD], input=json.dumps(names), capture_output=True, text=True, cwd=tmp_path, check=True
     )
     effects = json.loads(done.stdout.rpartition("|")[2])
-    optional = ("torch", "open3d", "lightning", "torchmetrics", "tensorboard")
+    optional = ("torch", "open3d", "lightning_fabric", "tensorboard")
     missing = {name: effect for name, effect in effects.items() if any(f"'{package}" in effect for package in optional)}
     assert not {name: effect for name, effect in effects.items() if name not in missing}
     assert done.stdout.startswith("|"), "a module prints when it is imported"

@@ -1,6 +1,7 @@
 """The realism table, which tells whether training data err as real DSMs do.
 
-Run as ``python benchmarks/realism/table.py [--data FOLDER] [--cities N] [--version 1|2]``. FOLDER holds real and
+Run as ``python benchmarks/realism/table.py [--data FOLDER] [--cities N] [--version 1|2] [--cache FOLDER]``: N cities,
+of version 2 each with its degraded DSMs, or the training samples of a cache. The folder of ``--data`` holds real and
 semi-synthetic pairs in folders of their own (``usa_village_pair``, ``semisyn_*``, ``jax068_wv3``), each with
 ``reference_dsm.tif`` and DSMs to look at. A DSM that does not lie on its reference is coregistered once, as by
 ``--coregister initial-once``. The last lines say which column of which pair lies outside the 5-95 % range of the
@@ -20,6 +21,7 @@ from measures import COLUMNS, Realism, realism
 from refbench.evaluation.coregistration import coregister, shifted
 from refbench.formats.raster import open_dsm
 from refbench.geometry.warp import warp_dsm
+from refbench.training.wild import make_samples, read_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +43,23 @@ def real_pairs(data: Path) -> Iterator[tuple[str, Realism]]:
 
 
 def cities(first: int, count: int, size: int, version: int) -> Iterator[tuple[str, Realism]]:
-    """Yield name and figures of procedural cities."""
+    """Yield name and figures of procedural cities; pixels of version 2 are those of the training samples."""
     from refbench.city.make import make_city
 
-    del version
     for seed in range(first, first + count):
-        city = make_city(seed, size, aerial=0)
-        yield f"city-{seed:04d}", realism(city.initial.heights, city.truth.heights, city.grid.gsd)
+        if version == 2:
+            for variant, sample in enumerate(make_samples(seed)):
+                yield f"city-{seed:04d}/{variant}", realism(sample.initial, sample.reference, sample.gsd)
+        else:
+            city = make_city(seed, size, aerial=0)
+            yield f"city-{seed:04d}", realism(city.initial.heights, city.truth.heights, city.grid.gsd)
+
+
+def cached(cache: Path) -> Iterator[tuple[str, Realism]]:
+    """Yield name and figures of the training samples in a cache."""
+    for path in sorted(cache.glob("wild-*.npz")):
+        sample = read_sample(path)
+        yield path.stem, realism(sample.initial, sample.reference, sample.gsd)
 
 
 def row(name: str, figures: Realism) -> str:
@@ -72,6 +84,7 @@ def main() -> int:
     """Print the table and what lies outside."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of real and semi-synthetic pairs")
+    parser.add_argument("--cache", type=Path, help="training samples that are there, instead of cities to make")
     parser.add_argument("--cities", type=int, default=6, help="how many cities to make")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--size", type=int, default=256, help="side of a city in pixels")
@@ -83,7 +96,8 @@ def main() -> int:
         real[name] = figures
         print(row(name, figures), flush=True)
     made = []
-    for name, figures in cities(options.first_seed, options.cities, options.size, options.version):
+    source = cities(options.first_seed, options.cities, options.size, options.version)
+    for name, figures in cached(options.cache) if options.cache else source:
         made.append(figures)
         print(row(name, figures), flush=True)
     if not made:

@@ -113,7 +113,7 @@ def plain(folder, tiles):
     from refbench_resdepth.weights import filled_network, read_model
 
     stored = read_model(folder / "Model_best.pth")
-    net = filled_network(stored.model, stored)
+    net = filled_network(stored)
     x = torch.randn(1, 3, TILE, TILE)
     with torch.inference_mode():
         net(x)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingExtraError
 from refbench.engine.inputs.check import check_inputs
-from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.launch import run_job
 from refbench.engine.job.request import FILES, JobRequest, check_files
 from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
+from refbench.files.out_guard import check_out
 from refbench.python_words import speaks_python
 
 if TYPE_CHECKING:
@@ -28,12 +31,23 @@ if TYPE_CHECKING:
 DOMAINS = {"input": "common", "refined": "common"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BenchResult:
     """A finished sweep: its folder and its results by job."""
 
     folder: Path
     results: Mapping[str, Result]
+
+    def __repr__(self) -> str:
+        """Return the folder and how many jobs ended how."""
+        found = Counter(result.status.value for result in self.results.values())
+        ended = ", ".join(f"{count} {status}" for status, count in found.items())
+        return f"BenchResult({self.folder}: {len(self.results)} jobs, {ended})"
+
+    def _repr_html_(self) -> str:
+        """Return a list of the jobs for notebooks."""
+        rows = "".join(f"<li><code>{escape(repr(result))}</code></li>" for result in self.results.values())
+        return f"<p><code>{escape(repr(self))}</code></p><ul>{rows}</ul>"
 
     def frame(self) -> pd.DataFrame:
         """Return the results as a frame; see ``results_frame``."""
@@ -76,7 +90,8 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``scene_id``.
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
+        ``scene_id``.
     no_bridges
         Names of bridges that are switched off, such as ``images-to-orthos``.
     overrides

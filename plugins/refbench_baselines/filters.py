@@ -39,7 +39,8 @@ def median(heights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         part = slice(start, start + _CHUNK)
         out[rows[part], cols[part]] = _median_of_known(windows[rows[part], cols[part]].reshape(-1, size * size))
     out[~valid] = np.nan
-    return out
+    found: NDArray[np.float32] = out
+    return found
 
 
 def _median_of_known(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -49,7 +50,8 @@ def _median_of_known(values: NDArray[np.float32]) -> NDArray[np.float32]:
     count = np.isfinite(values).sum(axis=1)
     each = np.arange(len(values))
     lower, upper = ordered[each, (count - 1) // 2], ordered[each, count // 2]
-    return (lower + upper) * np.float32(0.5)
+    found: NDArray[np.float32] = (lower + upper) * np.float32(0.5)
+    return found
 
 
 def bilateral(heights: NDArray[np.float32], radius: int, sigma_px: float, sigma_m: float) -> NDArray[np.float32]:
@@ -95,7 +97,10 @@ def guided(heights: NDArray[np.float32], radius: int, sigma_m: float) -> NDArray
 
     def box(values: NDArray[np.float64]) -> NDArray[np.float64]:
         size = (2 * radius + 1, 2 * radius + 1)
-        return cv2.boxFilter(values, cv2.CV_64F, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        found: NDArray[np.float64] = cv2.boxFilter(
+            values, cv2.CV_64F, size, normalize=False, borderType=cv2.BORDER_CONSTANT
+        )
+        return found
 
     count = np.maximum(box(weight), 1.0)
     mean = box(known) / count

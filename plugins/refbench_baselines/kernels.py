@@ -21,9 +21,10 @@ _Kernel = TypeVar("_Kernel", bound="Callable[..., Any]")
 def _compiled(function: _Kernel) -> _Kernel:
     """Compile on the first call and keep the machine code on disk, where there is a writable place."""
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled: _Kernel = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # "no locator available": a read-only installation
-        return numba.njit(nogil=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled
 
 
 @_compiled

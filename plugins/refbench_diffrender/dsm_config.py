@@ -10,18 +10,19 @@ from typing import Literal
 class DsmConfig:
     """Lengths are in cells of the DSM, so that one configuration suits every ground sampling distance.
 
-    Terms of the loss: ``patch``, how unlike patches of brightness are; ``colour``, a robust difference of brightness;
+    Terms of the loss: ``patch``, the dissimilarity of brightness patches; ``colour``, a robust brightness difference;
     ``smooth``, a robust mean slope (1: a cell's height per cell); ``prior``, a robust distance from the initial heights
     where these are known.
     """
 
     steps: int = 150
+    """Steps of every block."""
     lr: float = 0.5
     """Of Adam, cells per step; it falls along a cosine."""
     targets: int = 2
     """Views that a step looks at, all in turn."""
     sources: int = 2
-    """Views whose pictures are carried into each of them by the surface, its best ones in turn."""
+    """Views whose images are carried into each of them by the surface, its best ones in turn."""
     neighbours: int = 4
     """How many best ones these are."""
     patch: float = 1.0
@@ -37,17 +38,19 @@ class DsmConfig:
     """ssim: light, contrast and structure; ncc: structure alone; auto: ssim between two satellites or two aerial
     cameras, ncc between one and the other."""
     patch_size: int = 7
+    """Side of a patch in pixels, odd."""
     reach: float = 1.5
     """How far a step at one cell spreads (cells), by diffusion."""
     hidden: float = 2.0
     """A view does not see what lies so far behind the nearest surface on its ray."""
-    pointing: bool = True
-    """Whether satellites are first laid on each other: their cameras point some pixels beside the place."""
+    rpc_bias: bool = True
+    """Whether the RPC bias is compensated first: satellite cameras point some pixels beside the place."""
     pixels_per_cell: float = 1.5
-    """Pictures that resolve a cell's side into more pixels are reduced."""
+    """Images that resolve a cell's side into more pixels are reduced."""
     block: int = 640
     """Side of the blocks that a large DSM is cut into."""
     halo: int = 32
+    """Cells by which blocks overlap."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""

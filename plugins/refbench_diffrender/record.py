@@ -17,7 +17,7 @@ def refbench_methods() -> list[MethodRecord]:
             summary="Depth maps refined by rendering them into the other views, fused to a DSM.",
             needs=(Need.VIEWS,),
             optional=(Need.DSM,),
-            gives=(Gives.DSM, Gives.DEPTHS, Gives.CONFIDENCE),
+            gives=(Gives.DSM, Gives.DEPTHS),
             stochastic=True,  # batches of views are drawn
             fills=True,
             device=("cpu", "cuda"),

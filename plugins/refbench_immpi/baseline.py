@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from refbench_immpi.losses.image_metrics import psnr, ssim_standard, ssim_zero_padded
+from refbench_immpi.losses.image_metrics import lpips_distance, psnr, ssim_standard, ssim_zero_padded
 from refbench_immpi.planes.render import render
 from refbench_immpi.views.pairs import nearest_reference
 from refbench_immpi.views.posed import relative_pose
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench_immpi.losses.lpips import Lpips
     from refbench_immpi.views.posed import Posed
 
 OPAQUE = 1e6
@@ -28,7 +29,7 @@ def warped_by_plane(source: Posed, target: Posed, depth: float) -> tuple[NDArray
     pose = torch.from_numpy(relative_pose(source, target))[None]
     K = [torch.from_numpy(view.K)[None] for view in (source, target)]
     sigma = torch.full((1, 1, 1, *source.shape), OPAQUE)
-    view = render(rgb, sigma, torch.tensor([[depth]], dtype=torch.float32), pose, *K, target.shape)
+    view = render(rgb, sigma, torch.tensor([[depth]], dtype=torch.float32), pose, K[0], K[1], target.shape)
     return view.rgb[0].numpy(), view.mask[0, 0].numpy() > 0
 
 
@@ -38,6 +39,7 @@ def held_out_scores(
     seen: NDArray[np.bool_],
     learnt: Sequence[Posed],
     median_depths: dict[str, float],
+    lpips: Lpips | None = None,
 ) -> dict[str, Any]:
     """Return the scores of a held-out view and of the baseline, both on the pixels that both see.
 
@@ -51,6 +53,8 @@ def held_out_scores(
         The views that were learnt from.
     median_depths
         Of their own planes, by name; the middle of the range stands in where a view has none.
+    lpips
+        Adds its distance to the scores.
     """
     source = nearest_reference(target, learnt)
     depth = median_depths.get(source.name, 0.5 * (source.near + source.far))
@@ -67,4 +71,6 @@ def held_out_scores(
             "ssim_zero_padded": ssim_zero_padded(clean, truth, both),
             "ssim_standard": ssim_standard(clean, truth, both),
         }
+        if lpips is not None:
+            scores[name]["lpips"] = lpips_distance(clean, truth, lpips, both)
     return scores

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from refbench.training.settings import TrainPrecision  # noqa: TC001  # the type of a field, read at run time
+
 Encoder = Literal["resnet18", "resnet50"]
 Encoding = Literal["scrambled", "sane"]
 Norms = Literal["batch", "running"]
-Precision = Literal["float32", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,13 @@ class NetworkConfig:
     """
 
     encoder: Encoder = "resnet18"
+    """Layout of the image encoder."""
     encoder_widths: tuple[int, int, int, int, int] = (64, 64, 128, 256, 512)
+    """Channels of its five maps, from fine to coarse."""
     bottleneck_widths: tuple[int, int, int] = (512, 256, 256)
+    """Channels between encoder and decoder."""
     decoder_widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 256)
+    """Channels of the decoder, from fine to coarse."""
     classes: int = 1000
     encoding: Encoding = "sane"
 
@@ -37,9 +42,12 @@ class PlanesConfig:
     """How many planes, and between which depths: given, or the scene's own range widened by ``margin`` of itself."""
 
     number: int = 32
+    """How many planes."""
     margin: float = 0.05
     near: float | None = None
+    """Depth of the nearest plane in scene units; null: the scene's own range."""
     far: float | None = None
+    """Depth of the farthest plane in scene units; null: the scene's own range."""
 
     def __post_init__(self) -> None:
         """Refuse what is no range."""
@@ -55,12 +63,18 @@ class PlanesConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses at every scale. ``lpips`` counts only where ``lpips_weights`` names a file of them."""
+    """Weights of the losses at every scale: absolute (``rgb``) and squared (``l2``) differences, SSIM, LPIPS, slopes.
+
+    ``lpips`` counts only where ``lpips_weights`` names a file of them.
+    """
 
     rgb: float = 2.0
     ssim: float = 1.0
+    """Weight of 1 - SSIM."""
     lpips: float = 1.0
     smooth: float = 0.0
+    """Weight of depth gradients where the image has none."""
+    l2: float = 0.0
     lpips_weights: str | None = None
 
 
@@ -76,6 +90,7 @@ class OptimiseConfig:
 
     steps: int = 5000
     lr: float = 1e-3
+    """Step size of Adam."""
     milestones: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)
     divisor: float = 2.0
     views: tuple[str, ...] = ()
@@ -84,7 +99,11 @@ class OptimiseConfig:
     references: int = 1
     neighbours: int = 0
     supervise_reference: bool = False
+    """Whether the view that planes belong to is compared, too."""
     train_encoder: bool = False
+    """Whether the encoder learns along."""
+    checkpoint_s: float = 60.0
+    """Seconds between two checkpoints, where the run has a folder for them."""
     half_pixel: bool = False
 
     def __post_init__(self) -> None:
@@ -93,6 +112,8 @@ class OptimiseConfig:
             raise ValueError("optimise.steps, references and neighbours must not be negative")
         if self.lr <= 0 or self.divisor <= 0:
             raise ValueError("optimise.lr and optimise.divisor must be positive")
+        if self.checkpoint_s < 0:
+            raise ValueError("optimise.checkpoint_s must not be negative")
 
 
 @dataclass(frozen=True)
@@ -101,20 +122,31 @@ class TrainingConfig:
 
     steps: int = 62000
     lr: float = 1e-4
+    """Step size of Adam."""
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    """Fractions of the steps after which the learning rate is divided."""
     divisor: float = 2.0
+    """By what it is divided."""
     folder: str | None = None
     """A folder of WHU-MVS scenes, where the command line names no scenes; ``scenes`` is a list of their names."""
     scenes: str | None = None
+    """File with the names of the scenes in the folder, one a line."""
     validate_folder: str | None = None
+    """A folder of scenes that validate."""
     validate_scenes: str | None = None
+    """File with their names."""
     neighbours: int = 19
     """Of a sample in such folders: 19 or 4."""
     checkpoint: str | None = None
+    """Official checkpoint that a training goes on from."""
     validate_every: int = 500
+    """Steps between two validations; 0: never."""
     checkpoint_every: int = 250
-    precision: Precision = "float32"
+    """Steps between two checkpoints."""
+    precision: TrainPrecision = "float32"
+    """Of the training's arithmetic."""
     devices: int = 1
+    """Devices that train together."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +163,7 @@ class FusionConfig:
     opacity: float = 0.5
     layer: Literal["median", "mean", "max", "p90"] = "median"
     depth: Literal["mean", "median"] = "mean"
+    """A pixel's depth: the mean over its planes by weight, or where half of the weight is reached."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +184,14 @@ class ImMPIConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     norms: Norms = "batch"
+    """Batch normalisation by the image at hand, as published weights need it, or by stored statistics."""
     level: bool = True
     holdout: int = 0
     most_pixels: int | None = None
     tile: int = 1024
     overlap: int = 128
     weights: str | None = None
+    """Name, folder or file of the weights, where the command line names none."""
 
     def __post_init__(self) -> None:
         """Refuse tiles that do not overlap sensibly."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,34 +11,38 @@ import numpy as np
 import torch
 
 from refbench import Prediction
-from refbench.contracts.errors import SkippedError, WeightsError
-from refbench.training.task import initialised
+from refbench.contracts.errors import WeightsError
+from refbench.training.learnt import first_network, without_weights
+from refbench.training.per_scene import optimise
+from refbench.training.step_log import StepLog, kept_log, log_folder
 from refbench_immpi.baseline import held_out_scores
 from refbench_immpi.config import ImMPIConfig, NetworkConfig
-from refbench_immpi.network.network import MPIGenerator
-from refbench_immpi.network.resnet import FeatureGenerator
+from refbench_immpi.network.pair import Pair
 from refbench_immpi.official.checkpoints import write_official
 from refbench_immpi.planes.mpi import Networks, multiplane_image
-from refbench_immpi.training.loss_terms import Comparer, plane_depths
-from refbench_immpi.training.scene_fit import SceneFit, fit_scene, pairs_of
+from refbench_immpi.training.loss_terms import Comparer, lpips_of, plane_depths
+from refbench_immpi.training.scene_fit import SceneFit, pairs_of
 from refbench_immpi.views.fusion import fuse
-from refbench_immpi.views.nadir_view import levelled
+from refbench_immpi.views.nadir_view import turned
 from refbench_immpi.views.pairs import chosen, nearest_reference, split
 from refbench_immpi.views.posed import picture_at, posed_views
-from refbench_immpi.weights import read_model, write_model
+from refbench_immpi.weights import FACTS, filled_network, read_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from refbench import Context, Scene
+    from refbench.training import Trained
     from refbench_immpi.planes.mpi import MultiplaneImage
     from refbench_immpi.views.posed import Posed
-    from refbench_immpi.weights import StoredModel
+    from refbench_immpi.weights import Stored
 
 OPTIMISED = "optimizedImMPI.ckpt"
 """Name of the optimised networks, as the official code looks for it."""
+CHECKPOINT = "planes"
+"""Name of the state file and of the curves."""
 FITTED = 0.85
 """Share of the progress bar that the optimisation fills."""
 
@@ -55,20 +60,19 @@ class ImMPI:
         """
         self.config = config or ImMPIConfig()
         self.is_trained = weights is not None
-        self.weights: Path | None = None
+        self.weights_used: Path | None = None
         self.facts: dict[str, Any] = {}
         if weights is None:
-            shape = self.config.network or NetworkConfig()
-            self.encoder, self.generator = FeatureGenerator(shape), MPIGenerator(shape)
+            self.nets = Pair.fresh(self.config.network or NetworkConfig())
         else:
             self._adopt(read_model(Path(weights)))
 
-    def _adopt(self, stored: StoredModel) -> None:
+    def _adopt(self, stored: Stored) -> None:
+        """Build the networks and take what belongs to their weights."""
         asked = self.config.network
-        if asked is not None and asked != stored.config:
-            raise WeightsError(f"{stored.path} holds networks {stored.config}, the configuration asks for {asked}.")
-        self.encoder, self.generator = stored.encoder, stored.generator
-        self.weights, self.facts = stored.path, dict(stored.facts)
+        if asked is not None and asked != stored.model:
+            raise WeightsError(f"{stored.path} holds networks {stored.model}, the configuration asks for {asked}.")
+        self.nets, self.weights_used, self.facts = filled_network(stored), stored.path, stored.facts(*FACTS)
 
     def refine(self, scene: Scene, context: Context) -> Prediction:
         """Optimise on the scene's views and return what its planes show.
@@ -81,16 +85,14 @@ class ImMPI:
             Fewer than two pinhole views, or nothing that tells their range of depths.
         """
         if not self.is_trained:
-            raise SkippedError(
-                "immpi has no weights to start from; import some with refbench import-weights --method immpi, or "
-                "train it."
-            )
+            raise without_weights("ImMPI", "immpi")
         config = self.config
         whole = posed_views(scene, config.planes.margin)
         views = [view.scaled(config.most_pixels) for view in whole]
         learnt, held = chosen(views, config.optimise.views) if config.optimise.views else split(views, config.holdout)
-        networks = Networks(self.encoder.to(context.device), self.generator.to(context.device), config.norms == "batch")
-        references, pairs = pairs_of(learnt, config.optimise, self.turned(scene))
+        nets = copy.deepcopy(self.nets).to(context.device)  # another scene begins with the weights, too
+        networks = Networks(nets.encoder, nets.generator, config.norms == "batch")
+        references, pairs = pairs_of(learnt, config.optimise, turned(scene, config))
         notes: dict[str, Any] = {
             "references": [view.name for view in references],
             "held_out": [view.name for view in held],
@@ -98,33 +100,28 @@ class ImMPI:
             "picture_px": list(views[0].shape),
             "remarks": self._remarks(),
         }
+        notes["weights"] = None if self.weights_used is None else str(self.weights_used)
         notes |= self._optimised(networks, pairs, context)
         images = self._images(networks, references, context)
         shown = {view.name: self._shown(view, images) for view in views}
-        files = {}
+        files = kept_log(context)
         if context.scratch is not None:
             files["networks"] = context.scratch / OPTIMISED
-            write_official(files["networks"], self.encoder, self.generator, max(0, notes["steps"] - 1), {})
+            write_official(files["networks"], nets.encoder, nets.generator, max(0, notes["steps"] - 1), {})
         return self._prediction(scene, whole, views, held, images, shown, files, notes)
-
-    def turned(self, scene: Scene) -> Callable[[Posed], Posed]:
-        """Return what makes a reference of a view: it is turned to look straight down where the scene has a grid."""
-        if not self.config.level or scene.grid is None:
-            return lambda view: view
-        return lambda view: levelled(view, scene, self.config.planes.margin)
 
     def _remarks(self) -> list[str]:
         trained = self.facts.get("planes")
         if (
             trained is not None
             and trained != self.config.planes.number
-            and self.generator.config.encoding == "scrambled"
+            and self.nets.generator.config.encoding == "scrambled"
         ):
             return [f"The weights know {trained} planes; with {self.config.planes.number} their encoding is another."]
         return []
 
     def _optimised(self, networks: Networks, pairs: Sequence[tuple[Posed, Posed]], context: Context) -> dict[str, Any]:
-        """Optimise in place and return what was seen."""
+        """Optimise the networks in place and return what was seen; see ``optimise`` for the errors."""
         config = self.config.optimise
         if config.steps == 0:
             return {"steps": 0}
@@ -132,14 +129,24 @@ class ImMPI:
             self.config.loss, self.config.planes, half_pixel=config.half_pixel, device=context.device
         )
         started = time.monotonic()
-        fit = SceneFit(networks, pairs, comparer, config)
-        history = fit_scene(fit, context, lambda share, text: context.report(FITTED * share, text))
-        turn = min(len(pairs), len(history))
+        progress = optimise(
+            SceneFit(networks, pairs, comparer, config),
+            context,
+            CHECKPOINT,
+            span=(0.0, FITTED),
+            checkpoint_s=config.checkpoint_s,
+            log=lambda done: StepLog(log_folder(context), CHECKPOINT, tuple(comparer.terms), resumed_step=done),
+        )
+        networks.generator.eval()
+        networks.encoder.eval()
+        losses = progress.losses
+        turn = min(len(pairs), len(losses))
         return {
-            "steps": len(history),
+            "steps": len(losses),
             "seconds": round(time.monotonic() - started, 1),
-            "loss_first": round(float(np.mean([p.loss for p in history[:turn]])), 4),
-            "loss_last": round(float(np.mean([p.loss for p in history[-turn:]])), 4),
+            "loss_first": round(float(np.mean(losses[:turn])), 4),
+            "loss_last": round(float(np.mean(losses[-turn:])), 4),
+            **progress.notes,
         }
 
     def _images(self, networks: Networks, references: Sequence[Posed], context: Context) -> dict[str, MultiplaneImage]:
@@ -182,8 +189,9 @@ class ImMPI:
         learnt = [view for view in views if view not in held]
         medians = {v.name: float(np.nanmedian(shown[v.name].depth)) for v in learnt if _knows(shown[v.name].depth)}
         if held:
+            lpips = lpips_of(self.config.loss, "cpu")
             notes["views"] = {
-                v.name: held_out_scores(v, shown[v.name].rgb, shown[v.name].seen, learnt, medians) for v in held
+                v.name: held_out_scores(v, shown[v.name].rgb, shown[v.name].seen, learnt, medians, lpips) for v in held
             }
         dsm, count = None, None
         if scene.grid is not None:
@@ -199,7 +207,7 @@ class ImMPI:
         pictures = {v.name: np.where(shown[v.name].seen, shown[v.name].rgb, np.float32(np.nan)) for v in held}
         return Prediction(
             dsm=dsm,
-            confidence=count,
+            layers={} if count is None else {"view_count": count},
             depths={name: picture_at(found.depth, sizes[name]) for name, found in shown.items()},
             views={name: picture_at(picture, sizes[name]) for name, picture in pictures.items()},
             files=files,
@@ -214,24 +222,13 @@ class ImMPI:
         steps: int | None = None,
         folder: Path | None = None,
         resume: bool = False,
-    ) -> Mapping[str, Any]:
-        """Train both networks over many scenes; see ``fit.fit_scenes``."""
-        from refbench_immpi.training.fit import fit_scenes
+    ) -> Trained:
+        """Train both networks over many scenes, from these weights or afresh; see ``fit.fit_scenes``."""
+        from refbench_immpi.training.fit import fit_scenes  # Fabric is loaded for training only
 
-        if not self.is_trained:
-            shape = self.generator.config
-            self.encoder, self.generator = initialised(
-                context.seed, lambda: torch.nn.ModuleList([FeatureGenerator(shape), MPIGenerator(shape)])
-            )
-        return fit_scenes(self, scenes, context, steps=steps, folder=folder, resume=resume)
-
-    def save(
-        self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False
-    ) -> None:
-        """Write a weights folder; ``half`` stores float16, ``card`` is the model card."""
-        facts = {**self.facts, "planes": self.config.planes.number}
-        text = card or "# ImMPI\n\nTrained with refbench over several scenes; a scene's own optimisation starts here.\n"
-        write_model(folder, self.encoder, self.generator, facts, provenance=provenance or {}, card=text, half=half)
+        shape = self.nets.generator.config
+        nets = first_network(self.nets if self.is_trained else None, context.seed, lambda: Pair.fresh(shape))
+        return fit_scenes(nets, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
 
 
 class _Shown:

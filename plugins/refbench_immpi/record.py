@@ -17,7 +17,7 @@ def refbench_methods() -> list[MethodRecord]:
             summary="Implicit multiplane images, overfitted to posed views: depth maps, novel views, a fused DSM.",
             needs=(Need.VIEWS,),
             optional=(Need.DSM,),
-            gives=(Gives.DSM, Gives.DEPTHS, Gives.VIEWS, Gives.CONFIDENCE),
+            gives=(Gives.DSM, Gives.DEPTHS, Gives.VIEWS),
             trainable=True,
             fills=True,
             device=("cpu", "cuda"),

@@ -43,14 +43,13 @@ def command(scene: Path, weights: Path, out: Path, **options: Any) -> None:  # n
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} is there and not empty; give a new folder.")
     from refbench_immpi.planes.mpi import Networks
-    from refbench_immpi.weights import read_model
+    from refbench_immpi.weights import filled_network, read_model
 
     opened = _opened(scene)
     stored = read_model(weights)
-    networks = Networks(
-        stored.encoder.to(options["device"]), stored.generator.to(options["device"]), options["norms"] == "batch"
-    )
-    image = _image(opened, networks, options, int(options["planes"] or stored.facts.get("planes") or 32))
+    nets = filled_network(stored).to(options["device"])
+    networks = Networks(nets.encoder, nets.generator, options["norms"] == "batch")
+    image = _image(opened, networks, options, int(options["planes"] or stored.meta.get("planes") or 32))
     targets = list(_targets(opened, image, options))
     render_all(image, targets, out, layers=options["layers"], video=_wants_video(options))
     click.echo(f"Rendered {len(targets)} views of the {len(image.depths)} planes of view {image.view.name}: {out}.")
@@ -176,7 +175,8 @@ def write_video(frames: list[Any], path: Path) -> None:
         import imageio.v2 as imageio
     except ImportError:
         raise InputError("A video needs imageio: pip install 'refbench[immpi]' brings it; or add --no-video.") from None
-    with imageio.get_writer(path, fps=FRAMES_PER_SECOND, macro_block_size=1) as writer:
+    open_writer: Any = imageio.get_writer  # its result is typed without what it does
+    with open_writer(path, fps=FRAMES_PER_SECOND, macro_block_size=1) as writer:
         for frame in frames:
             rows, cols = frame.shape[:2]
             writer.append_data(np.pad(frame, ((0, rows % 2), (0, cols % 2), (0, 0)), mode="edge"))

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from refbench import TileMethod
-from refbench.contracts.errors import SkippedError, UnsupportedError, WeightsError
-from refbench.weights.weights_folder import is_weights_folder
+from refbench.contracts.errors import ConfigError, UnsupportedError, WeightsError
+from refbench.contracts.estimate import Estimate
+from refbench.training.learnt import first_network, for_fewer_inputs, without_weights
 from refbench_implicity.config import VARIANTS, ImpliCityConfig, ModelConfig, published
 from refbench_implicity.images import OrthoPatches
 from refbench_implicity.network.network import build_model
@@ -20,7 +21,7 @@ from refbench_implicity.official.chunk_files import CHUNK_INFO, read_chunks
 from refbench_implicity.patch_frame import PatchFrame, strictly_inside, z_origin
 from refbench_implicity.surface import extract_surface
 from refbench_implicity.tiling import patch_extent, patch_pixels, plan_patches
-from refbench_implicity.weights import fill_model, published_architecture, read_model, write_model
+from refbench_implicity.weights import architecture_of, filled_network, read_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,9 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
-    from refbench_implicity.weights import StoredModel
+    from refbench.training import Trained
+    from refbench_implicity.weights import Stored
 
 BUILT_IN = Path(__file__).parent / "weights"
+SPEED = 25.0
+"""CPU seconds for a megapixel of patches."""
+COLUMN_BYTES = 4000
+"""Memory of a patch for each of its pixels."""
 CONSTANTS = ("patch_size", "pixel_size", "threshold")
 
 
@@ -62,14 +68,14 @@ class ImpliCity(TileMethod):
         """Load weights that the configuration asked for."""
         stored = read_model(path)
         variant = self.config.variant if model is None else model.variant
-        found = stored.model or model or published_architecture(stored)
+        found = stored.model or model or architecture_of(stored)
         if variant is not None and found.variant != variant:
             # Weights that go by the name of their variant stand for the set of all three.
-            other = self._sibling(path, VARIANTS.index(variant)) if path.name == found.variant else None
+            other = next(for_fewer_inputs(path, BUILT_IN, [str(variant)]), None) if path.name == found.variant else None
             if other is None:
                 raise WeightsError(f"{path} is ImpliCity-{found.variant}; the configuration asks for -{variant}.")
             stored = read_model(other)
-            found = stored.model or published_architecture(stored)
+            found = architecture_of(stored)
         if model is not None and found != model:
             raise WeightsError(
                 f"{stored.path} has another architecture than the configuration's model section: "
@@ -77,14 +83,12 @@ class ImpliCity(TileMethod):
             )
         self._adopt(stored, found)
 
-    def _adopt(self, stored: StoredModel | None, model: ModelConfig) -> None:
+    def _adopt(self, stored: Stored | None, model: ModelConfig) -> None:
         """Build the network and take the constants that belong to its weights."""
         self.model = model
-        self.net = build_model(model).eval()
-        self.weights = None if stored is None else stored.path
-        if stored is not None:
-            fill_model(self.net, stored)
-        carried: Mapping[str, Any] = {} if stored is None else stored.constants
+        self.net = build_model(model).eval() if stored is None else filled_network(stored, model)
+        self.weights_used: Path | None = None if stored is None else stored.path
+        carried: Mapping[str, Any] = {} if stored is None else stored.meta
         self.normalisation, self.notes = resolve_normalisation(
             self.config.normalisation, carried.get("normalisation") or {}, images=model.n_images > 0
         )
@@ -104,11 +108,9 @@ class ImpliCity(TileMethod):
         """Choose the variant that the scene can feed, scale its images, and say what was decided."""
         del context
         if not self.is_trained:
-            raise SkippedError(
-                "ImpliCity has no weights; import some with refbench import-weights --method implicity, or train it."
-            )
+            raise without_weights("ImpliCity", "implicity")
         names = _image_names(scene)
-        notes = [*self._fall_back(len(names)), *self.notes]
+        notes = [*self.choose_weights(scene), *self.notes]
         used = names[: self.model.n_images]
         self._orthos = None
         if self.model.image_encoder is not None:
@@ -126,7 +128,7 @@ class ImpliCity(TileMethod):
             self._empty_height = z_origin(scene.points.read().xyz[:, 2], "median")
         return {
             "variant": self.model.variant,
-            "weights": None if self.weights is None else str(self.weights),
+            "weights": None if self.weights_used is None else str(self.weights_used),
             "images": list(used),
             "normalisation": self.normalisation.as_dict(),
             **self.constants,
@@ -189,6 +191,12 @@ class ImpliCity(TileMethod):
         )
         return surface.metres(self.normalisation.z_std, shift, fill_empty=self.config.surface.fill_empty)
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all patches on a scene: the field is asked at every pixel, whatever the encoders."""
+        plan = self.plan(scene.require_grid())
+        work = len(plan) * plan.height * plan.width / 1e6
+        return Estimate(COLUMN_BYTES * plan.height * plan.width, SPEED * work)
+
     def fit(
         self,
         scenes: Sequence[Scene],
@@ -197,54 +205,34 @@ class ImpliCity(TileMethod):
         steps: int | None = None,
         folder: Path | None = None,
         resume: bool = False,
-    ) -> dict[str, Any]:
-        """Train the network in place; see ``fit.fit`` for the options and errors."""
-        from refbench_implicity.training.fit import fit  # Lightning is loaded for training only
+    ) -> Trained:
+        """Train from these weights, or afresh; see ``fit_scenes`` and ``fit_official`` for the options and errors."""
+        from refbench_implicity.training.fit import Start, fit_official, fit_scenes  # Fabric: for training only
 
-        return fit(self, scenes, context, steps=steps, folder=folder, resume=resume)
+        if not scenes and self.config.dataset.path is None:
+            raise ConfigError("Training needs scenes with a reference, or a configuration that names a data set.")
+        net = first_network(self.net if self.is_trained else None, context.seed, lambda: build_model(self.model))
+        start = Start(net, self.normalisation, self.constants, is_fresh=not self.is_trained)
+        if scenes:
+            return fit_scenes(start, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
+        return fit_official(start, self.config, context, steps=steps, folder=folder, resume=resume)
 
-    def save(
-        self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False
-    ) -> None:
-        """Write a weights folder; ``half`` stores float16, ``card`` is the model card."""
-        write_model(
-            folder,
-            self.net,
-            self.model,
-            self.normalisation,
-            self.constants,
-            provenance=provenance or {},
-            card=card or f"# ImpliCity-{self.model.variant}\n\nTrained with refbench.\n",
-            half=half,
-        )
-
-    def _fall_back(self, images: int) -> list[str]:
+    def choose_weights(self, scene: Scene) -> list[str]:
         """Switch to weights for fewer images where the scene has too few; return what was done."""
-        asked = self.model
+        asked, images = self.model, len(_image_names(scene))
         if images >= asked.n_images:
             return []
-        for count in range(images, -1, -1):
-            path = None if self.weights is None else self._sibling(self.weights, count)
-            if path is not None:
-                stored = read_model(path)
-                self._adopt(stored, stored.model or published_architecture(stored))
-                return [
-                    f"The scene has {images} of {asked.n_images} ortho images: "
-                    f"fell back from ImpliCity-{asked.variant} to -{self.model.variant} ({path.name})."
-                ]
+        for path in for_fewer_inputs(self.weights_used, BUILT_IN, VARIANTS[images::-1]):
+            stored = read_model(path)
+            self._adopt(stored, architecture_of(stored))
+            return [
+                f"The scene has {images} of {asked.n_images} ortho images: "
+                f"fell back from ImpliCity-{asked.variant} to -{self.model.variant} ({path.name})."
+            ]
         raise UnsupportedError(
             f"ImpliCity-{asked.variant} needs {asked.n_images} ortho images, the scene has {images}, and there are no "
             "weights for fewer; give the images, or weights of ImpliCity-0 with --weights."
         )
-
-    @staticmethod
-    def _sibling(path: Path, images: int) -> Path | None:
-        """Return the weights for so many images that lie beside ``path``, else the built-in ones."""
-        folder = path if path.is_dir() else path.parent
-        for parent in (folder.parent, BUILT_IN):
-            if is_weights_folder(found := parent / VARIANTS[images]):
-                return found
-        return None
 
     def _areas(self, grid: Grid) -> Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Return the rectangles of the configured test chunks where they make up ``grid``, else nothing."""

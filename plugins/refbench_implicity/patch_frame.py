@@ -37,7 +37,8 @@ class Augmentation:
         """The map [2, 2] of centred patch coordinates; exact, entries are -1, 0, 1."""
         turn = np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), self.turns % 4)
         signs = {-1: (1.0, 1.0), 0: (-1.0, 1.0), 1: (1.0, -1.0)}
-        return np.diag(signs[self.flip]) @ turn
+        found: NDArray[np.float64] = np.diag(signs[self.flip]) @ turn
+        return found
 
     def image(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return [images, rows, cols], north-up, turned and flipped like the points."""
@@ -96,4 +97,4 @@ class PatchFrame:
 def strictly_inside(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return where 0 < x < 1 and 0 < y < 1 of ``points`` [N, 3], compared in float32."""
     xy = points[:, :2]
-    return ((xy > 0) & (xy < 1)).all(axis=1)
+    return np.asarray(((xy > 0) & (xy < 1)).all(axis=1), np.bool_)

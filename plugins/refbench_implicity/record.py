@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from refbench import Gives, ImporterRecord, MethodRecord, Need, ReporterRecord, hookimpl
+from refbench import (
+    AssessorRecord,
+    Gives,
+    ImporterRecord,
+    MethodRecord,
+    Need,
+    ReporterRecord,
+    Score,
+    VerbRecord,
+    hookimpl,
+)
+from refbench_implicity.official.names import ERRORS, LAND_TYPES, STATISTICS
 
 _PACKAGE = "refbench_implicity"
 
@@ -32,7 +43,6 @@ def refbench_methods() -> list[MethodRecord]:
             weights=("stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
-            tags={"seconds_per_megapixel": "40"},  # the built-in weights at 0.5 m, one core
         )
     ]
 
@@ -46,6 +56,42 @@ def refbench_importers() -> list[ImporterRecord]:
             target=f"{_PACKAGE}.official.scene:open_chunk_folder",
             recognises=f"{_PACKAGE}.official.names:is_chunk_folder",
             summary="ImpliCity chunk data set: a folder with chunk_info.yaml.",
+        )
+    ]
+
+
+@hookimpl
+def refbench_assessors() -> list[AssessorRecord]:
+    """Return the official evaluation."""
+    return [
+        AssessorRecord(
+            name="implicity-eval",
+            target=f"{_PACKAGE}.official.assessor:assess_official",
+            summary="The official evaluation by land type: buildings grown by 2 pixels, its own NMAD.",
+            scores=tuple(
+                Score(
+                    f"{land}_{key}",
+                    f"{text}, {land}",
+                    False if key in ERRORS else None,
+                    "" if key == "n_pixel" else "m",
+                )
+                for land in LAND_TYPES
+                for key, text in STATISTICS.items()
+            ),
+            options={"dilation": "pixels by which buildings grow; default 2"},
+            reference="evaluation of the official code of Stucker et al., arXiv 2201.09968",
+        )
+    ]
+
+
+@hookimpl
+def refbench_verbs() -> list[VerbRecord]:
+    """Return the verb that builds a chunk data set."""
+    return [
+        VerbRecord(
+            name="implicity-chunks",
+            target=f"{_PACKAGE}.chunks_verb:command",
+            summary="Build an ImpliCity chunk data set from meshes, rasters and point clouds.",
         )
     ]
 

@@ -132,7 +132,8 @@ def _rough_cells(z: Heights, rows: Columns, cols: Columns, jump: float) -> NDArr
         bent = ~(np.fmax(_bend(z, rows), _bend(z.T, cols).T) <= jump)
         step = corners.max(axis=0) - corners.min(axis=0) > jump
     near_bend = bent[:-1, :-1] | bent[:-1, 1:] | bent[1:, :-1] | bent[1:, 1:]
-    return (step & near_bend) | (holes.any(axis=0) & ~holes.all(axis=0))
+    found: NDArray[np.bool_] = (step & near_bend) | (holes.any(axis=0) & ~holes.all(axis=0))
+    return found
 
 
 def _bend(z: Heights, rows: Columns) -> Heights:

@@ -10,8 +10,7 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, SkippedError, UnsupportedError, WeightsError
-from refbench.training.task import initialised
-from refbench.weights.weights_folder import is_weights_folder
+from refbench.training.learnt import first_network, for_fewer_inputs, tiles_cost, without_weights
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, ValueConfig
 from refbench_pix2pix.inputs import network_tile
 from refbench_pix2pix.network.fused import FusedGenerator
@@ -19,20 +18,22 @@ from refbench_pix2pix.network.network import Generator
 from refbench_pix2pix.tiling import plan_tiles
 from refbench_pix2pix.training.schedule import initialise
 from refbench_pix2pix.values import to_metres
-from refbench_pix2pix.weights import read_model, write_model
+from refbench_pix2pix.weights import FACTS, filled_network, read_model, stored_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
-    from refbench_pix2pix.weights import StoredModel
+    from refbench.contracts.estimate import Estimate
+    from refbench.training import Trained
+    from refbench_pix2pix.weights import Stored
 
 BUILT_IN = Path(__file__).parent / "weights"
 WITHOUT_NDVI = "dsm"
-SAME_GSD = 0.02
-"""Relative difference up to which two pixel sizes are the same."""
+SPEED = 0.7
+"""CPU seconds for a megapixel of tiles and a million parameters."""
 
 
 class Pix2Pix(TileMethod):
@@ -51,7 +52,7 @@ class Pix2Pix(TileMethod):
         """
         self.config = config or Pix2PixConfig()
         self.is_trained = weights is not None
-        self.weights: Path | None = None
+        self.weights_used: Path | None = None
         self.facts: dict[str, Any] = {}
         self.values = self.config.values or ValueConfig(span="tile")
         self._run: FusedGenerator | None = None
@@ -60,16 +61,22 @@ class Pix2Pix(TileMethod):
         else:
             self._adopt(read_model(Path(weights)))
 
-    def _adopt(self, stored: StoredModel) -> None:
-        asked, found = self.config.generator, stored.net.config
-        if asked is not None and (asked.input_nc, asked.output_nc, asked.ngf) != (
-            found.input_nc,
-            found.output_nc,
-            found.ngf,
+    def _adopt(self, stored: Stored) -> None:
+        """Build the network and take the constants that belong to its weights."""
+        asked, found = self.config.generator, stored.model
+        if (
+            asked is not None
+            and found is not None
+            and (asked.input_nc, asked.output_nc, asked.ngf)
+            != (
+                found.input_nc,
+                found.output_nc,
+                found.ngf,
+            )
         ):
             raise WeightsError(f"{stored.path} is a generator {found}, the configuration asks for {asked}.")
-        self.net, self.weights, self.facts = stored.net, stored.path, dict(stored.facts)
-        self.values = self.config.values or stored.values
+        self.net, self.weights_used, self.facts = filled_network(stored), stored.path, stored.facts(*FACTS)
+        self.values = self.config.values or stored_values(stored)
         self._run = None
 
     @property
@@ -80,20 +87,15 @@ class Pix2Pix(TileMethod):
     def prepare(self, scene: Scene, context: Context) -> dict[str, Any]:
         """Choose weights that the scene can feed and say what was decided."""
         if not self.is_trained:
-            raise SkippedError(
-                "pix2pix has no weights; import some with refbench import-weights --method pix2pix, or train it."
-            )
-        remarks = self._fall_back(scene)
+            raise without_weights("pix2pix", "pix2pix")
+        remarks = self.choose_weights(scene)
         if self.net.config.input_nc > 2:
             raise UnsupportedError(f"The generator takes {self.net.config.input_nc} channels; DSM and NDVI are two.")
-        gsd, trained = scene.require_grid().gsd, self.facts.get("gsd")
-        if trained is not None and abs(gsd / float(trained) - 1) > SAME_GSD:
-            remarks.append(f"The weights were trained on pixels of {trained:g} m, the DSM has {gsd:g} m.")
         config = self.config.inference
         self._run = FusedGenerator(self.net, config.precision, torch.device(context.device))
         return {
             "inputs": ["dsm", "ndvi"][: self.net.config.input_nc],
-            "weights": None if self.weights is None else str(self.weights),
+            "weights": None if self.weights_used is None else str(self.weights_used),
             "path": self.values.path,
             "tile_size": config.tile_size,
             "overlap": self._overlap,
@@ -133,6 +135,10 @@ class Pix2Pix(TileMethod):
                 out[index] = metres - batch.height_offset[index]
         return out
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all tiles on a scene."""
+        return tiles_cost(self.plan(scene.require_grid()), self.net, SPEED)
+
     def fit(
         self,
         scenes: Sequence[Scene],
@@ -141,34 +147,29 @@ class Pix2Pix(TileMethod):
         steps: int | None = None,
         folder: Path | None = None,
         resume: bool = False,
-    ) -> dict[str, Any]:
-        """Train the network in place; see ``fit_scenes`` for the options and errors."""
-        from refbench_pix2pix.training.fit import fit_scenes  # Lightning is loaded for training only
+    ) -> Trained:
+        """Train from these weights, or afresh; see ``fit_scenes`` for the options and errors."""
+        from refbench_pix2pix.training.fit import Start, fit_scenes  # Fabric is loaded for training only
 
         if not scenes:
             raise ConfigError("Training needs scenes with an initial DSM and a reference; name their folders.")
-        if not self.is_trained:
-            training, shape = self.config.training, self.net.config
-            self.net = initialised(
-                context.seed, lambda: initialise(Generator(shape), training.init_type, training.init_gain)
-            )
-        return fit_scenes(self, scenes, context, steps=steps, folder=folder, resume=resume)
+        training, shape = self.config.training, self.net.config
+        net = first_network(
+            self.net if self.is_trained else None,
+            context.seed,
+            lambda: initialise(Generator(shape), training.init_type, training.init_gain),
+        )
+        start = Start(net, self.values, self.weights_used)
+        return fit_scenes(start, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
 
-    def save(
-        self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False
-    ) -> None:
-        """Write a weights folder; ``half`` stores float16, ``card`` is the model card."""
-        text = card or f"# pix2pix DSM enhancer, {self.net.config.input_nc} channel(s)\n\nTrained with refbench.\n"
-        write_model(folder, self.net, self.values, self.facts, provenance=provenance or {}, card=text, half=half)
-
-    def _fall_back(self, scene: Scene) -> list[str]:
+    def choose_weights(self, scene: Scene) -> list[str]:
         """Switch to weights for the DSM alone where the scene has no NDVI; return what was done."""
         if scene.ndvi is not None or not self.takes_ndvi:
             return []
-        for parent in [*([self.weights.parent] if self.weights is not None else []), BUILT_IN]:
-            if is_weights_folder(found := parent / WITHOUT_NDVI) and self.config.generator is None:
-                self._adopt(read_model(found))
-                return ["The scene has no NDVI: fell back to the weights for the DSM alone."]
+        found = next(for_fewer_inputs(self.weights_used, BUILT_IN, [WITHOUT_NDVI]), None)
+        if found is not None and self.config.generator is None:
+            self._adopt(read_model(found))
+            return ["The scene has no NDVI: fell back to the weights for the DSM alone."]
         raise UnsupportedError(
             "These weights of pix2pix need an NDVI, the scene has none, and there are no weights for the DSM alone; "
             "give --ndvi, an ortho with bands named red and nir, or other weights with --weights."

@@ -47,7 +47,7 @@ def ndvi_levels(ndvi: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
             f"NDVI must lie in [-1, 1], got {known.min():g} to {known.max():g}; scale it, or leave it out (--set "
             "generator.input_nc=1 with weights for the DSM alone)."
         )
-    return np.nan_to_num(127.5 * (np.asarray(ndvi, np.float32) + 1), nan=0.0)
+    return np.asarray(np.nan_to_num(127.5 * (np.asarray(ndvi, np.float32) + 1), nan=0.0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from refbench.contracts.errors import WeightsError
-from refbench.weights.state_dict import load_state
-from refbench.weights.weights_folder import TENSORS_FILE, is_weights_folder, read_weights, write_weights
+from refbench.training.learnt import StoredModel, Trained, filled, is_stored_folder, read_stored
 from refbench_pix2pix.config import GeneratorConfig, ValueConfig
 from refbench_pix2pix.network.network import Generator
-from refbench_pix2pix.official.checkpoints import find_generator, generator_of, read_state
+from refbench_pix2pix.official.checkpoints import find_generator, generator_config, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 METHOD = "pix2pix"
+FACTS = ("gsd",)
+"""What ``model.yaml`` may say besides: the pixel in metres that the network was trained on."""
+
+Stored: TypeAlias = StoredModel[GeneratorConfig]
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A filled generator in evaluation mode, its values, and facts (``gsd``). ``path`` is where it came from."""
-
-    path: Path
-    net: Generator
-    values: ValueConfig = field(default_factory=ValueConfig)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_model(path: Path, epoch: str = "latest") -> StoredModel:
+def read_model(path: Path, epoch: str = "latest") -> Stored:
     """Open weights; official files carry no values: one level is one metre above 0.
 
     Raises
@@ -44,46 +34,45 @@ def read_model(path: Path, epoch: str = "latest") -> StoredModel:
     MissingFileError
         There is no such file, or the folder holds no generator.
     """
-    if path.name != TENSORS_FILE and not is_weights_folder(path):
-        source = find_generator(path, epoch)
-        return StoredModel(source, generator_of(source, read_state(source)))
-    folder = read_weights(path)
-    meta = folder.meta
-    if meta.get("method") != METHOD:
-        raise WeightsError(f"{path} holds weights of {meta.get('method', 'an unnamed method')}, not pix2pix.")
+    if is_stored_folder(path):
+        return read_stored(path, METHOD, "generator", GeneratorConfig)
+    source = find_generator(path, epoch)
+    state = read_state(source)
+    return StoredModel(source, state, generator_config(source, state), {"values": dataclasses.asdict(ValueConfig())})
+
+
+def filled_network(stored: Stored) -> Generator:
+    """Return the generator with the stored tensors, in evaluation mode; ``WeightsError`` where they do not fit."""
+    config = stored.model
+    assert config is not None  # both kinds of files say it
+    return filled(lambda: Generator(config), stored)
+
+
+def stored_values(stored: Stored) -> ValueConfig:
+    """Return how heights become the values that a stored network knows.
+
+    Raises
+    ------
+    WeightsError
+        ``model.yaml`` does not say it.
+    """
     try:
-        config = TypeAdapter(GeneratorConfig).validate_python(meta.get("generator"))
-        values = TypeAdapter(ValueConfig).validate_python(meta.get("values"))
+        return TypeAdapter(ValueConfig).validate_python(stored.meta.get("values"))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise WeightsError(f"{path / 'model.yaml'}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-    tensors = {name: torch.from_numpy(np.array(array)) for name, array in folder.tensors().items()}
-    state = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    net = load_state(lambda: Generator(config), state, folder.path, "give weights of this architecture")
-    return StoredModel(folder.path, net.eval(), values, {key: meta[key] for key in ("gsd",) if key in meta})
+        where = ".".join(map(str, ("values", *first["loc"])))
+        raise WeightsError(f"{stored.path / 'model.yaml'}: {where}: {first['msg']}.") from error
 
 
-def write_model(
-    folder: Path,
+def trained_model(
     net: Generator,
     values: ValueConfig,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
     *,
-    provenance: Mapping[str, Any],
-    card: str,
-    half: bool = False,
-) -> None:
-    """Write a weights folder; ``half`` stores float16."""
-    tensors = {
-        key: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().numpy()
-        for key, tensor in net.state_dict().items()
-    }
-    meta = {
-        "refbench_weights": 1,
-        "method": METHOD,
-        "generator": dataclasses.asdict(net.config),
-        "values": dataclasses.asdict(values),
-        **facts,
-        "provenance": dict(provenance),
-    }
-    write_weights(folder, tensors, meta, card)
+    provenance: Mapping[str, Any] | None = None,
+    card: str = "",
+) -> Trained:
+    """Return a generator with all that its weights folder says of it; ``facts`` are some of ``FACTS``."""
+    meta = {"generator": dataclasses.asdict(net.config), "values": dataclasses.asdict(values), **(facts or {})}
+    text = card or f"# pix2pix DSM enhancer, {net.config.input_nc} channel(s)\n\nTrained with refbench.\n"
+    return Trained(METHOD, net.state_dict(), meta, provenance or {}, text)

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from refbench.training.settings import Precision, TrainPrecision  # noqa: TC001  # types of fields, read at run time
+
 Inputs = Literal["geom", "geom-mono", "geom-stereo", "geom-multiview", "stereo"]
 Activation = Literal["relu", "lrelu", "prelu"]
 UpMode = Literal["transpose", "bilinear"]
-Precision = Literal["float32", "bfloat16"]
 VIEWS = {"3-view": 3, "4-view": 4, "5-view": 5}
 
 
@@ -25,18 +26,29 @@ class ModelConfig:
     """
 
     input_channels: Inputs = "geom-stereo"
+    """DSM alone, with one, two or several images, or two images alone."""
     n_views: int = 3
     depth: int = 5
+    """Levels of the encoder; rows and columns of a tile are multiples of 2 to this power."""
     start_kernel: int = 64
+    """Filters of the first level; every further level has twice as many."""
     max_filter_depth: int = 512
     act_fn_encoder: Activation = "relu"
+    """Activation in the encoder."""
     act_fn_decoder: Activation = "relu"
+    """Activation in the decoder."""
     act_fn_bottleneck: Activation = "relu"
+    """Activation at the coarsest level."""
     up_mode: UpMode = "transpose"
+    """How the decoder doubles the size: transposed convolution, or bilinear and a 1 x 1 convolution."""
     do_BN: bool = True
+    """Whether convolutions are followed by batch normalisation."""
     bias_conv_layer: bool = True
+    """Whether the last convolution has a bias."""
     outer_skip: bool = True
+    """Whether the DSM channel is added to the output, so that a correction is learnt."""
     outer_skip_BN: bool = False
+    """Whether the DSM channel is normalised before it is added."""
     optional_images: bool = False
     hole_channel: bool = False
     uncertainty: bool = False
@@ -101,13 +113,14 @@ class InferenceConfig:
     ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
     images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.
 
-    ``shrink`` k multiplies a correction c of standard deviation s by c^2 / (c^2 + (k s)^2), so that the input stays
+    ``shrink`` k multiplies a correction c of standard deviation s by c^4 / (c^4 + (k s)^4), so that the input stays
     where the network does not know; 0 applies corrections in full, None takes what the weights carry.
     """
 
     tile_size: int | None = None
     overlap: float = 0.5
     precision: Precision = "float32"
+    """Of the network's arithmetic; bfloat16 costs half and moves heights by centimetres."""
     average_orders: bool = False
     average_flips: bool = False
     shrink: float | None = None
@@ -129,8 +142,11 @@ class OptimizerConfig:
     """Adam or plain SGD."""
 
     name: Literal["Adam", "SGD"] = "Adam"
+    """The optimiser."""
     learning_rate: float = 2e-4
+    """Its first step size."""
     weight_decay: float = 1e-5
+    """Its pull of all weights towards 0."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +154,11 @@ class SchedulerConfig:
     """A schedule of torch by name with its keyword arguments; it steps in the epochs that are validated."""
 
     enabled: bool = True
+    """Whether the learning rate changes at all."""
     name: Literal["ReduceLROnPlateau", "StepLR", "ExponentialLR"] = "StepLR"
+    """The schedule."""
     settings: dict[str, Any] = field(default_factory=lambda: {"step_size": 200, "gamma": 0.1})
+    """Keyword arguments of the schedule."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +167,29 @@ class TrainingConfig:
 
     n_training_samples: int = 20000
     tile_size: int = 256
+    """Side of a training patch in pixels."""
     augment: bool = True
+    """Whether patches are turned and mirrored at random."""
     batch_size: int = 20
+    """Patches per step."""
     n_epochs: int = 2000
+    """Passes over the drawn patches."""
     loss: Literal["L1"] = "L1"
+    """The mean absolute height difference; the only published choice."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     use_all_stereo_pairs: bool = True
+    """Whether every patch is taken with every pair of images, or with one drawn pair."""
     permute_images_within_pair: bool = True
+    """Whether the images of a pair change places at random."""
     workers: int = 0
+    """Processes that read patches; results do not depend on it."""
     save_model_rate: int = 20
+    """Epochs between two kept checkpoints."""
     evaluate_rate: int = 1
-    precision: Literal["float32", "mixed"] = "float32"
+    """Epochs between two validations."""
+    precision: TrainPrecision = "float32"
+    """Of the training's arithmetic."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -188,12 +218,17 @@ class WildConfig:
     tile_size: int = 128
     batch_size: int = 8
     learning_rate: float = 3e-4
+    """First step size of Adam."""
     weight_decay: float = 1e-5
+    """Pull of all weights towards 0."""
     average: float = 0.999
     """Decay of the running average of the weights, which is what is kept."""
-    precision: Literal["float32", "mixed"] = "mixed"
+    precision: TrainPrecision = "mixed"
+    """Of the training's arithmetic."""
     checkpoint_steps: int = 250
+    """Steps between two checkpoints."""
     validate_steps: int = 1000
+    """Steps between two validations."""
 
 
 @dataclass(frozen=True)
@@ -209,4 +244,5 @@ class ResDepthConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     wild: WildConfig | None = None
     weights: str | None = None
+    """Name, folder or file of the weights, where the command line names none."""
     official: str | None = None

@@ -11,17 +11,16 @@ import torch
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, InputError, SkippedError, UnsupportedError, WeightsError
 from refbench.geometry.nodata_fill import continued, filled, inside
-from refbench.training.task import initialised
-from refbench.weights.weights_folder import is_weights_folder
+from refbench.training.learnt import first_network, for_fewer_inputs, tiles_cost, without_weights
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
 from refbench_resdepth.ensemble import image_tuples, layer_name, orders, symmetries
 from refbench_resdepth.network.fused import FusedUNet
 from refbench_resdepth.network.network import UNet
-from refbench_resdepth.normalise import patch_mean
+from refbench_resdepth.normalise import normalise_heights, patch_mean
 from refbench_resdepth.scale import resolve_scale
 from refbench_resdepth.shrinkage import combined, shrunk, standard_deviation
 from refbench_resdepth.tiling import plan_tiles
-from refbench_resdepth.weights import filled_network, read_model, write_model
+from refbench_resdepth.weights import FACTS, filled_network, read_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,17 +28,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
+    from refbench.contracts.estimate import Estimate
     from refbench.geometry.image_scale import ImageScale
+    from refbench.training import Trained
     from refbench_resdepth.ensemble import Names
     from refbench_resdepth.scale import Scale
-    from refbench_resdepth.weights import StoredModel
+    from refbench_resdepth.weights import Stored
 
 BUILT_IN = Path(__file__).parent / "weights"
-FALLBACKS = {2: "stereo", 1: "mono", 0: "0"}
+BY_IMAGES = ("0", "mono", "stereo")
+"""Names of the weights for so many images."""
 CONFIDENCE = "confidence"
-SAME_GSD = 0.02
-"""Relative difference up to which two pixel sizes are the same."""
 CUDA_BATCH = 16
+SPEED = 0.7
+"""CPU seconds for a megapixel of tiles and a million parameters."""
 
 
 class ResDepth(TileMethod):
@@ -58,7 +60,7 @@ class ResDepth(TileMethod):
         """
         self.config = config or ResDepthConfig()
         self.is_trained = weights is not None
-        self.weights: Path | None = None
+        self.weights_used: Path | None = None
         self.scale: Scale | None = None
         self.facts: dict[str, Any] = {}
         self._run: FusedUNet | None = None
@@ -71,20 +73,15 @@ class ResDepth(TileMethod):
         else:
             self._adopt(read_model(Path(weights)))
 
-    def _adopt(self, stored: StoredModel) -> None:
+    def _adopt(self, stored: Stored) -> None:
         """Build the network and take the constants that belong to its weights."""
         asked = self.config.model
         if stored.model is not None and asked is not None and asked != stored.model:
             raise WeightsError(f"{stored.path} has another architecture than the configuration's model section.")
-        model = stored.model or asked
-        if model is None:
-            raise WeightsError(
-                f"{stored.path} does not say its architecture; put the official model_config.json beside it, "
-                "or give a --config with a model section."
-            )
-        net = filled_network(model, stored)
-        self.model, self.net, self.weights, self.facts = model, net, stored.path, dict(stored.facts)
-        self.scale = resolve_scale(self.config.normalisation, stored.scale, images=model.n_images > 0)
+        self.net = filled_network(stored, asked)
+        self.model, self.weights_used, self.facts = self.net.config, stored.path, stored.facts(*FACTS)
+        carried = stored.meta.get("normalisation") or {}
+        self.scale = resolve_scale(self.config.normalisation, carried, images=self.model.n_images > 0)
         self._run = None
 
     @property
@@ -99,23 +96,18 @@ class ResDepth(TileMethod):
     def prepare(self, scene: Scene, context: Context) -> dict[str, Any]:
         """Choose images that the network can take, scale them, and say what was decided."""
         if not self.is_trained or self.scale is None:
-            raise SkippedError(
-                "ResDepth has no weights; import some with refbench import-weights --method resdepth, or train it."
-            )
-        remarks = self._fall_back(scene)
+            raise without_weights("ResDepth", "resdepth")
+        remarks = self.choose_weights(scene)
         there = min(self.model.n_images, len(scene.orthos)) if self.model.optional_images else self.model.n_images
         self._tuples = image_tuples(scene, there)
         self._std = self.scale.height_std(scene.require_grid().gsd)
         used = {name: scene.orthos[name] for name in self.orthos(scene)}
         self._own_scales = self.scale.image_scales(used)
-        gsd, trained = scene.require_grid().gsd, self.facts.get("gsd")
-        if trained is not None and abs(gsd / float(trained) - 1) > SAME_GSD:
-            remarks.append(f"The weights were trained on pixels of {trained:g} m, the DSM has {gsd:g} m.")
         config = self.config.inference
         self._run = FusedUNet(self.net, config.precision, torch.device(context.device))
         return {
             "inputs": self.model.input_channels,
-            "weights": None if self.weights is None else str(self.weights),
+            "weights": None if self.weights_used is None else str(self.weights_used),
             "images": [list(names) for names in self._tuples],
             "normalisation": self.scale.as_dict(),
             "tile_size": self.tile_size,
@@ -173,7 +165,7 @@ class ResDepth(TileMethod):
             return {}
         mean, std = float(patch_mean(known)), self._std
         dsm = continued(_placed(filled(known), part, shape), part, shape)
-        dsm = ((dsm - np.float32(mean)) / np.float32(std)).astype(np.float32)
+        dsm = normalise_heights(dsm, mean, std)
         holes = continued(_placed(np.isnan(known).astype(np.float32), part, shape), part, shape)
         at = {name: position for position, name in enumerate(names)}
         answers, layers = [], {}
@@ -225,6 +217,13 @@ class ResDepth(TileMethod):
         ]
         return [turn.undo(y) for turn, y in zip(turns, np.concatenate(found), strict=True)]
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all tiles on a scene, with every pass that is averaged."""
+        there = min(self.model.n_images, len(scene.orthos)) if self.model.optional_images else self.model.n_images
+        chosen = image_tuples(scene, there)
+        passes = len(chosen) * len(self._member_orders(chosen[0])) * len(symmetries(self.config.inference))
+        return tiles_cost(self.plan(scene.require_grid()), self.net, SPEED, passes)
+
     def fit(
         self,
         scenes: Sequence[Scene],
@@ -233,51 +232,42 @@ class ResDepth(TileMethod):
         steps: int | None = None,
         folder: Path | None = None,
         resume: bool = False,
-    ) -> dict[str, Any]:
-        """Train the network in place; see ``fit_scenes`` and ``fit_official`` for the options and errors."""
+    ) -> Trained:
+        """Train from these weights, or afresh; see ``fit_scenes`` and ``fit_official`` for the options and errors."""
         if self.config.wild is not None and not scenes:
-            from refbench_resdepth.training.fit_wild import fit_wild
+            from refbench_resdepth.training.fit_wild import fit_wild, wild_model
 
-            return fit_wild(self, context, steps=steps, folder=folder, resume=resume)
-        from refbench_resdepth.training.fit import fit_scenes  # Lightning is loaded for training only
+            model, old = self.config.model or wild_model(), self.net.state_dict() if self.is_trained else {}
+            return fit_wild(model, self.config.wild, context, old=old, steps=steps, folder=folder, resume=resume)
+        from refbench_resdepth.training.fit import fit_scenes  # Fabric is loaded for training only
         from refbench_resdepth.training.fit_official import fit_official
 
         if not scenes and self.config.official is None:
             raise ConfigError(
                 "Training needs scenes with a reference, or an official training configuration (--config)."
             )
-        if not self.is_trained:
-            self.net = initialised(context.seed, lambda: UNet(self.model))
+        net = first_network(self.net if self.is_trained else None, context.seed, lambda: UNet(self.model))
+        scale = self.scale if self.is_trained else None
         if scenes:
-            return fit_scenes(self, scenes, context, steps=steps, folder=folder, resume=resume)
-        return fit_official(self, context, steps=steps, folder=folder, resume=resume)
+            return fit_scenes(net, scale, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
+        return fit_official(net, self.config, context, steps=steps, folder=folder, resume=resume)
 
-    def save(
-        self, folder: Path, *, provenance: Mapping[str, Any] | None = None, card: str = "", half: bool = False
-    ) -> None:
-        """Write a weights folder; ``half`` stores float16, ``card`` is the model card."""
-        if self.scale is None:
-            raise WeightsError("ResDepth was not trained; there is nothing to save.")
-        text = card or f"# ResDepth, {self.model.input_channels}\n\nTrained with refbench.\n"
-        write_model(folder, self.net, self.scale, self.facts, provenance=provenance or {}, card=text, half=half)
-
-    def _fall_back(self, scene: Scene) -> list[str]:
+    def choose_weights(self, scene: Scene) -> list[str]:
         """Switch to weights for fewer images where the scene has too few; return what was done."""
         asked, there = self.model.n_images, len(scene.orthos)
         if there >= asked:
             return []
         if self.model.optional_images:
             return [f"The scene has {there} of the {asked} ortho images that the weights can use."]
-        for count in range(min(there, 2), -1, -1):
-            for parent in [*([self.weights.parent] if self.weights is not None else []), BUILT_IN]:
-                if is_weights_folder(found := parent / FALLBACKS[count]):
-                    stored = read_model(found)
-                    if stored.model is not None and stored.model.n_images == count and self.config.model is None:
-                        self._adopt(stored)
-                        return [
-                            f"The scene has {there} of {asked} ortho images: fell back to ResDepth-{found.name}, "
-                            f"inputs {self.model.input_channels}."
-                        ]
+        for found in for_fewer_inputs(self.weights_used, BUILT_IN, BY_IMAGES[min(there, 2) :: -1]):
+            stored = read_model(found)
+            fits = stored.model is not None and BY_IMAGES[min(stored.model.n_images, 2)] == found.name
+            if fits and self.config.model is None:
+                self._adopt(stored)
+                return [
+                    f"The scene has {there} of {asked} ortho images: fell back to ResDepth-{found.name}, "
+                    f"inputs {self.model.input_channels}."
+                ]
         raise UnsupportedError(
             f"These weights of ResDepth need {asked} ortho images, the scene has {there}, and there are no weights "
             "for fewer; give the images, or other weights with --weights."

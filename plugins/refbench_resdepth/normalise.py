@@ -35,11 +35,6 @@ def normalise_heights(heights: NDArray[np.floating[Any]], mean: ArrayLike, std: 
     return np.asarray((np.asarray(heights, np.float32) - _per_patch(mean)) / np.float32(std), np.float32)
 
 
-def denormalise(values: NDArray[np.floating[Any]], mean: ArrayLike, std: float) -> NDArray[np.float32]:
-    """Return values * std + mean in metres, float32: the inverse of ``normalise_heights``."""
-    return np.asarray(np.asarray(values, np.float32) * np.float32(std) + _per_patch(mean), np.float32)
-
-
 def normalise_images(images: NDArray[Any], mean: float | None, std: float) -> NDArray[np.float32]:
     """Return (images - mean) / std, float32, for samples [..., views, rows, cols]; NaN becomes 0, the centre.
 

@@ -64,7 +64,7 @@ class Scale:
         return normalise_images(pixels, self.image_mean, self.image_std)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the constants as ``model.yaml`` stores them: the height rule only where it is not the published one."""
+        """Return the constants as ``model.yaml`` stores them, the height rule only where it is not ``fixed``."""
         values = asdict(self)
         if self.height_rule == "fixed":
             del values["height_rule"]
@@ -95,5 +95,10 @@ def resolve_scale(config: NormalisationConfig, stored: Mapping[str, Any], *, ima
             "Neither the weights nor the configuration know the scale of the images; give the official "
             "Image_normalization_parameters.p beside the checkpoint, or --set normalisation.image_rule=robust."
         )
-    known = {key: values.get(key) for key in ("dsm_std", "image_rule", "image_mean", "image_std")}
-    return Scale(**known, height_rule=values.get("height_rule") or "fixed")
+    return Scale(
+        dsm_std=values["dsm_std"],
+        image_rule=values["image_rule"],
+        image_mean=values.get("image_mean"),
+        image_std=values.get("image_std"),
+        height_rule=values.get("height_rule") or "fixed",
+    )

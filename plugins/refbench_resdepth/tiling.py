@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plan_tiles(grid: Grid, tile: int, stride: int) -> TilePlan:
-    """Return tiles every ``stride`` px, the last ones moved inwards; weights sum to 1 (spec, sections 5 and 8)."""
+    """Return tiles every ``stride`` px, the last ones moved inwards; weights sum to 1 (docs/methods/resdepth.md)."""
     rows, row_weights, row_profiles = _axis(grid.height, tile, stride)
     cols, col_weights, col_profiles = _axis(grid.width, tile, stride)
     row_index, col_index = (index.ravel() for index in np.indices((len(rows), len(cols))))

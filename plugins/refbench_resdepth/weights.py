@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from refbench.contracts.errors import MissingFileError, WeightsError
+from refbench.training.learnt import StoredModel, Trained, filled, in_float32, is_stored_folder, read_stored
 from refbench.weights.checkpoint import read_checkpoint
-from refbench.weights.state_dict import load_state
-from refbench.weights.weights_folder import TENSORS_FILE, is_weights_folder, read_weights, write_weights
 from refbench_resdepth.config import ModelConfig
 from refbench_resdepth.network.network import UNet
 from refbench_resdepth.official.model import ARCHITECTURE_FILE, GEOM_FILE, IMAGE_FILE, read_architecture, read_scale
@@ -31,21 +27,11 @@ CHECKPOINTS = "checkpoints"
 PREFERRED = ("Model_best.pth", "Model_last.pth")
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """Tensors by published key, the architecture (None where no file says it), and constants.
-
-    ``scale`` holds what is known of ``Scale``; ``facts`` may hold what ``FACTS`` names.
-    """
-
-    path: Path
-    tensors: Mapping[str, torch.Tensor]
-    model: ModelConfig | None = None
-    scale: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+Stored: TypeAlias = StoredModel[ModelConfig]
+"""Its ``meta`` may hold ``normalisation``, what is known of ``Scale``, and ``FACTS``."""
 
 
-def read_model(path: Path) -> StoredModel:
+def read_model(path: Path) -> Stored:
     """Open weights.
 
     Raises
@@ -55,73 +41,60 @@ def read_model(path: Path) -> StoredModel:
     MissingFileError
         There is no such file, or the folder holds no model.
     """
-    if path.name == TENSORS_FILE or is_weights_folder(path):
-        return _read_folder(path)
+    if is_stored_folder(path):
+        return read_stored(path, METHOD, "model", ModelConfig)
     if path.is_dir():
         return _read_checkpoint(_preferred(path), path)
     run = next((folder for folder in (path.parent, path.parent.parent) if (folder / ARCHITECTURE_FILE).is_file()), None)
     return _read_checkpoint(path, run)
 
 
-def filled_network(model: ModelConfig, stored: StoredModel) -> UNet:
-    """Return the network with the stored tensors, in evaluation mode; ``WeightsError`` where they do not fit."""
-    return load_state(lambda: UNet(model), stored.tensors, stored.path, "give weights of this architecture").eval()
+def filled_network(stored: Stored, model: ModelConfig | None = None) -> UNet:
+    """Return the network with the stored tensors, in evaluation mode.
+
+    ``model`` is the architecture where no file says it.
+
+    Raises
+    ------
+    WeightsError
+        The tensors do not fit, or nothing says the architecture.
+    """
+    config = stored.model or model
+    if config is None:
+        raise WeightsError(
+            f"{stored.path} does not say its architecture; put the official model_config.json beside it, "
+            "or give a --config with a model section."
+        )
+    return filled(lambda: UNet(config), stored)
 
 
-def write_model(
-    folder: Path,
+def trained_model(
     net: UNet,
     scale: Scale,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
     *,
-    provenance: Mapping[str, Any],
-    card: str,
-    half: bool = False,
-) -> None:
-    """Write a weights folder; ``half`` stores float16."""
-    tensors = {
-        key: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().numpy()
-        for key, tensor in net.state_dict().items()
-    }
-    meta = {
-        "refbench_weights": 1,
-        "method": METHOD,
-        "model": dataclasses.asdict(net.config),
-        "normalisation": scale.as_dict(),
-        **facts,
-        "provenance": dict(provenance),
-    }
-    write_weights(folder, tensors, meta, card)
+    provenance: Mapping[str, Any] | None = None,
+    card: str = "",
+) -> Trained:
+    """Return a network with all that its weights folder says of it; ``facts`` are some of ``FACTS``."""
+    meta = {"model": dataclasses.asdict(net.config), "normalisation": scale.as_dict(), **(facts or {})}
+    text = card or f"# ResDepth, {net.config.input_channels}\n\nTrained with refbench.\n"
+    return Trained(METHOD, net.state_dict(), meta, provenance or {}, text)
 
 
-def _read_folder(path: Path) -> StoredModel:
-    folder = read_weights(path)
-    meta = folder.meta
-    if meta.get("method") != METHOD:
-        raise WeightsError(f"{path} holds weights of {meta.get('method', 'an unnamed method')}, not ResDepth.")
-    try:
-        model = TypeAdapter(ModelConfig).validate_python(meta.get("model"))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise WeightsError(f"{path / 'model.yaml'}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-    tensors = {name: _tensor(array) for name, array in folder.tensors().items()}
-    facts = {key: meta[key] for key in FACTS if key in meta}
-    return StoredModel(folder.path, tensors, model, meta.get("normalisation") or {}, facts)
-
-
-def _read_checkpoint(path: Path, run: Path | None) -> StoredModel:
+def _read_checkpoint(path: Path, run: Path | None) -> Stored:
     content = read_checkpoint(path)
     state = content.get("model_state_dict", content)
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path} has no 'model_state_dict'; an official ResDepth checkpoint has.")
-    model, scale = None, {}
+    model: ModelConfig | None = None
+    scale: dict[str, Any] = {}
     if run is not None:
         model = read_architecture(run / ARCHITECTURE_FILE)
         geom, image = run / GEOM_FILE, run / IMAGE_FILE
         if geom.is_file():
             scale = read_scale(geom, image if image.is_file() else None)
-    tensors = {str(k): v.float() if v.is_floating_point() else v for k, v in state.items()}
-    return StoredModel(path, tensors, model, scale)
+    return StoredModel(path, in_float32(state), model, {"normalisation": scale})
 
 
 def _preferred(folder: Path) -> Path:
@@ -136,8 +109,3 @@ def _preferred(folder: Path) -> Path:
         f"{folder} is neither a weights folder nor an official run folder: "
         f"it holds no {CHECKPOINTS}/{PREFERRED[0]}; name the checkpoint itself."
     )
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(array))
-    return tensor.float() if tensor.is_floating_point() else tensor

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scene_makers import UTM, cloud_of, dsm_of, grid_of, looking_down, rpc_looking_down
+from makers import UTM, cloud_of, dsm_of, grid_of, looking_down, rpc_looking_down
 
 from refbench import DSM, Image, InputError, Need, PointCloud, Scene, View
 from refbench.bridges.plan import all_bridges, apply_bridges, plan_bridges

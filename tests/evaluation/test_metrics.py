@@ -74,7 +74,7 @@ def sweeps(tmp_path_factory):
 
 
 def test_a_metric_comes_into_results_tables_pages_and_comparisons_by_its_record(sweeps):
-    result = json.loads(next(sweeps[0].glob("cells/*/result.json")).read_text())
+    result = json.loads(next(sweeps[0].glob("**/result.json")).read_text())
     assert 0.4 < result["metrics"]["refined"]["all"][KEY] < 0.7
     accuracy = table(sweep_tables(sweeps[0]), "accuracy_common_all")
     (column,) = (index for index, column in enumerate(accuracy.columns) if column.metric == KEY)

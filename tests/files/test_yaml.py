@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refbench.contracts.errors import ConfigError, MissingFileError
@@ -12,7 +12,7 @@ from refbench.engine.inputs.config import load_config
 from refbench.engine.sweeps.suite import load_suite
 from refbench.files.json_text import parse_json
 from refbench.files.yaml_file import read_mapping
-from refbench.files.yaml_text import MAX_DEPTH, parse_yaml, yaml_value
+from refbench.files.yaml_text import MAX_DEPTH, parse_yaml, yaml_document, yaml_value
 from refbench.registry.registry import load_registry
 from refbench.scenes.scene_yaml import load_scene
 
@@ -54,6 +54,7 @@ def reader(request):
 
 @settings(max_examples=200, deadline=None)
 @given(st.recursive(SCALAR, lambda v: st.lists(v) | st.dictionaries(st.text(), v), max_leaves=12))
+@example({"\n": "a\nb", "\u2028": ["\x85", "x\r\n"]})
 def test_a_value_comes_back_from_one_line(value):
     line = yaml_value(value)
     assert "\n" not in line and parse_yaml(line) == value
@@ -67,6 +68,13 @@ def test_a_float_is_one_however_it_is_written(text):
 @pytest.mark.parametrize("text", ["1e", "e5", "1.2.3", "5 m"])
 def test_what_is_no_number_stays_text(text):
     assert parse_yaml(text) == text
+
+
+def test_files_of_yaml_1_1_keep_its_floats_under_the_same_bounds():
+    assert parse_yaml("[1e-3, 1.0e-3, 5]", yaml_1_1=True) == ["1e-3", 0.001, 5]
+    for text in (BOMB, *DEEP.values(), "a: 1\na: 2", "9" * 5000):
+        with pytest.raises(yaml.YAMLError):
+            parse_yaml(text, yaml_1_1=True)
 
 
 def test_infinities_and_nan_are_numbers():
@@ -150,3 +158,9 @@ def test_json_is_read_under_the_same_rules(text, words):
     with pytest.raises(ValueError, match=words):
         parse_json(text)
     assert parse_json('{"a": [{"b": 1}, {"b": 2}]}') == {"a": [{"b": 1}, {"b": 2}]}
+
+
+@pytest.mark.parametrize("name", ["008", "010", "1e3", "5e-1", "null", "yes", "2024-01-01", "0x10", "1_000", "a: b"])
+def test_names_that_look_like_numbers_come_back_as_texts(name):
+    content = {"views": {name: {"image": name}}}
+    assert parse_yaml(yaml_document(content)) == content

@@ -1,3 +1,4 @@
+import os
 import pickle
 import sys
 
@@ -6,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import UTM, cloud_of, grid_of, listing
 from rasterio.crs import CRS
-from scene_makers import UTM, cloud_of, grid_of, listing
 
 from refbench import InputError, PointCloud
 from refbench.contracts.errors import MissingExtraError, MissingFileError
@@ -73,7 +74,7 @@ def both(tmp_path_factory):
     cloud = cloud_of(GRID, count=40_000)
     write_points(path, cloud)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("refbench.formats.cloud_formats.CHUNK_POINTS", 7_001)
+        patch.setattr("refbench.formats.cloud_reader.CHUNK_POINTS", 7_001)
         patch.setattr("refbench.formats.cloud_index.POINTS_PER_TILE", 500)
         disk = open_points(path, budget_bytes=1)
         disk.read(disk.bounds())
@@ -155,8 +156,20 @@ def _bytes(path, content):
     return path
 
 
+PLY_OF_ONE = b"""ply
+format ascii 1.0
+element vertex 1
+property float x
+property float y
+property float z
+end_header
+1 2 3
+"""
+
 BAD = [
     (lambda p: p / "none.laz", "no file"),
+    (lambda p: (p / "folder.las").mkdir() or p / "folder.las", "is a folder without a point cloud"),
+    (lambda p: os.mkfifo(p / "pipe.las") or p / "pipe.las", "no regular file"),
     (lambda p: _bytes(p / "a.xyz", b"1 2 3"), "no point cloud that refbench reads"),
     (lambda p: _bytes(p / "a.laz", b"nonsense"), "cannot be read as a point cloud"),
     (lambda p: _bytes(p / "a.npz", b"nonsense"), "cannot be read as a point cloud"),
@@ -171,7 +184,7 @@ BAD = [
     (lambda p: _npz(p / "int.npz", xyz=np.zeros((5, 3), int)), "scale and offset"),
     (lambda p: _npz(p / "rows.npz", xyz=np.zeros((5, 3)), rgb=np.zeros((4, 3))), "rgb has shape"),
     (lambda p: _npz(p / "geo.npz", xyz=np.ones((5, 3)), crs="EPSG:4326"), "geographic"),
-    (lambda p: _bytes(p / "n.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n"), "holds 1 point;"),
+    (lambda p: _bytes(p / "n.ply", PLY_OF_ONE), "holds 1 point;"),
 ]
 
 
@@ -215,13 +228,11 @@ def test_writing_refuses_in_one_sentence_and_leaves_the_old_file(tmp_path):
     assert listing(tmp_path) == []
 
 
-def test_ply_without_open3d_names_the_extra(tmp_path, monkeypatch):
+def test_writing_ply_without_open3d_names_the_extra_and_reading_does_without(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "open3d", None)
-    path = _bytes(tmp_path / "a.ply", b"ply\nformat ascii 1.0\nelement vertex 3\nend_header\n")
-    with pytest.raises(MissingExtraError, match=r"refbench\[city\]"):
-        open_points(path).read()
     with pytest.raises(MissingExtraError, match=r"refbench\[city\]"):
         write_points(tmp_path / "b.ply", cloud_of(GRID))
+    assert len(read_points(_bytes(tmp_path / "a.ply", PLY_OF_ONE.replace(b"vertex 1", b"vertex 2") + b"4 5 6\n"))) == 2
 
 
 def test_a_held_cloud_may_be_empty_but_has_no_bounds():

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scene_makers import dsm_of, grid_of, hills, write_tif
+from makers import dsm_of, grid_of, hills, write_tif
 
 from refbench import DSM, Image, InputError, Mask, Window
 from refbench.contracts.errors import MissingFileError
@@ -93,13 +93,6 @@ def test_undeclared_infinities_and_giants_are_nodata_and_counted(tmp_path):
         assert np.count_nonzero(~source.read().valid) == 6
 
 
-def test_a_file_without_a_code_has_only_nan_as_nodata(tmp_path):
-    values = np.full((3, 4), -9999, np.float32)
-    values[0, 0] = np.nan
-    dsm = open_dsm(write_tif(tmp_path / "dsm.tif", values, grid_of(3, 4))).read()
-    assert dsm.valid.sum() == 11
-
-
 def test_scale_offset_and_mask_bands_are_applied(tmp_path):
     path = write_tif(tmp_path / "dsm.tif", np.array([[0, 100], [200, 300]], np.int16), grid_of(2, 2), nodata=0)
     with rasterio.open(path, "r+") as file:
@@ -133,15 +126,6 @@ def test_an_image_without_geotransform_or_in_a_camera_has_no_grid(tmp_path):
     ortho = write_tif(tmp_path / "ortho.tif", np.ones((4, 5), np.uint8), grid_of(4, 5))
     assert open_image(ortho).grid == grid_of(4, 5)
     assert open_image(ortho, in_camera=True).grid is None
-
-
-def test_mask_values_other_than_0_and_1_are_unknown_whatever_the_code(tmp_path):
-    values = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
-    mask = open_mask(write_tif(tmp_path / "water.tif", values, grid_of(2, 3), nodata=0)).read()
-    assert mask.values.tolist() == [[0, 1, 255], [255, 1, 0]] and mask.name == "water"
-    floats = np.array([[0, 1, np.nan], [0.5, 1, 0]], np.float32)
-    again = open_mask(write_tif(tmp_path / "floats.tif", floats, grid_of(2, 3)), name="forest").read()
-    assert again.values.tolist() == [[0, 1, 255], [255, 1, 0]] and again.name == "forest"
 
 
 def test_sources_travel_between_processes_and_keep_the_point_tag(tmp_path):

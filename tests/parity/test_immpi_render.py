@@ -8,7 +8,7 @@ import torch
 from golden import cases, folder_of, load_npz
 from golden_immpi_render import about, files, planes_of, scene_of, tensors
 
-from refbench_immpi.planes.homography import plane_homographies, target_views
+from refbench_immpi.planes.homography import target_views
 from refbench_immpi.planes.render import composited, render
 
 folder_of("immpi")
@@ -74,21 +74,6 @@ BETWEEN_FILES = [path for path in FILES if set(load_npz(path)) >= BETWEEN]
 def test_planes(path):
     data = tensors(path)
     np.testing.assert_allclose(planes_of(data), data["planes"], rtol=PLANE)
-
-
-@cases("path", BETWEEN_FILES)
-def test_points_follow_the_homographies(path):
-    """A point that is seen at a target pixel comes from the pixel of the plane that the homography names."""
-    data = load_npz(path)
-    for b, points in enumerate(data["xyz_tgt"].astype(np.float64)):
-        homographies = plane_homographies(data["planes"][b], data["T_tgt_ref"][b], data["K_ref"][b], data["K_tgt"][b])
-        rows, cols = points.shape[2:]
-        v, u = np.mgrid[:rows, :cols]
-        expected = np.stack((u, v)).reshape(2, -1)
-        for homography, plane in zip(homographies, points, strict=True):
-            seen = data["K_tgt"][b].astype(np.float64) @ plane.reshape(3, -1)
-            position = homography @ (seen / seen[2])
-            near(position[:2] / position[2], expected)
 
 
 @cases("path", BETWEEN_FILES)

@@ -31,14 +31,16 @@ from refbench_pix2pix.method import Pix2Pix
 from refbench_pix2pix.network.discriminators import build_discriminator
 from refbench_pix2pix.network.fused import FusedGenerator
 from refbench_pix2pix.network.network import Generator
-from refbench_pix2pix.official.checkpoints import find_generator, generator_of, network_file, read_state
+from refbench_pix2pix.network.pair import Pair
+from refbench_pix2pix.official.checkpoints import find_generator, generator_config, network_file, read_state
 from refbench_pix2pix.official.names import tile_name
 from refbench_pix2pix.official.options import option_values, read_options
-from refbench_pix2pix.official.tiles import read_pair, to_rgb
+from refbench_pix2pix.official.tiles import as_rgb, halves
 from refbench_pix2pix.training.losses import adversarial, edge_loss, gradient_penalty
 from refbench_pix2pix.training.schedule import build_schedule
-from refbench_pix2pix.training.task import Pair, Pix2PixTask, masked_l1
-from refbench_pix2pix.values import levels_of
+from refbench_pix2pix.training.task import Pix2PixTask, masked_l1
+from refbench_pix2pix.values import DSM_MIDDLE, NDVI_MIDDLE, levels_of, normalise_levels
+from refbench_pix2pix.weights import filled_network, read_model
 
 GOLDEN = golden_folder()
 FORWARD = 1e-4
@@ -117,7 +119,8 @@ def test_checkpoint_files(path):
         epoch, (options,) = file.name.removesuffix("_net_G.pth"), sorted(file.parent.glob("*_opt.txt"))
         values = option_values(read_options(options), options)
         source = find_generator(file.parent, epoch)
-        net = generator_of(source, read_state(source))
+        assert generator_config(source, read_state(source)) == read_model(file.parent, epoch).model
+        net = filled_network(read_model(source))
         shape = GeneratorConfig(**values["generator"])
         assert (net.config.input_nc, net.config.output_nc, net.config.ngf) == (
             shape.input_nc,
@@ -199,10 +202,15 @@ def transform_cases():
                 yield pytest.param(path, match[1], id=f"{path.stem}-{match[1]}")
 
 
+def network_pair(rgb):
+    """A tile file's DSM and NDVI as network values."""
+    return [normalise_levels(part, middle) for part, middle in zip(halves(rgb), (DSM_MIDDLE, NDVI_MIDDLE), strict=True)]
+
+
 @cases("path, name", transform_cases())
 def test_reading_of_pairs(path, name):
     data = load_npz(path)
-    dsm, ndvi = read_pair(data[f"{name}_rgb"])
+    dsm, ndvi = network_pair(data[f"{name}_rgb"])
     np.testing.assert_allclose(dsm, data[f"{name}_B"][0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(ndvi, data[f"{name}_C"][0], rtol=0, atol=1e-6)
     of = manifest().get(path.name, {}).get("flip_of")
@@ -215,13 +223,13 @@ def test_reading_of_pairs(path, name):
 def test_writing_of_tiles(path):
     data = load_npz(path)
     values = data["t2i_in"].reshape(-1, *data["t2i_in"].shape[-2:])[:1]
-    assert (to_rgb(values[0]) == data["t2i_out"]).all()
+    assert (as_rgb(np.floor(levels_of(values[0])).astype(np.uint8)) == data["t2i_out"]).all()
 
 
 @cases("path", files("real"))
 def test_real_tiles(path):
     data = load_npz(path)
-    dsm, ndvi = read_pair(np.repeat(data["tile8"][..., None], 3, axis=2))
+    dsm, ndvi = network_pair(np.repeat(data["tile8"][..., None], 3, axis=2))
     x = np.stack([dsm, ndvi])[None]
     if "real_A" in data:
         np.testing.assert_allclose(x, data["real_A"], rtol=0, atol=1e-6)

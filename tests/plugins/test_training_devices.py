@@ -10,7 +10,7 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-pytest.importorskip("lightning")
+pytest.importorskip("lightning_fabric")
 
 from refbench import DSM, Grid, Scene
 from refbench.contracts.scene import Reference
@@ -29,6 +29,7 @@ def write(folder, seed):
     write_scene(folder, Scene(f"s{seed}", grid=grid, dsm=ArraySource(DSM(noisy, grid)), reference=reference))
 
 
+@pytest.mark.slow
 def test_two_devices_share_every_step_and_one_writes(tmp_path):
     for seed in (1, 2):
         write(tmp_path / f"s{seed}", seed)

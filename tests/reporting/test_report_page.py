@@ -1,25 +1,29 @@
 import base64
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
-from sweep_maker import SweepMaker
+from affine import Affine
+from run_refbench import refbench
+from sweep_maker import GRID, SweepMaker
 
+from refbench.contracts.raster import DSM
 from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
+from refbench.evaluation.orientation import Orientation
+from refbench.formats.raster import ArraySource
 from refbench.reporting.figures import ErrorScale, error_picture, error_scale, hillshade, surface_picture
 from refbench.reporting.page.plot import Point, cost_plot
 from refbench.reporting.page.rerun_command import command_line
-from refbench.reporting.page.surfaces import PICTURE_SIDE, packed, webp
+from refbench.reporting.page.surfaces import PICTURE_SIDE, packed, scene_view, webp
 from refbench.reporting.report import write_sweep_report
 from refbench.scenes.scene_yaml import embedded_scene_path, load_scene
 
+NORTH_UP = Affine(1, 0, 0, 0, -1, 0)
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
@@ -85,7 +89,7 @@ def browse(page, folder, width=1300):
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     command = [BROWSER, *flags.split(), "--disable-component-update", "--disable-sync", f"--window-size={width},900"]
     command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000", "--dump-dom", probe.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]
     return json.loads(title.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
@@ -93,8 +97,7 @@ def browse(page, folder, width=1300):
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    command = [sys.executable, "-m", "refbench.cli.main", "run", "--method", "median", "--out", str(folder / "out")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    refbench(folder, "run", "--method", "median", "--out", "out")
     return folder / "out" / "report.html"
 
 
@@ -156,7 +159,7 @@ def test_a_page_of_eight_methods_on_six_scenes_stays_small():
     noisy = load_scene(embedded_scene_path()).dsm.read().heights  # a matcher's noise compresses worst
     heights = np.tile(noisy, (2, 2))[:PICTURE_SIDE, :PICTURE_SIDE]
     low, high = np.nanpercentile(heights, (2, 98))
-    shade = webp(surface_picture(heights, 0.5, low, high))
+    shade = webp(surface_picture(heights, Affine(0.5, 0, 0, 0, -0.5, 0), low, high))
     error = webp(error_picture((heights - np.nanmedian(heights)).astype(np.float64), ErrorScale(5.0)))
     assert 6 * 10 * (len(packed(heights, 320.0)) + len(shade) + len(error)) < 15e6
 
@@ -195,17 +198,27 @@ def test_the_command_is_what_was_asked():
 
 def test_a_slope_that_faces_the_sun_is_bright():
     x, y = np.meshgrid(np.arange(9.0), np.arange(9.0))
-    to_north_west = hillshade((x + y).astype(np.float32), 1.0)  # falls to the north-west, where the sun is
-    away = hillshade(-(x + y).astype(np.float32), 1.0)
-    flat = hillshade(np.zeros((9, 9), np.float32), 1.0)
+    to_north_west = hillshade((x + y).astype(np.float32), NORTH_UP)  # falls to the north-west, where the sun is
+    away = hillshade(-(x + y).astype(np.float32), NORTH_UP)
+    flat = hillshade(np.zeros((9, 9), np.float32), NORTH_UP)
     assert to_north_west.mean() > flat.mean() > away.mean()
     assert flat == pytest.approx(np.sin(np.radians(45)))
+
+
+@pytest.mark.parametrize("turn", [(r, c, t) for r in (0, 1) for c in (0, 1) for t in (0, 1)])
+def test_pictures_and_profiles_lie_north_up_however_the_raster_is_written(turn):
+    turn = Orientation(*map(bool, turn))
+    x, y = GRID.centres()
+    heights = (0.05 * (x - x.min()) + 3 * np.sin(y / 9)).astype(np.float32)
+    plain = scene_view("s", {"one": ArraySource(DSM(heights, GRID))})
+    turned = scene_view("s", {"one": ArraySource(DSM(turn.apply(heights), turn.grid(GRID)))})
+    assert turned == plain and plain.across == (GRID.width, 0) and plain.down == (0, -GRID.height)
 
 
 def test_pictures_survive_nodata_and_constants():
     heights = np.full((20, 30), 5, np.float32)
     heights[:3] = np.nan
-    for picture in (surface_picture(heights, 1.0, 5.0, 5.0), error_picture(heights - 5.0, ErrorScale(1.0))):
+    for picture in (surface_picture(heights, NORTH_UP, 5.0, 5.0), error_picture(heights - 5.0, ErrorScale(1.0))):
         assert picture.shape == (20, 30, 3) and np.isfinite(picture).all() and 0 <= picture.min() <= picture.max() <= 1
         assert np.ptp(picture[:3], axis=(0, 1)).max() == 0
     assert error_scale(np.full((3, 3), np.nan)).limit_m == 1.0

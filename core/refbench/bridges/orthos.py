@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from refbench.bridges.bridge import Bridge, Estimate
+from refbench.bridges.bridge import Bridge
 from refbench.bridges.pair_choice import ranked_pairs, sees
 from refbench.bridges.rpc_bias import compensated
 from refbench.bridges.views import known_dsm
 from refbench.contracts.errors import UnsupportedError
+from refbench.contracts.estimate import Estimate
 from refbench.contracts.need import Need
 from refbench.contracts.raster import DSM
 from refbench.formats.raster import ArraySource

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from refbench.bridges.bridge import Bridge, Estimate
-from refbench.contracts.errors import InputError, UnsupportedError
-from refbench.contracts.grid import Grid, Window
+from refbench.bridges.bridge import Bridge
+from refbench.contracts.errors import UnsupportedError
+from refbench.contracts.estimate import Estimate
+from refbench.contracts.grid import Window
 from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud
 from refbench.contracts.raster import DSM
 from refbench.formats.cloud import HeldPoints
+from refbench.formats.cloud_grid import grid_over
 from refbench.formats.raster import ArraySource
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.grid import Grid
     from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import PointSource
 
@@ -55,8 +58,15 @@ class PointsToDSM(Bridge):
     def estimate(self, scene: Scene) -> Estimate:
         """Count what the points and the grid take; gridding does some ten million points a second."""
         points = 0 if scene.points is None else scene.points.count()
-        pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
+        grid = self.outline(scene).grid
+        pixels = 0 if grid is None else grid.width * grid.height
         return Estimate(64 * points + 28 * pixels, points / 1e6 + pixels / 1e8)
+
+    def outline(self, scene: Scene) -> Scene:
+        """Return the scene with the grid that it will have, where its points are there."""
+        if scene.grid is not None or scene.points is None:
+            return scene
+        return replace(scene, grid=self._new_grid(scene.points))
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
         """Grid by strips of rows, so that large clouds are not read at once."""
@@ -70,9 +80,7 @@ class PointsToDSM(Bridge):
         return self._extended(scene, dsm=ArraySource(DSM(heights, grid)), grid=grid, origin=origin)
 
     def _new_grid(self, points: PointSource) -> Grid:
-        if self.gsd is None or not (np.isfinite(self.gsd) and self.gsd > 0):
-            raise InputError(f"gsd must be a positive number of metres, got {self.gsd}.")
-        return Grid.snap(points.bounds(), self.gsd, points.crs, points.vertical)
+        return grid_over(points, self.gsd)
 
 
 def grid_points(points: PointSource, grid: Grid, layer: str = "mean") -> NDArray[np.float32]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from refbench.bridges.bridge import Bridge, Estimate
+from refbench.bridges.bridge import Bridge
 from refbench.bridges.pair_choice import best_pair, footprint
 from refbench.contracts.errors import UnsupportedError
+from refbench.contracts.estimate import Estimate
 from refbench.contracts.grid import Bounds
 from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud

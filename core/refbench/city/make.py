@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from refbench.city.sensor import SatelliteSensor, photograph, render_station, sa
 from refbench.city.surface import surface_world
 from refbench.city.texture import Texture
 from refbench.city.variation import Dates, drawn, fixed
-from refbench.contracts.errors import InputError
+from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.contracts.grid import Grid
 from refbench.contracts.method import derived_rng
 from refbench.contracts.points import PointCloud
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from refbench.city.cameras import Station
     from refbench.city.variation import Variation
     from refbench.contracts.camera import Camera
+    from refbench.geometry.stereo import Matches
 
 MARGIN_M = 36.0
 """What is built around the tile, so that no view meets the end of the city inside it."""
@@ -232,7 +234,7 @@ class _Maker:
         extent = self._grid.width * self._grid.gsd + 2 * (0.3 * (self._high - self._low) + 6.0)
         rng = derived_rng(self._seed, "city", "orbit")
         if variation.lean is None:
-            stations = satellite_stations(rng, self._target(), extent, self.image_gsd)
+            stations: tuple[Station, ...] = satellite_stations(rng, self._target(), extent, self.image_gsd)
         else:
             count = 2 if variation.making.passes == 1 else len(IMAGES)
             shape = variation.lean, variation.base, count
@@ -277,21 +279,29 @@ class _Maker:
         """Return the points of images a and b with the colour of a, uint16, and the heights of the initial DSM."""
         making = self._variation.making
         photos = [photo_a, photo_b, *(self.satellite(name)[0] for name in IMAGES[2:] if name in self._stations)]
-        pairs = itertools.islice(itertools.combinations(photos, 2), making.passes)
-        clouds = []
-        for first, second in pairs:
-            matches = match_pair(
-                first.image.pixels[0], second.image.pixels[0], first.camera, second.camera,
-                self._grid.bounds, (self._low - 2.0, self._high + 2.0),
-                gsd=self._variation.matching_share * self.image_gsd, options=self._variation.match,
-            )  # fmt: skip
-            clouds.append(matches)
+        clouds = [self._matched(photo_a, photo_b)]
+        for first, second in itertools.islice(itertools.combinations(photos, 2), 1, making.passes):
+            # Further satellites may stand too near to each other for a pair.
+            with contextlib.suppress(UnsupportedError):
+                clouds.append(self._matched(first, second))
         heights = finished([matches.xyz for matches in clouds], self._grid, making)
         matches = clouds[0]
         bands = self._bands(radiance_a)
         col, row = np.round(matches.pixel.T).astype(np.int64)
         colour = bands[:3, row.clip(0, bands.shape[1] - 1), col.clip(0, bands.shape[2] - 1)].T
         return PointCloud(matches.xyz, self._grid.crs, self._grid.vertical, colour), heights
+
+    def _matched(self, first: Photo, second: Photo) -> Matches:
+        return match_pair(
+            first.image.pixels[0],
+            second.image.pixels[0],
+            first.camera,
+            second.camera,
+            self._grid.bounds,
+            (self._low - 2.0, self._high + 2.0),
+            gsd=self._variation.matching_share * self.image_gsd,
+            options=self._variation.match,
+        )
 
     def _bands(self, radiance: NDArray[np.float32]) -> NDArray[np.uint16]:
         # Colour pixels are larger than panchromatic ones, so they are less noisy.

@@ -129,7 +129,7 @@ def drawn(seed: int) -> Variation:
 
 def _match_options(rng: np.random.Generator) -> MatchOptions:
     matcher = rng.choice(["sgbm", "census", "bm"], p=[0.52, 0.4, 0.08])
-    common = {
+    common: dict[str, Any] = {
         "uniqueness_percent": int(rng.choice([0, 5, 8, 15])),
         "speckle_px": int(rng.choice([0, 30, 60, 200])),
         "left_right_px": int(rng.choice([1, 1, 2])),

@@ -15,6 +15,18 @@ import click
 @click.option("--aerial", type=click.IntRange(min=0), default=8, show_default=True, help="Number of aerial views.")
 @click.option("--no-aerial", is_flag=True, help="Make no aerial views: faster, enough for DSM methods.")
 @click.option("--count", type=click.IntRange(min=1), help="Make this many seeds, each in OUT/city-SEED.")
+@click.option(
+    "--version",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="1: one sensor, sun, base and matcher for all; 2: drawn per city, as varied as real DSMs.",
+)
+@click.option(
+    "--surface",
+    type=click.Path(path_type=Path),
+    help="A DSM, such as a LiDAR survey, whose parts take the place of the city's geometry; needs --version 2.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace scenes that are there.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the scene.")
 def command(
@@ -25,6 +37,8 @@ def command(
     aerial: int,
     no_aerial: bool,
     count: int | None,
+    version: int,
+    surface: Path | None,
     overwrite: bool,
     out: Path,
 ) -> None:
@@ -35,12 +49,15 @@ def command(
     """
     from refbench.city.make import make_city
     from refbench.city.scene import check_free, input_statistics, write_city
+    from refbench.formats.raster import open_dsm
 
     folders = {seed: out} if count is None else {s: out / f"city-{s:04d}" for s in range(seed, seed + count)}
     for folder in folders.values():
         check_free(folder, overwrite)
+    given = None if surface is None else open_dsm(surface).read()
+    count_aerial = 0 if no_aerial else aerial
     for each, folder in folders.items():
-        city = make_city(each, size, gsd, image_gsd=image_gsd, aerial=0 if no_aerial else aerial)
+        city = make_city(each, size, gsd, image_gsd=image_gsd, aerial=count_aerial, version=version, surface=given)
         path = write_city(city, folder, overwrite=overwrite)
         figures = input_statistics(city)
         click.echo(

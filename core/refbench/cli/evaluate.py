@@ -10,8 +10,19 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from refbench.cli.options import assessor_option, assessor_values_option, json_option, mask_option
+from refbench.cli.options import (
+    assessor_option,
+    assessor_values_option,
+    json_option,
+    mask_option,
+    max_pixels_option,
+    nodata_in_option,
+)
+from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
+from refbench.evaluation.coregistration import coregister as find_shift
+from refbench.evaluation.coregistration import shifted
+from refbench.evaluation.definitions import DEFINITIONS, by_definition
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
 from refbench.formats.raster import open_dsm, open_mask
@@ -26,6 +37,17 @@ WIDE = 112
 @click.argument("reference", type=click.Path(path_type=Path))
 @mask_option
 @click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@nodata_in_option
+@max_pixels_option
+@click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
+@click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option("--coregister", is_flag=True, help="Co-register EVALUATED to REFERENCE first and apply that shift.")
+@click.option(
+    "--definitions",
+    type=click.Choice(DEFINITIONS),
+    multiple=True,
+    help="Also what another tool prints, by its own definitions; repeatable.",
+)
 @click.option("--no-bootstrap", is_flag=True, help="No confidence intervals.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the bootstrap.")
 @assessor_option
@@ -36,6 +58,11 @@ def command(
     reference: Path,
     masks: dict[str, Path],
     gt_mask: Path | None,
+    nodata_in: float | None,
+    crs: str | None,
+    height_unit: str | None,
+    coregister: bool,
+    definitions: tuple[str, ...],
     no_bootstrap: bool,
     seed: int,
     assessors: tuple[str, ...],
@@ -44,20 +71,39 @@ def command(
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
-    sources = {"evaluated": open_dsm(evaluated), "reference": open_dsm(reference)}
-    mask_sources = {name: open_mask(path, name=name) for name, path in masks.items()}
-    truth_mask = None if gt_mask is None else open_mask(gt_mask, name="gt")
+    facts = {"crs": crs, "height_unit": height_unit}
+    sources = {
+        "evaluated": open_dsm(evaluated, nodata=nodata_in, **facts),
+        "reference": open_dsm(reference, nodata=nodata_in, **facts),
+    }
+    mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
+    truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
     surfaces = {name: source.read() for name, source in sources.items()}
     held = {name: source.read() for name, source in mask_sources.items()}
+    shift = find_shift(surfaces["evaluated"], surfaces["reference"], held) if coregister else None
+    if shift is not None:
+        surfaces["evaluated"] = shifted(surfaces["evaluated"], shift)
     found = evaluate(
         surfaces["evaluated"],
         surfaces["reference"],
         held,
-        gt_mask=None if truth_mask is None else truth_mask.read(),
+        gt_mask=truth,
         bootstrap=not no_bootstrap,
         seed=seed,
     )
-    warnings = [text for source in sources.values() for text in (*source.warnings, *_undeclared(source))]
+    if "empty" in found["notes"]:
+        raise InputError(
+            f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
+            "check that they overlap and what the masks leave."
+        )
+    if shift is not None:
+        found["coregistration"] = shift.values()
+        found["notes"]["coregistration"] = f"EVALUATED was moved by {shift}"
+    if definitions:
+        pair = surfaces["evaluated"], surfaces["reference"]
+        found["definitions"] = {name: by_definition(name, *pair, held, truth) for name in definitions}
+    warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
+    warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
@@ -81,18 +127,13 @@ def _show(found: dict[str, Any]) -> None:
     if "intervals" in found:
         console.print(_interval_line(found["intervals"]), markup=False)
     console.print(_shape_table(found["shape"]))
+    for name, tables in found.get("definitions", {}).items():
+        console.print(_definition_table(name, tables))
     for table in assessor_tables({"evaluated": found}).values():
         console.print(table)
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
-    if "empty" in found["notes"]:
-        console.print(found["notes"]["empty"])
-
-
-def _undeclared(source: Any) -> list[str]:  # noqa: ANN401  # a DSMFile
-    count = source.scan.undeclared
-    if not count:
-        return []
-    return [f"{source.files[0]}: {count:,} infinite or impossible heights count as NoData; the file declares none."]
+    if "coregistration" in found:
+        console.print(f"Co-registration: {found['notes']['coregistration']}.", markup=False)
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:
@@ -113,6 +154,18 @@ def _shape_table(shape: dict[str, Any]) -> Table:
         if key in shape:
             table.add_row(METRICS[key].heading, METRICS[key].text(shape[key]))
     return table
+
+
+def _definition_table(name: str, tables: dict[str, dict[str, Any]]) -> Table:
+    """Return what another tool prints: a row a number, a column a part of the ground or a surface."""
+    shown = Table(title=f"By the definitions of {name}", title_justify="left")
+    shown.add_column("")
+    for part in tables:
+        shown.add_column(part, justify="right")
+    for key in next(iter(tables.values())):
+        values = (values[key] for values in tables.values())
+        shown.add_row(key, *("–" if value is None else f"{value:.4g}" for value in values))
+    return shown
 
 
 def _interval_line(intervals: dict[str, Any]) -> str:

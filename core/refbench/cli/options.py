@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+
+from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
+from refbench.formats.limits import LIMIT_VARIABLE
 
 
 def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -49,17 +53,28 @@ def _yaml_value(ctx: click.Context, param: click.Parameter, key: str, text: str)
         raise click.BadParameter(f"the value of {key} is not YAML: {text!r}.", ctx, param) from error
 
 
-method_option = click.option("--method", metavar="NAME", required=True, help="The method; see refbench methods.")
-config_option = click.option("--config", metavar="NAME|FILE", help="A shipped configuration or a YAML file.")
+method_option = click.option(
+    "--method", metavar="NAME", required=True, shell_complete=complete_methods, help="The method; see refbench methods."
+)
+config_option = click.option(
+    "--config", metavar="NAME|FILE", shell_complete=complete_configs, help="A shipped configuration or a YAML file."
+)
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=assignments, help="Set one configuration key."
 )
-weights_option = click.option("--weights", metavar="NAME|PATH", help="Weights by name, folder or file.")
+weights_option = click.option(
+    "--weights", metavar="NAME|PATH", shell_complete=complete_weights, help="Weights by name, folder or file."
+)
 mask_option = click.option(
     "--mask", "masks", multiple=True, metavar="NAME=FILE", callback=named_files, help="A class mask; repeatable."
 )
 assessor_option = click.option(
-    "--assessor", "assessors", multiple=True, metavar="NAME", help="A further look at the DSM; see refbench plugins."
+    "--assessor",
+    "assessors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_assessors,
+    help="A further look at the DSM; see refbench plugins.",
 )
 assessor_values_option = click.option(
     "--option",
@@ -78,3 +93,21 @@ official_option = click.option(
     help="An option of the method's own reader or writer; repeatable.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+nodata_in_option = click.option(
+    "--nodata-in", type=float, help="NoData code of DSM and reference that their files do not declare."
+)
+
+
+def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    del ctx, param
+    if value is not None:
+        os.environ[LIMIT_VARIABLE] = str(value)  # the processes of jobs see it, too
+
+
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1, max=10**18 - 1),
+    callback=_limit_pixels,
+    expose_value=False,
+    help="Largest number of pixels that a raster may declare; default: 2^31, less on a machine of little memory.",
+)

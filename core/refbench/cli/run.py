@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,24 +11,29 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from refbench.cli.completion import complete_reporters
+from refbench.cli.dry_run import dry_run
 from refbench.cli.options import (
     assessor_option,
     assessor_values_option,
     config_option,
     json_option,
     mask_option,
+    max_pixels_option,
     method_option,
+    nodata_in_option,
     set_option,
     weights_option,
 )
+from refbench.cli.verbosity import is_quiet
 from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
-from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run
-from refbench.engine.job.launch import check_out, run_job
+from refbench.engine.job.launch import input_paths, run_job
 from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
+from refbench.files.out_guard import check_out
 from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from refbench.engine.job.result import Result
     from refbench.registry.records import ReporterRecord
 
+logger = logging.getLogger("refbench.run")
 RUNS_FOLDER = "refbench-runs"
 
 
@@ -55,7 +62,12 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.command()
 @click.argument("scene", required=False, type=click.Path(path_type=Path))
 @method_option
-@click.option("--points", type=click.Path(path_type=Path), help="Point cloud: LAS, LAZ, PLY or NPZ.")
+@click.option(
+    "--points",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Point cloud: LAS, LAZ, PLY or NPZ; repeatable, several are read as one.",
+)
 @click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
 @click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
 @click.option(
@@ -69,6 +81,11 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option(
+    "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
+)
+@nodata_in_option
+@max_pixels_option
 @config_option
 @click.option(
     "--data-set", metavar="NAME", help="The data set of an official configuration to run; default: all of them."
@@ -88,7 +105,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
-@click.option("--nodata", type=float, default=-9999.0, show_default=True, help="NoData code of dsm.tif; nan is fine.")
+@click.option(
+    "--nodata", type=float, help="NoData code of dsm.tif, nan is fine; default: that of the input DSM, else -9999."
+)
 @click.option(
     "--coregister",
     type=click.Choice(["none", "initial-once"]),
@@ -109,7 +128,14 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
-@click.option("--reporter", "reporters", multiple=True, metavar="NAME", help="A further report; see refbench plugins.")
+@click.option(
+    "--reporter",
+    "reporters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_reporters,
+    help="A further report; see refbench plugins.",
+)
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @json_option
 def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: ANN401  # the options above
@@ -126,10 +152,10 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     config = load_config(record, request.config, request.overrides)
     requests = _per_data_set(request, config)
     if options["dry_run"]:
-        return max(_dry_run(one, config) for one in requests)
+        return max(dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
-        check_out(one.folder, options["overwrite"])
+        check_out(one.folder, options["overwrite"], input_paths(one))
     return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
 
 
@@ -169,43 +195,31 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or is_quiet(),
     ) as bar:
         task = bar.add_task("start", total=1.0, message="")
 
+        phases = [""]
+
         def show(phase: str, share: float, message: str) -> None:
+            if phase != phases[-1]:
+                logger.info("%s: %s", request.method, phase)
+                phases.append(phase)
             bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
 
         result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:
         click.echo((request.folder / "result.json").read_text())
-    else:
+    elif not is_quiet():
         print_summary(result, request.folder)
+    elif result.status is not Status.OK:
+        click.echo(f"{result.status.value}: {result.reason}", err=True)
     return result.status.exit_code
 
 
 def _spelt(name: str) -> str:
     """Return the option of a name of ``JobRequest.from_options``."""
     return {"scene": "SCENE", **LISTS, "masks": "--mask"}.get(name, f"--{name.replace('_', '-')}")
-
-
-def _dry_run(request: JobRequest, config: ResolvedConfig) -> int:
-    found = check_inputs(request, config)
-    record, scene = found.record, found.scene
-    preparation = prepare(scene, record, request.gsd, request.no_bridges)
-    click.echo(f"scene    {scene.id}: {scene.grid!r}")
-    click.echo(f"method   {record.name} ({record.summary}), config {config.source}, weights {found.weights or 'none'}")
-    for index, line in enumerate(preparation.lines()):
-        click.echo(f"{'bridges' if index == 0 else '':8} {line}")
-    pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
-    speed = float(record.tags.get("seconds_per_megapixel", "nan"))
-    seconds = preparation.seconds + speed * pixels / 1e6
-    memory = preparation.bytes + request.memory_budget_bytes
-    time = f"about {seconds:.0f} s on one core" if seconds == seconds else "time unknown: the method states no speed"
-    click.echo(f"estimate {pixels / 1e6:.2f} Mpx, at most {memory / (1 << 20):,.0f} MiB beside the packages, {time}")
-    for warning in (*scene.warnings, *config.notes):
-        click.echo(f"note     {warning}")
-    return Status.OK.exit_code
 
 
 def _numbered(method: str) -> Path:

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from refbench.cli.completion import complete_methods
 from refbench.cli.options import config_option, set_option, weights_option
 from refbench.contracts.errors import InputError, SkippedError
 from refbench.contracts.method import Context, TrainableMethod
@@ -29,7 +30,7 @@ RANK_VARIABLE = "LOCAL_RANK"
 
 @click.command()
 @click.argument("scenes", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--method", metavar="NAME", help="The method; see refbench methods.")
+@click.option("--method", metavar="NAME", shell_complete=complete_methods, help="The method; see refbench methods.")
 @click.option("--recipe", metavar="NAME|FILE", help="A training by name: method, configuration, weights and steps.")
 @config_option
 @set_option
@@ -83,10 +84,10 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
 
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER
-        facts = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
+        trained = learner.fit(opened, context, steps=options["steps"], folder=run, resume=options["resume"])
     if not is_first:  # one of several devices: the first writes for all
         return
-    learner.save(weights, provenance=facts)
-    for key, value in facts.items():
+    trained.save(weights)
+    for key, value in trained.provenance.items():
         click.echo(f"{key.replace('_', ' ')}: {value}")
     click.echo(f"weights: {weights}")

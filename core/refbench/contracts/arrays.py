@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from refbench.contracts.errors import InputError
+from refbench.contracts.errors import ArrayError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +33,15 @@ def check_shape(name: str, array: np.ndarray[Any, Any], axes: str) -> dict[str, 
 
     Raises
     ------
-    InputError
+    ArrayError
         Another number of axes, or a fixed axis of another length.
     """
     words = axes.split()
     if array.ndim != len(words):
-        raise InputError(f"{name} must be [{axes}], got shape {array.shape}.")
+        raise ArrayError(f"{name} must be [{axes}], got shape {array.shape}.")
     bound: dict[str, int] = {}
     for word, length in zip(words, array.shape, strict=True):
         expected = int(word) if word.isdigit() else bound.setdefault(word, length)
         if expected != length:
-            raise InputError(f"{name} must be [{axes}], got shape {array.shape}.")
+            raise ArrayError(f"{name} must be [{axes}], got shape {array.shape}.")
     return bound

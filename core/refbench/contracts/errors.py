@@ -27,6 +27,14 @@ class GridMismatchError(InputError):
     """Two rasters that should share a grid do not; the message says by how much."""
 
 
+class ArrayError(GridMismatchError):
+    """An array of another shape or type than its contract, or its grid, asks for."""
+
+
+class MethodError(RefbenchError):
+    """A method gave something that its contract does not allow: no fault of the user's (status failed)."""
+
+
 class ConfigError(InputError):
     """A configuration with an unknown or ill-typed key; the message names file, key path and nearest valid key."""
 

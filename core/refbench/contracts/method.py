@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.estimate import Estimate
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import DSM
     from refbench.contracts.scene import Scene
@@ -66,14 +67,17 @@ class Prediction:
     ``views`` are rendered pictures float32 [bands, rows, cols] in [0, 1], NaN where nothing is seen. ``files`` are
     further results in the scratch folder, by name: the engine keeps them beside ``result.json``.
 
-    ``confidence`` float32 and ``provenance`` uint8 (0 none, 1 measured, 3 interpolated) are [rows, cols] on the
-    DSM's grid. ``notes`` are facts for the result file, of JSON types.
+    ``confidence`` float32 [rows, cols] on the DSM's grid is the standard deviation of each height in metres, NaN where
+    that is not known. Anything else that is known of the pixels (a count of views, a score in [0, 1]) is one of the
+    ``layers``: name -> [rows, cols] of any raster type on the DSM's grid, written as ``<name>.tif``. ``provenance``
+    uint8 [rows, cols] is 0 none, 1 measured, 3 interpolated. ``notes`` are facts for the result file, of JSON types.
     """
 
     dsm: DSM | None = None
     depths: Mapping[str, NDArray[np.float32]] = field(default_factory=_empty)
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=_empty)
     confidence: NDArray[np.float32] | None = None
+    layers: Mapping[str, NDArray[Any]] = field(default_factory=_empty)
     provenance: NDArray[np.uint8] | None = None
     files: Mapping[str, Path] = field(default_factory=_empty)
     notes: Mapping[str, Any] = field(default_factory=_empty)
@@ -85,6 +89,36 @@ class Method(Protocol):
 
     def refine(self, scene: Scene, context: Context) -> Prediction:
         """Return the refined DSM, depths or views. The inputs are read-only."""
+
+
+@runtime_checkable
+class NamesWeights(Protocol):
+    """What a method fulfils that may take other weights than it was given, such as those for fewer images."""
+
+    weights_used: Path | None
+    """Folder or file of the weights that ran, once the method is prepared for a scene; None where none did."""
+
+
+@runtime_checkable
+class ChoosesWeights(Protocol):
+    """What a method fulfils that finds weights for what a scene holds by itself; a dry run asks it before any pixel."""
+
+    def choose_weights(self, scene: Scene) -> list[str]:
+        """Switch to the weights that ``scene`` can feed; return what was done, in sentences.
+
+        Raises
+        ------
+        UnsupportedError
+            There are none.
+        """
+
+
+@runtime_checkable
+class EstimatesCost(Protocol):
+    """What a method fulfils that knows what it will cost better than its record's tags."""
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages."""
 
 
 class TileMethod(ABC):
@@ -109,7 +143,8 @@ class TileMethod(ABC):
     def layers(self) -> tuple[str, ...]:
         """Return the names of what tiles give beside the DSM, for the scene of the last ``prepare``.
 
-        ``confidence`` is a value of its own; every other layer is an alternative DSM, written as ``dsm_<name>.tif``.
+        ``confidence`` is the standard deviation of each height in metres; every other layer is an alternative DSM,
+        written as ``dsm_<name>.tif``.
         """
         return ()
 
@@ -121,6 +156,17 @@ class TileMethod(ABC):
 
         With ``layers`` a mapping: ``dsm`` and every layer by name. Layers blend with the DSM's weights.
         """
+
+
+class TrainedWeights(Protocol):
+    """What a training ends with."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What was trained on, how long, with which scores; of JSON types."""
+
+    def save(self, folder: Path) -> None:
+        """Write a weights folder: ``model.safetensors``, ``model.yaml`` with the provenance, a model card."""
 
 
 @runtime_checkable
@@ -135,11 +181,10 @@ class TrainableMethod(Protocol):
         steps: int | None = None,
         folder: Path | None = None,
         resume: bool = False,
-    ) -> Mapping[str, Any]:
-        """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return provenance.
+    ) -> TrainedWeights:
+        """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return what was learnt.
 
-        Checkpoints and logs go to ``folder``; ``resume`` goes on from the last one there.
+        The method itself stays as it is: its weights, or a fresh network of the seed, are the start. Checkpoints and
+        logs go to ``folder``; ``resume`` goes on from the last one there. ``refbench.training.Trained`` is such a
+        result.
         """
-
-    def save(self, folder: Path, *, provenance: Mapping[str, Any] | None = None) -> None:
-        """Write a weights folder: ``model.safetensors``, ``model.yaml`` with ``provenance``, a model card."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.arrays import check_shape, frozen
-from refbench.contracts.errors import GridMismatchError, InputError
+from refbench.contracts.errors import ArrayError, InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ MASK_UNKNOWN = 255
 
 def _on_grid(name: str, shape: tuple[int, ...], grid: Grid) -> None:
     if shape != grid.shape:
-        raise GridMismatchError(f"{name} has {shape[0]} x {shape[1]} rows and columns, its grid {grid.shape}.")
+        raise ArrayError(f"{name} has {shape[0]} x {shape[1]} rows and columns, its grid {grid.shape}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -34,9 +34,9 @@ class DSM:
         """Check type, shape and values; freeze the array."""
         check_shape("DSM heights", self.heights, "rows cols")
         if self.heights.dtype != np.float32:
-            raise InputError(f"DSM heights must be float32 metres, got {self.heights.dtype}.")
+            raise ArrayError(f"DSM heights must be float32 metres, got {self.heights.dtype}.")
         if np.isinf(self.heights).any():
-            raise InputError("DSM heights must be finite or NaN; turn infinities into NaN when reading.")
+            raise ArrayError("DSM heights must be finite or NaN; turn infinities into NaN when reading.")
         _on_grid("DSM", self.heights.shape, self.grid)
         object.__setattr__(self, "heights", frozen(self.heights))
 

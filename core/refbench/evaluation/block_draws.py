@@ -22,9 +22,22 @@ REPEATS = 400
 MEDIAN_BINS = 4096
 
 
-def block_ids(shape: tuple[int, int], block_px: int = BLOCK_PX) -> NDArray[np.int64]:
-    """Return the number of the square block of every pixel, int64 [rows, cols]."""
-    rows, cols = np.arange(shape[0]) // block_px, np.arange(shape[1]) // block_px
+def block_sides(pixel: tuple[float, float], block_px: int = BLOCK_PX) -> tuple[int, int]:
+    """Return the rows and columns of a block that is square on the ground.
+
+    ``pixel`` is the size of a pixel down the rows and along the columns. A block has the area of ``block_px`` squared
+    pixels: ``block_px`` rows and columns where pixels are square.
+
+    >>> block_sides((1.0, 1.0)), block_sides((1.0, 0.25))
+    ((64, 64), (32, 128))
+    """
+    side = block_px * (pixel[0] * pixel[1]) ** 0.5
+    return max(1, round(side / pixel[0])), max(1, round(side / pixel[1]))
+
+
+def block_ids(shape: tuple[int, int], sides: tuple[int, int] = (BLOCK_PX, BLOCK_PX)) -> NDArray[np.int64]:
+    """Return the number of the block of ``sides`` (rows, columns) of every pixel, int64 [rows, cols]."""
+    rows, cols = np.arange(shape[0]) // sides[0], np.arange(shape[1]) // sides[1]
     return rows[:, None] * (int(cols[-1]) + 1) + cols[None, :]
 
 
@@ -47,11 +60,22 @@ class BlockDraws:
 
     @classmethod
     def over(
-        cls, domain: Bools, *, block_px: int = BLOCK_PX, repeats: int = REPEATS, seed: int = 0
+        cls,
+        domain: Bools,
+        ids: NDArray[np.int64] | None = None,
+        *,
+        block_px: int = BLOCK_PX,
+        repeats: int = REPEATS,
+        seed: int = 0,
     ) -> BlockDraws | None:
-        """Return the draws over ``domain`` [rows, cols]; None where fewer than two blocks hold pixels."""
+        """Return the draws over ``domain`` [rows, cols]; None where fewer than two blocks hold pixels.
+
+        ``ids`` number the block of every pixel; by default squares of ``block_px`` from the upper left.
+        """
         inside = np.flatnonzero(domain)
-        names = block_ids((domain.shape[0], domain.shape[1]), block_px).ravel()[inside]
+        if ids is None:
+            ids = block_ids((domain.shape[0], domain.shape[1]), (block_px, block_px))
+        names = ids.ravel()[inside]
         held = np.bincount(names) > 0  # numbers the blocks without sorting pixels
         count = int(np.count_nonzero(held))
         if count < 2:

@@ -116,6 +116,7 @@ def compare(
         n_common=int(np.count_nonzero(common)),
         blocks=0 if draws is None else draws.blocks,
         block_px=block_px,
+        block_shape=ground.block_sides,
         repeats=repeats,
         level=LEVEL,
         left_out=left_out,
@@ -170,7 +171,7 @@ def _measure(
             metrics[name].append(_metrics(ground, dsm, domain, before, shape=name == "common"))
             drawn, counted[name] = _samples(ground, (before, residuals), own, domain, name)
             samples[name].append(drawn)
-            found.blocks[label, number, name] = _block_sums(residuals, domain, ground.block_px)
+            found.blocks[label, number, name] = _block_sums(residuals, domain, ground.block_sides)
         if metrics["common"]:
             for stratum, values in metrics["common"][-1].items():
                 if COMPLETENESS in values:
@@ -193,7 +194,7 @@ def _metrics(ground: Ground, dsm: DSM, domain: Bools, before: Floats | None, *, 
     """Return stratum -> metrics, and ``shape``, on a domain."""
     masked = DSM(np.where(domain, dsm.heights, np.float32(np.nan)), dsm.grid)
     layers = ("strata", "slope", "shape") if shape else ("strata", "slope")
-    scores = scored(ground, masked, dsm.grid, layers)
+    scores = scored(ground, masked, None, layers)
     if before is not None:
         for stratum, values in ground.pair(before, ground.residuals(masked), domain, layers).items():
             scores[stratum] |= values
@@ -267,9 +268,9 @@ def _over_runs(runs: Sequence[dict[str, Any]], fold: Callable[[list[float]], flo
     return found
 
 
-def _block_sums(residuals: Floats, domain: Bools, block_px: int) -> Floats:
+def _block_sums(residuals: Floats, domain: Bools, sides: tuple[int, int]) -> Floats:
     """Return n, sum e, sum |e| and sum e^2 of every block of the raster, float64 [4, blocks]."""
-    ids = block_ids((domain.shape[0], domain.shape[1]), block_px)
+    ids = block_ids((domain.shape[0], domain.shape[1]), sides)
     total, index, e = int(ids[-1, -1]) + 1, ids[domain], residuals[domain]
     weights: Iterable[Floats | None] = (None, e, np.abs(e), e * e)
     return np.stack([np.bincount(index, weight, total).astype(np.float64) for weight in weights])

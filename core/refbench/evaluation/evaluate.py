@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import Mask
+    from refbench.evaluation.ground import Ordered
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
@@ -82,16 +83,25 @@ def evaluate(
 
 
 def scored(
-    ground: Ground, dsm: DSM, grid: Grid, layers: Collection[str] = LAYERS, *, bootstrap: str = ""
+    ground: Ground,
+    dsm: DSM,
+    grid: Grid | None,
+    layers: Collection[str] = LAYERS,
+    *,
+    bootstrap: str = "",
+    ordered: Ordered | None = None,
 ) -> dict[str, Any]:
     """Return ``evaluate`` of a DSM that is on the reference's grid already.
 
-    ``grid`` is the one that it came on; ``bootstrap`` names the domain whose draws the intervals come from: DSMs that
-    are valid on the same pixels share them. Empty: no intervals.
+    ``grid`` is the one that it came on; None where nobody asks for warnings. ``bootstrap`` names the domain whose draws
+    the intervals come from: DSMs that are valid on the same pixels share them. Empty: no intervals. ``ordered`` are
+    its residuals where the caller has sorted them.
     """
     residuals = ground.residuals(dsm)
     valid = ground.base & dsm.valid
-    found: dict[str, Any] = dict(ground.statistics(residuals, valid, layers))
+    if ordered is None:
+        ordered = ground.ordered(residuals, valid, layers)
+    found: dict[str, Any] = dict(ground.statistics(ordered))
     if "shape" in layers:
         found["shape"] = ground.shape(dsm, valid)
     if bootstrap:
@@ -101,9 +111,9 @@ def scored(
             "level": LEVEL,
         }
     found["notes"] = dict(CONVENTIONS)
-    if {"slope", "shape"} & set(layers):
+    if grid is not None and {"slope", "shape"} & set(layers):
         found["notes"]["warnings"] = misalignment_warnings(
-            residuals, ground.surface.gradient, valid, (grid, ground.reference.grid), found["all"]["median"] or 0.0
+            dsm.heights, ground.surface, valid, (grid, ground.reference.grid), found["all"]["median"] or 0.0
         )
     if not valid.any():
         found["notes"]["empty"] = "No pixel is valid in both: every metric is null."
@@ -137,10 +147,14 @@ def evaluate_pair(
     own: dict[str, Any] = {}
     for name, dsm in pair.items():
         masked = DSM(np.where(common, dsm.heights, np.float32(np.nan)), dsm.grid)
-        scores = scored(ground, masked, dsm.grid, bootstrap="common" if bootstrap else "")
+        residuals = ground.residuals(dsm)
+        ordered = ground.ordered(residuals, ground.base & common, LAYERS)
+        scores = scored(ground, masked, dsm.grid, bootstrap="common" if bootstrap else "", ordered=ordered)
         metrics[name] = scores
-        if (dsm.valid & ground.base & ~common).any():
-            own[name] = scored(ground, dsm, dsm.grid, ("strata",))
+        more = ground.base & dsm.valid & ~common
+        if more.any():
+            every = ground.ordered(residuals, more, LAYERS, ordered)
+            own[name] = {**ground.statistics(every, ("all", *ground.land)), "notes": dict(CONVENTIONS)}
         else:  # the same pixels
             own[name] = {key: copy.deepcopy(scores[key]) for key in ("all", *ground.land, "notes")}
         for stratum, values in own[name].items():

@@ -43,7 +43,7 @@ def footprint_scores(test: Bools, reference: Bools, ignored: Bools | None = None
 
 
 def volume_scores(
-    test_height: Floats, reference_height: Floats, test: Bools, reference: Bools, ignored: Bools, gsd: float
+    test_height: Floats, reference_height: Floats, test: Bools, reference: Bools, ignored: Bools, cell: float
 ) -> dict[str, Any]:
     """Return the 3D scores: volumes in cubic metres.
 
@@ -55,8 +55,8 @@ def volume_scores(
         The building masks; heights count as 0 outside their own mask and where ignored.
     ignored
         Cells to leave out.
-    gsd
-        Pixel in metres.
+    cell
+        Area of a pixel in square metres.
     """
     h_test = np.where(test & ~ignored, test_height, 0.0).astype(np.float64)
     h_ref = np.where(reference & ~ignored, reference_height, 0.0).astype(np.float64)
@@ -64,7 +64,6 @@ def volume_scores(
     h_test, h_ref = h_test * flip, h_ref * flip
     above, below = np.maximum(h_test, 0), np.abs(np.minimum(h_test, 0))
     common = np.minimum(h_ref, above)
-    cell = gsd * gsd
     tp, fn, fp = (float(v.sum()) * cell for v in (common, h_ref - common, above - common + below))
     return {
         "3D": overlap_scores(tp, fp, fn),
@@ -86,13 +85,16 @@ def perimeter(mask: Bools, ignored: Bools) -> Bools:
     return np.asarray(inside & (total < 9) & ~ndimage.binary_dilation(ignored, np.ones((3, 3))))
 
 
-def horizontal_errors(test: Bools, reference: Bools, ignored: Bools, gsd: float) -> Floats:
-    """Return the distance in metres from each reference perimeter cell to the nearest test perimeter cell, [N]."""
+def horizontal_errors(test: Bools, reference: Bools, ignored: Bools, pixel: tuple[float, float]) -> Floats:
+    """Return the distance in metres from each reference perimeter cell to the nearest test perimeter cell, [N].
+
+    ``pixel`` is the size of a pixel in metres, down the rows and along the columns.
+    """
     here, there = np.argwhere(perimeter(reference, ignored)), np.argwhere(perimeter(test, ignored))
     if not len(here) or not len(there):
         return np.empty(0)
-    distance, _ = spatial.cKDTree(there).query(here)
-    return np.asarray(distance, np.float64) * gsd
+    distance, _ = spatial.cKDTree(there * np.asarray(pixel)).query(here * np.asarray(pixel))
+    return np.asarray(distance, np.float64)
 
 
 def relative_accuracy(errors_z: Floats, errors_h: Floats) -> dict[str, float | None]:

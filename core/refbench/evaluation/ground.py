@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refbench.contracts.errors import InputError
-from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, BlockDraws
+from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, BlockDraws, block_ids, block_sides
 from refbench.evaluation.grids import check_metric, mask_on_grid
 from refbench.evaluation.metrics import PAIR, SHAPE
-from refbench.evaluation.shape import ShapePair, Surface
+from refbench.evaluation.shape import ShapePair, Surface, building_labels
 from refbench.evaluation.slope import slope_rad
 from refbench.evaluation.statistics import ordered_statistics
 from refbench.evaluation.strata import land_strata, slope_strata
@@ -64,8 +65,11 @@ class Ground:
     ) -> None:
         check_metric(reference)
         self.reference = reference
-        self.block_px = block_px
-        self.land = land_strata({name: mask_on_grid(mask, reference) for name, mask in (masks or {}).items()})
+        height, width = reference.grid.resolution[::-1]
+        self.block_sides = block_sides((height, width), block_px)
+        """Rows and columns of a block of the bootstrap."""
+        held = {name: mask_on_grid(mask, reference) for name, mask in (masks or {}).items()}
+        self.land = land_strata(held, pixel=(height, width))
         self.base: Bools = reference.valid
         """Where the reference counts."""
         if gt_mask is not None:
@@ -74,12 +78,12 @@ class Ground:
             self.base = self.base & domain
         self._bootstrap = {"block_px": block_px, "repeats": repeats, "seed": seed}
         self._draws: dict[tuple[str, str], BlockDraws | None] = {}
-        self._strata: dict[bool, _Strata] = {}
+        self._strata: dict[bool, Strata] = {}
 
     @cached_property
     def surface(self) -> Surface:
         """The reference with its slopes."""
-        return Surface.of(self.reference.heights, self.reference.grid.transform)
+        return Surface(self.reference.heights, self.reference.grid.transform)
 
     @cached_property
     def everywhere(self) -> Bools:
@@ -99,42 +103,64 @@ class Ground:
     def new_draws(self, stratum: str, domain: Bools) -> BlockDraws | None:
         """Return draws that no other DSM shares; None where fewer than two blocks hold pixels."""
         where = domain if stratum == "all" else domain & self.land[stratum]
-        return BlockDraws.over(where, **self._bootstrap)
+        return BlockDraws.over(where, self._block_ids, **self._bootstrap)
+
+    @cached_property
+    def _roofs(self) -> NDArray[Any] | None:
+        """Number of the building of every pixel [rows, cols], in the order that the relief picks; 0 is none."""
+        building = self.land.get("building_undilated")
+        return None if building is None else building_labels(building, self.surface.orientation)
+
+    @cached_property
+    def _block_ids(self) -> NDArray[np.int64]:
+        """Number of the block of every pixel [rows, cols], laid out and numbered in the order that the relief picks."""
+        turn = self.surface.orientation
+        rows, cols = turn.swapped(self.reference.grid.shape)
+        return np.ascontiguousarray(turn.undo(block_ids((rows, cols), turn.swapped(self.block_sides))))
 
     def blocks(self, name: str, stratum: str) -> int:
         """Return the number of blocks behind draws that were made before; 0 where there are none."""
         draws = self._draws.get((name, stratum))
         return 0 if draws is None else draws.blocks
 
-    def strata(self, layers: Collection[str]) -> _Strata:
+    def strata(self, layers: Collection[str]) -> Strata:
         """Return the strata of some layers: all pixels, ``strata`` of land cover, ``slope`` classes."""
         is_sloped = "slope" in layers
         if "strata" not in layers:
-            return _Strata(self._named(land=False, sloped=is_sloped), self.base)
+            return Strata(self._named(land=False, sloped=is_sloped), self.base)
         if is_sloped not in self._strata:
-            self._strata[is_sloped] = _Strata(self._named(land=True, sloped=is_sloped), self.base)
+            self._strata[is_sloped] = Strata(self._named(land=True, sloped=is_sloped), self.base)
         return self._strata[is_sloped]
 
     def _named(self, *, land: bool, sloped: bool) -> dict[str, Bools]:
         named = {"all": self.everywhere, **(self.land if land else {})}
         return named | slope_strata(slope_rad(*self.surface.gradient)) if sloped else named
 
-    def statistics(self, residuals: Floats, valid: Bools, layers: Collection[str]) -> dict[str, dict[str, Any]]:
-        """Return stratum -> metrics of residuals [rows, cols] on valid pixels, sorted once for all strata."""
+    def ordered(self, residuals: Floats, valid: Bools, layers: Collection[str], also: Ordered | None = None) -> Ordered:
+        """Return the residuals of valid pixels, ascending, with their strata; ``also`` are some that are so already."""
         strata = self.strata(layers)
         known = residuals[valid]
         order = np.argsort(known)
-        ordered, bits = known[order], strata.bits[valid][order]
+        values, bits = known[order], strata.bits[valid][order]
+        if also is not None:
+            values, bits = np.concatenate((also.values, values)), np.concatenate((also.bits, bits))
+            order = np.argsort(values, kind="stable")  # two ascending runs: this merges, it does not sort anew
+            values, bits = values[order], bits[order]
+        return Ordered(values, bits, strata)
+
+    def statistics(self, ordered: Ordered, names: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Return stratum -> metrics, of all strata or some; sorted once for all of them."""
         found = {}
-        for name, bit in strata.bit_of.items():
-            part = ordered if name == "all" else ordered[bits & bit != 0]
-            found[name] = ordered_statistics(part, strata.counts[name])
+        for name, bit in ordered.strata.bit_of.items():
+            if names is None or name in names:
+                part = ordered.values if name == "all" else ordered.values[ordered.bits & bit != 0]
+                found[name] = ordered_statistics(part, ordered.strata.counts[name])
         return found
 
     def shape(self, dsm: DSM, valid: Bools) -> dict[str, Any]:
         """Return the metrics of shape of a DSM on the reference's grid."""
-        surface = Surface.of(dsm.heights, dsm.grid.transform)
-        return shape_scores(ShapePair(surface, self.surface, valid, self.land))
+        surface = Surface(dsm.heights, dsm.grid.transform)
+        return shape_scores(ShapePair(surface, self.surface, valid, self.land, self._roofs))
 
     def pair(
         self, before: Floats, after: Floats, domain: Bools, layers: Collection[str]
@@ -168,7 +194,16 @@ class Ground:
         return found
 
 
-class _Strata:
+@dataclass(frozen=True, slots=True, eq=False)
+class Ordered:
+    """Residuals [N], ascending, metres, and the bits of the strata of each [N]."""
+
+    values: Floats
+    bits: NDArray[Any]
+    strata: Strata
+
+
+class Strata:
     """Named strata as bits: bit ``bit_of[name]`` of ``bits`` [rows, cols] says whether a pixel is in it."""
 
     def __init__(self, named: Mapping[str, Bools], base: Bools) -> None:

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from refbench.evaluation.orientation import Orientation
 from refbench.evaluation.slope import angle_between_normals_deg, horn_gradient, slope_rad
-from refbench.evaluation.strata import dilated, eroded
+from refbench.evaluation.strata import SQUARE, dilated, eroded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,21 +29,31 @@ ROOF_EROSION_PLANE = 2
 ROOF_MIN_PIXELS = 12
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Surface:
-    """Heights float32 [rows, cols], NaN where unknown, with their Horn gradient (dz/dx, dz/dy)."""
+    """Heights float32 [rows, cols], NaN where unknown, with what is computed from them once, when it is asked for."""
 
     heights: NDArray[np.float32]
     transform: Affine
     """(col, row) of pixel corners to metres: any affine."""
-    gradient: tuple[Floats, Floats]
 
-    @classmethod
-    def of(cls, heights: NDArray[np.float32], transform: Affine) -> Surface:
-        """Return the surface of heights on a grid."""
-        return cls(heights, transform, horn_gradient(heights, transform))
+    @cached_property
+    def gradient(self) -> tuple[Floats, Floats]:
+        """Horn's dz/dx and dz/dy, float64 [rows, cols] each, NaN where undefined."""
+        return horn_gradient(self.heights, self.transform)
+
+    @cached_property
+    def orientation(self) -> Orientation:
+        """The turn that its relief picks."""
+        return Orientation.of(self.heights)
 
     @property
+    def pixel(self) -> tuple[float, float]:
+        """Size of a pixel in metres, down the rows and along the columns."""
+        t = self.transform
+        return float(np.hypot(t.b, t.e)), float(np.hypot(t.a, t.d))
+
+    @cached_property
     def has_slope(self) -> Bools:
         """Where the gradient is defined."""
         return np.isfinite(self.gradient[0]) & np.isfinite(self.gradient[1])
@@ -96,7 +107,7 @@ class ShapePair:
     @property
     def roof_normal_angle_deg(self) -> Floats:
         """The same on roofs: building mask eroded by 3 [<= n]."""
-        roofs = eroded(self.strata["building_undilated"], ROOF_EROSION_NORMALS)
+        roofs = eroded(self.strata["building_undilated"], ROOF_EROSION_NORMALS, self._reference.pixel)
         return np.asarray(self.normal_angle_deg[roofs[self.where]], np.float64)
 
     def gradient_ratio(self, stratum: str) -> float | None:
@@ -109,27 +120,42 @@ class ShapePair:
     def step_edges(self) -> tuple[float | None, float | None]:
         """Precision and recall of height steps, with a slack of one 4-neighbour pixel."""
         pair = (self._evaluated, self._reference)
-        found, true = (step_edges(surface.heights) & self._domain for surface in pair)
-        precision = _ratio(int((found & dilated(true, 1)).sum()), int(found.sum()))
-        return precision, _ratio(int((true & dilated(found, 1)).sum()), int(true.sum()))
+        found, true = (step_edges(surface.heights, surface.pixel) & self._domain for surface in pair)
+        near_true, near_found = (dilated(edges, 1, self._reference.pixel) for edges in (true, found))
+        precision = _ratio(int((found & near_true).sum()), int(found.sum()))
+        return precision, _ratio(int((true & near_found).sum()), int(true.sum()))
 
     @cached_property
     def roof_planes(self) -> dict[int, float]:
         """Label -> RMS distance of the evaluated roof to its plane, metres; see ``roof_planes``."""
         labels = self._labels
         if labels is None:
-            labels = ndimage.label(self.strata["building_undilated"])[0]
+            labels = building_labels(self.strata["building_undilated"], self._reference.orientation)
         return roof_planes(self._evaluated, labels, self._domain)
 
 
-def step_edges(heights: NDArray[np.float32], step_m: float = STEP_EDGE_M) -> Bools:
-    """Return where (max - min) of the valid cells of the 3 x 3 window, cut at the border, exceeds ``step_m``."""
+def building_labels(building: Bools, turn: Orientation) -> NDArray[Any]:
+    """Return the number of the connected part of every pixel [rows, cols] of a building mask, 0 outside.
+
+    Numbered in the order that the relief picks, so that the list of roofs is the same however the raster is written.
+    """
+    return turn.undo(np.asarray(ndimage.label(turn.apply(building))[0]))
+
+
+def step_edges(heights: NDArray[np.float32], pixel: tuple[float, float] = SQUARE) -> Bools:
+    """Return where (max - min) of the valid cells of the window, cut at the border, exceeds ``STEP_EDGE_M``.
+
+    The window is 3 x 3 cells of heights [rows, cols]; of oblong pixels more of the narrow ones, so that it is about as
+    wide as high on the ground.
+    """
     valid = np.isfinite(heights)
-    window = np.ones((3, 3), np.uint8)  # OpenCV leaves out what lies past the border
+    mean = (pixel[0] * pixel[1]) ** 0.5
+    reach = [max(1, round(mean / size)) for size in pixel]
+    window = np.ones([2 * pixels + 1 for pixels in reach], np.uint8)  # OpenCV leaves out what lies past the border
     high = cv2.dilate(np.where(valid, heights, np.float32(-np.inf)), window)
     low = cv2.erode(np.where(valid, heights, np.float32(np.inf)), window)
     with np.errstate(invalid="ignore"):
-        return np.asarray(high.astype(np.float64) - low.astype(np.float64) > step_m)
+        return np.asarray(high.astype(np.float64) - low.astype(np.float64) > STEP_EDGE_M)
 
 
 def roof_planes(evaluated: Surface, labels: NDArray[Any], domain: Bools) -> dict[int, float]:
@@ -143,7 +169,7 @@ def roof_planes(evaluated: Surface, labels: NDArray[Any], domain: Bools) -> dict
         if box is None:
             continue
         # Outside its box there is nothing of a label, as there is nothing past the border of a raster.
-        rows, cols = np.nonzero(eroded(labels[box] == index, ROOF_EROSION_PLANE) & domain[box])
+        rows, cols = np.nonzero(eroded(labels[box] == index, ROOF_EROSION_PLANE, evaluated.pixel) & domain[box])
         if rows.size < ROOF_MIN_PIXELS:
             continue
         z = evaluated.heights[box][rows, cols].astype(np.float64)

@@ -19,27 +19,41 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 BUILDING_DILATION = 2
-CROSS: NDArray[np.uint8] = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
-"""The 4-neighbour cross, as published evaluations dilate building masks."""
+Pixel = tuple[float, float]
+SQUARE: Pixel = (1.0, 1.0)
 
 
-def dilated(mask: Bools, iterations: int) -> Bools:
-    """Return ``mask`` [rows, cols] dilated by the 4-neighbour cross."""
-    if not iterations:
+def element(number: int, pixel: Pixel = SQUARE) -> NDArray[np.uint8]:
+    """Return the structuring element of ``number`` iterations of the 4-neighbour cross, alike in metres on all sides.
+
+    ``pixel`` is the size of a pixel down the rows and along the columns. With square pixels it is the diamond of that
+    radius in pixels; with oblong ones the diamond of the same radius in mean pixels, at least one pixel each way.
+    """
+    mean = (pixel[0] * pixel[1]) ** 0.5
+    down, right = (max(1.0, number * mean / size) for size in pixel)
+    rows, cols = (np.abs(np.arange(-int(reach + 1e-6), int(reach + 1e-6) + 1)) / reach for reach in (down, right))
+    return np.asarray(rows[:, None] + cols[None, :] <= 1 + 1e-6, np.uint8)
+
+
+def dilated(mask: Bools, number: int, pixel: Pixel = SQUARE) -> Bools:
+    """Return ``mask`` [rows, cols] dilated by ``number`` pixels of the 4-neighbour cross; see ``element``."""
+    if not number:
         return mask
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), CROSS, iterations=iterations), np.bool_)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), element(number, pixel)), np.bool_)
 
 
-def eroded(mask: Bools, iterations: int) -> Bools:
-    """Return ``mask`` [rows, cols] eroded by the 4-neighbour cross; what lies outside the raster counts as absent."""
-    if not iterations:
+def eroded(mask: Bools, number: int, pixel: Pixel = SQUARE) -> Bools:
+    """Return ``mask`` [rows, cols] eroded likewise; what lies outside the raster counts as absent."""
+    if not number:
         return mask
     border = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
-    return np.asarray(cv2.erode(mask.astype(np.uint8), CROSS, iterations=iterations, **border), np.bool_)
+    return np.asarray(cv2.erode(mask.astype(np.uint8), element(number, pixel), **border), np.bool_)
 
 
-def land_strata(masks: Mapping[str, Mask], dilation: int = BUILDING_DILATION) -> dict[str, Bools]:
-    """Return name -> bool [rows, cols] of the strata that the masks allow.
+def land_strata(
+    masks: Mapping[str, Mask], dilation: int = BUILDING_DILATION, pixel: Pixel = SQUARE
+) -> dict[str, Bools]:
+    """Return name -> bool [rows, cols] of the strata that the masks allow; ``pixel`` as in ``element``.
 
     ``building`` is dilated and ``terrain`` is its complement, as in ResDepth and ImpliCity; ``terrain_nowater`` and
     ``terrain_nowater_noforest`` take those classes away; ``building_undilated`` and ``building_border`` (dilated minus
@@ -49,7 +63,7 @@ def land_strata(masks: Mapping[str, Mask], dilation: int = BUILDING_DILATION) ->
     strata: dict[str, Bools] = {}
     if "building" in masks:
         building = masks["building"]
-        wide = dilated(building.is_class, dilation)
+        wide = dilated(building.is_class, dilation, pixel)
         known = building.is_class | building.is_other | wide
         strata["building"] = wide
         terrain = known & ~wide
@@ -62,7 +76,7 @@ def land_strata(masks: Mapping[str, Mask], dilation: int = BUILDING_DILATION) ->
         if "forest" in masks:
             strata["terrain_noforest"] = known & ~wide & masks["forest"].is_other
         strata["building_undilated"] = building.is_class
-        strata["building_border"] = wide & ~eroded(building.is_class, dilation)
+        strata["building_border"] = wide & ~eroded(building.is_class, dilation, pixel)
     for name, mask in masks.items():
         if name != "building":
             strata[name] = mask.is_class

@@ -21,9 +21,12 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     Raises
     ------
     InputError
-        The folder is missing or the disk is full; what was at ``path`` before is untouched.
+        The folder is missing, the disk is full, or a folder, device or pipe is there; what was at ``path`` before is
+        untouched.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by a file
+        raise InputError(f"Cannot write {path}: it is no regular file.")
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)

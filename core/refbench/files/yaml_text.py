@@ -18,8 +18,8 @@ MAX_DIGITS = 400
 NESTED = "the file looks maliciously nested"
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader with the floats of YAML 1.2 (1.1 takes ``1e-3`` for a string) and bounds on what it builds."""
+class _BoundedLoader(yaml.SafeLoader):
+    """The safe loader of YAML 1.1 with bounds on what it builds, each key once."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -62,6 +62,10 @@ class _Loader(yaml.SafeLoader):
         return self.construct_yaml_float(node) if node.tag == _FLOAT else self.construct_yaml_int(node)
 
 
+class _Loader(_BoundedLoader):
+    """The same with the floats of YAML 1.2: 1.1 takes ``1e-3`` for a string."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes what the loader would otherwise read as something else."""
 
@@ -70,7 +74,13 @@ class _Dumper(yaml.SafeDumper):
         del data
         return True
 
+    def one_line(self, data: str) -> yaml.ScalarNode:
+        """Write a text with breaks in double quotes, where they are escaped: everything stays on one line."""
+        style = '"' if any(mark in data for mark in _BREAKS) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
+
+_BREAKS = tuple("\n\r\x85\u2028\u2029")
 _FLOAT = "tag:yaml.org,2002:float"
 _FLOAT_RULE = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
 for _class in (_Loader, _Dumper):
@@ -79,12 +89,16 @@ for _class in (_Loader, _Dumper):
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     _class.add_implicit_resolver(_FLOAT, _FLOAT_RULE, list("-+0123456789."))
+_Dumper.add_representer(str, _Dumper.one_line)
 for _tag in (_FLOAT, "tag:yaml.org,2002:int"):
+    _BoundedLoader.add_constructor(_tag, _BoundedLoader.number)
     _Loader.add_constructor(_tag, _Loader.number)
 
 
-def parse_yaml(text: str) -> Any:  # noqa: ANN401  # whatever YAML can say
+def parse_yaml(text: str, *, yaml_1_1: bool = False) -> Any:  # noqa: ANN401  # whatever YAML can say
     """Return the content of a YAML document, of plain types.
+
+    ``yaml_1_1`` is for files of other systems that read that version: ``1e-3`` stays text there.
 
     Raises
     ------
@@ -92,7 +106,7 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401  # whatever YAML can say
         It is none, gives a key twice, or is nested, aliased or long beyond any use; the message says which.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_BoundedLoader if yaml_1_1 else _Loader)
     except yaml.YAMLError:
         raise
     except (ValueError, TypeError, AttributeError, OverflowError) as error:  # PyYAML's own, such as on 2024-99-99
@@ -103,6 +117,11 @@ def yaml_value(value: Any) -> str:  # noqa: ANN401  # plain types
     """Return a value as one line of YAML that ``parse_yaml`` reads back."""
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=float("inf"), sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def yaml_document(value: Any) -> str:  # noqa: ANN401  # plain types
+    """Return a value as a YAML document that ``parse_yaml`` reads back: texts such as ``008`` are quoted."""
+    return str(yaml.dump(value, Dumper=_Dumper, default_flow_style=None, width=120, sort_keys=False))
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

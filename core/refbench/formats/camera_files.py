@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.files.atomic import atomic_file
 from refbench.files.yaml_file import check_keys, mapping, read_mapping
+from refbench.files.yaml_text import yaml_document
 from refbench.geometry.affine_camera import AffineCamera
 from refbench.geometry.cameras import Pinhole
 from refbench.geometry.rpc import RPC
@@ -168,7 +168,7 @@ def write_camera(path: str | Path, camera: Camera) -> None:
     else:
         content = {"camera": known.name, **known.to_mapping(camera)}
         kept = {key: value for key, value in content.items() if value is not None}
-        text = yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=120)
+        text = yaml_document(kept)
     with atomic_file(path) as file:
         file.write(text.encode())
 

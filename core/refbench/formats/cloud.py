@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refbench.contracts.errors import InputError
+from refbench.contracts.grid import Bounds
 from refbench.contracts.points import PointCloud
+from refbench.formats.cloud_crs import resolve_unit, settle_crs
 from refbench.formats.cloud_formats import open_reader
-from refbench.formats.cloud_index import DiskIndex, HeldIndex, bounds_of, just_beyond
+from refbench.formats.cloud_index import DiskIndex, HeldIndex, bounds_of
+from refbench.formats.cloud_survey import Survey, drop_flagged
 from refbench.formats.cloud_write import write_points
 from refbench.formats.crs import (
     metric_vertical,
     parse_crs,
     reconcile_crs,
     reconcile_vertical,
-    require_metric,
     vertical_unit,
 )
 from refbench.formats.units import METRES_PER_UNIT, conversion_warning, resolve_height_unit
@@ -27,15 +30,13 @@ if TYPE_CHECKING:
 
     from rasterio.crs import CRS
 
-    from refbench.contracts.grid import Bounds
-    from refbench.formats.cloud_formats import CloudReader
     from refbench.formats.cloud_index import Arrays
+    from refbench.formats.cloud_reader import CloudReader
 
 __all__ = ["HeldPoints", "PointFile", "open_points", "read_points", "write_points"]
 
 BUDGET_BYTES = 1 << 30
 BYTES_PER_POINT = 64  # float64 xyz, colour, intensity, class, point number, a temporary copy of xyz
-LARGEST = 1e30
 
 
 class HeldPoints:
@@ -82,18 +83,16 @@ class PointFile:
     """A point cloud file as a source.
 
     Small clouds are held after the first read. Clouds above the budget are sorted once, by tile, into a temporary
-    folder and read from there. Both return the points in the order of the file.
+    folder and read from there. Both return the points in the order of the file, without those that are not finite,
+    withheld, noise, or far from all others.
     """
 
-    def __init__(
-        self, reader: CloudReader, crs: CRS | None, vertical: str, unit: str, budget_bytes: int, scratch: Path | None
-    ) -> None:
-        """Take a checked reader; ``unit`` is that of the heights."""
-        self._reader = reader
+    def __init__(self, reader: CloudReader, crs: CRS | None, vertical: str, settings: PointSettings) -> None:
+        """Take a checked reader and what ``open_points`` settled."""
+        self._reader, self._settings = reader, settings
         self.crs, self.vertical = crs, vertical
-        self._unit, self._budget, self._scratch = unit, budget_bytes, scratch
         self._store: HeldPoints | DiskIndex | None = None
-        self._dropped: int | None = None
+        self._known: Survey | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -102,26 +101,30 @@ class PointFile:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences for the user; dropped points are known after the first read."""
-        notes = [] if self._unit == "metre" else [conversion_warning(str(self._reader.path), self._unit)]
-        if self._dropped:
-            notes.append(
-                f"{self._reader.path}: {self._dropped:,} of {self._reader.count:,} points are not finite or beyond "
-                "1e30; they were dropped."
-            )
+        """Sentences for the user; those about points are known after the first read."""
+        path, settings = str(self._reader.path), self._settings
+        notes = list(self._reader.notes)
+        if settings.unit != "metre":
+            unit = settings.unit.replace("_", " ")
+            notes.append(f"{path}: coordinates are in {unit}; they were converted to metres.")
+        if settings.height_unit not in ("metre", settings.unit):
+            notes.append(conversion_warning(path, settings.height_unit))
+        if self._known is not None:
+            notes += self._known.notes(path, self._stated_bounds())
         return tuple(notes)
 
+    def _stated_bounds(self) -> Bounds | None:
+        """Return what the header says of the rectangle, in metres."""
+        box, factor = self._reader.bounds, METRES_PER_UNIT[self._settings.unit]
+        return box and Bounds(box.west * factor, box.south * factor, box.east * factor, box.north * factor)
+
     def bounds(self) -> Bounds:
-        """Return the rectangle around all points: from the header where it has one, else by reading."""
-        if self._reader.bounds is not None:
-            return just_beyond(self._reader.bounds)
-        if isinstance(self._store, HeldPoints) or self._reader.count * BYTES_PER_POINT <= self._budget:
-            return self._held().bounds()
-        return self._bounds_by_chunks()
+        """Return the rectangle around all points, by reading: headers are not to be trusted."""
+        return self._survey().bounds()
 
     def count(self) -> int:
         """Return the number of points; those dropped are not counted once a read has found them."""
-        return self._reader.count - (self._dropped or 0)
+        return self._reader.count if self._known is None else self._known.kept
 
     def read(self, bounds: Bounds | None = None) -> PointCloud:
         """Return all points, or those with west <= x < east and south <= y < north, in the order of the file.
@@ -129,9 +132,9 @@ class PointFile:
         Raises
         ------
         InputError
-            The file is damaged, or holds fewer than two finite points.
+            The file is damaged, or holds fewer than two points that count.
         """
-        if self._reader.count * BYTES_PER_POINT <= self._budget:
+        if self._is_small:
             return self._held().read(bounds)
         if bounds is None:
             return self._gather(self._chunks())
@@ -139,37 +142,65 @@ class PointFile:
 
     def check(self) -> None:
         """Read the file once, so that damage and dropped points are known; a small cloud is held from then on."""
-        if self._reader.count * BYTES_PER_POINT <= self._budget:
-            self._held()
-        elif self._dropped is None:
-            for _ in self._chunks():
-                pass
+        self._survey()
+
+    @property
+    def _is_small(self) -> bool:
+        return self._reader.count * BYTES_PER_POINT <= self._settings.budget_bytes
 
     def _held(self) -> HeldPoints:
-        if not isinstance(self._store, HeldPoints):
+        self._survey()
+        if not isinstance(self._store, HeldPoints):  # after unpickling
             self._store = HeldPoints(self._gather(self._chunks()))
         return self._store
 
     def _sorted(self) -> DiskIndex:
         if not isinstance(self._store, DiskIndex):
-            self._store = DiskIndex(self._chunks, self.bounds(), self._reader.count, self._scratch)
+            bounds = self.bounds()
+            self._store = DiskIndex(self._chunks, bounds, self.count(), self._settings.scratch)
         return self._store
 
+    def _survey(self) -> Survey:
+        """Read the points once and hold them where they are few."""
+        if self._known is None:
+            survey, parts = Survey(self._reader.count), []
+            for chunk in self._clean(survey):
+                survey.add(chunk["xyz"])
+                if self._is_small:
+                    parts.append(chunk)
+            self._check_count(survey)
+            survey.find_far(lambda: (chunk["xyz"] for chunk in parts or self._clean()))
+            self._known = survey
+            if parts:
+                self._store = HeldPoints(self._gather(survey.without_far(chunk) for chunk in parts))
+        return self._known
+
     def _chunks(self) -> Iterator[Arrays]:
-        """Yield clean chunks: finite points, heights in metres."""
-        kept = 0
+        """Yield the points that count."""
+        survey = self._survey()
+        return (survey.without_far(chunk) for chunk in self._clean())
+
+    def _clean(self, survey: Survey | None = None) -> Iterator[Arrays]:
+        """Yield chunks of finite points in metres, without the withheld and noise; ``survey`` counts those dropped."""
+        settings = self._settings
+        factors = METRES_PER_UNIT[settings.unit], METRES_PER_UNIT[settings.height_unit]
+        scale = np.array([factors[0], factors[0], factors[1]])
         for chunk in self._reader.chunks():
-            xyz = chunk["xyz"]
-            good = (np.abs(xyz) <= LARGEST).all(axis=1)  # NaN compares false
-            if not good.all():
-                chunk = {name: values[good] for name, values in chunk.items()}
-            if self._unit != "metre":
-                chunk["xyz"] = chunk["xyz"] * np.array([1.0, 1.0, METRES_PER_UNIT[self._unit]])
-            kept += len(chunk["xyz"])
-            yield chunk
-        self._dropped = self._reader.count - kept
-        if kept < 2:
-            raise InputError(f"{self._reader.path} holds {kept} finite point{_s(kept)}; a cloud needs at least 2.")
+            if (scale != 1).any():
+                chunk["xyz"] = chunk["xyz"] * scale
+            yield drop_flagged(chunk, keep_noise=settings.keep_noise, survey=survey)
+
+    def _check_count(self, survey: Survey) -> None:
+        if survey.kept >= 2:
+            return
+        kept = survey.kept
+        if survey.withheld or survey.noise:
+            hint = "; --keep-noise keeps noise" if survey.noise else ""
+            raise InputError(
+                f"{self._reader.path} holds {kept} point{_s(kept)} beside those withheld or classified as noise; "
+                f"a cloud needs at least 2{hint}."
+            )
+        raise InputError(f"{self._reader.path} holds {kept} finite point{_s(kept)}; a cloud needs at least 2.")
 
     def _gather(self, chunks: Iterator[Arrays]) -> PointCloud:
         parts = list(chunks)
@@ -180,15 +211,20 @@ class PointFile:
         kept: dict[str, Any] = {n: a for n, a in arrays.items() if n == "xyz" or a.any()}
         return PointCloud(crs=self.crs, vertical=self.vertical, **kept)
 
-    def _bounds_by_chunks(self) -> Bounds:
-        boxes = [bounds_of(chunk["xyz"]) for chunk in self._chunks() if len(chunk["xyz"])]
-        corners = np.array([[b.west, b.south, b.east, b.north] for b in boxes])
-        low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
-        return type(boxes[0])(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-
     def __getstate__(self) -> dict[str, Any]:
         """Leave the points behind: they are read anew."""
         return {**self.__dict__, "_store": None}
+
+
+@dataclass(frozen=True, slots=True)
+class PointSettings:
+    """How a file is read: units of all coordinates and of heights, memory, whether noise stays."""
+
+    unit: str = "metre"
+    height_unit: str = "metre"
+    budget_bytes: int = BUDGET_BYTES
+    scratch: Path | None = None
+    keep_noise: bool = False
 
 
 def _s(count: int) -> str:
@@ -201,6 +237,7 @@ def open_points(
     crs: str | CRS | None = None,
     vertical: str | None = None,
     height_unit: str | None = None,
+    keep_noise: bool = False,
     budget_bytes: int = BUDGET_BYTES,
     scratch: Path | None = None,
 ) -> PointFile:
@@ -214,27 +251,34 @@ def open_points(
         For files that carry none. A cloud may stay without a CRS: the scene gives it that of its grid.
     height_unit
         ``metre``, ``foot`` or ``us_survey_foot`` where the file does not say it. z becomes metres.
+    keep_noise
+        Keep points of the classes 7 and 18, which are dropped otherwise. Withheld points are always dropped.
     budget_bytes
         Larger clouds are not held in memory but sorted into a temporary folder in ``scratch``.
 
     Raises
     ------
     InputError
-        A missing, damaged or unknown file, fewer than two points, a CRS not in metres, or a contradiction.
+        A missing, damaged or unknown file, a folder, fewer than two points, a CRS not in metres, or a contradiction.
     """
     reader = open_reader(Path(path))
     where = str(reader.path)
     if reader.count < 2:
         raise InputError(f"{where} holds {reader.count} point{_s(reader.count)}; a cloud needs at least 2.")
     resolved = reconcile_crs(where, reader.crs.horizontal, None if crs is None else parse_crs(crs))
+    own_unit = None
     if resolved is not None:
-        require_metric(where, resolved)
+        resolved, own_unit = settle_crs(reader, resolved)
     datum = reconcile_vertical(where, reader.crs.vertical, vertical)
+    unit = resolve_unit(where, "the unit of its coordinates", reader.unit or own_unit)
     found = [("its vertical CRS", reader.crs.height_unit), (f"the vertical datum {datum}", vertical_unit(datum))]
-    unit = resolve_height_unit(where, height_unit, found)
-    if unit != "metre":
+    height = resolve_height_unit(where, height_unit, found)
+    if height_unit is None and not any(text for _, text in found):
+        height = unit  # a file that says one unit means all three axes
+    if height != "metre":
         datum = metric_vertical(datum)
-    return PointFile(reader, resolved, datum, unit, budget_bytes, scratch)
+    settings = PointSettings(unit, height, budget_bytes, scratch, keep_noise)
+    return PointFile(reader, resolved, datum, settings)
 
 
 def read_points(path: str | Path) -> PointCloud:

@@ -71,7 +71,7 @@ def _write_npz(file: BinaryIO, cloud: PointCloud) -> None:
     np.savez_compressed(file, **arrays)
 
 
-def _as_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
+def as_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Return values in LAS's 16 bits: bytes are spread, floats in [0, 1] are shares, all else is clipped."""
     if values.dtype == np.uint8:
         return np.asarray(values.astype(np.uint16) * 257)
@@ -95,7 +95,7 @@ def _write_las(file: BinaryIO, cloud: PointCloud, compress: bool) -> None:
     las = laspy.LasData(header)
     las.X, las.Y, las.Z = steps.T
     if cloud.colour is not None:
-        las.red, las.green, las.blue = _as_uint16(cloud.colour).T
+        las.red, las.green, las.blue = as_uint16(cloud.colour).T
     if cloud.intensity is not None:
         las.intensity = np.clip(cloud.intensity, 0, 65535).astype(np.uint16)
     if cloud.classes is not None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from refbench.contracts.errors import InputError, MissingFileError
+from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
+from refbench.formats.limits import check_pixels
+from refbench.formats.raster_access import FAILURES, open_dataset, raster_env, reason
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -24,15 +24,7 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 SCAN_PIXELS = 4 << 20
-CACHE_BYTES = 128 << 20
-
-
-def limited_cache() -> Any:  # noqa: ANN401  # rasterio carries no types
-    """Return a rasterio environment whose block cache is small; the user's ``GDAL_CACHEMAX`` goes first.
-
-    GDAL would take 5 % of the machine's memory, which no memory budget of a run knows of.
-    """
-    return rasterio.Env() if "GDAL_CACHEMAX" in os.environ else rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
+MAX_BANDS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +39,10 @@ class RasterHeader:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     names: tuple[str, ...]
-    alpha: int | None
-    """Number (from 1) of the band that is transparency rather than data."""
-    has_mask: bool
-    """Whether a mask band of the file, not a NoData code, says which pixels count."""
+    alphas: tuple[int, ...]
+    """Numbers (from 1) of the bands that are transparency rather than data."""
+    masked: tuple[bool, ...]
+    """Whether GDAL's mask of a band comes from a mask band or from several codes, not from one NoData code alone."""
     transform: Affine
     crs: CRS | None
     tags: dict[str, str]
@@ -60,19 +52,18 @@ class RasterHeader:
     @property
     def data_bands(self) -> list[int]:
         """Numbers (from 1) of all bands but transparency."""
-        return [band for band in range(1, len(self.dtypes) + 1) if band != self.alpha]
+        return [band for band in range(1, len(self.dtypes) + 1) if band not in self.alphas]
 
 
 def _read_header(dataset: Any) -> RasterHeader:  # noqa: ANN401  # rasterio carries no types
-    colours = dataset.colorinterp
-    alpha = next((i for i, c in enumerate(colours, 1) if c is ColorInterp.alpha), None)
-    flags = dataset.mask_flag_enums[0]
+    alphas = tuple(i for i, colour in enumerate(dataset.colorinterp, 1) if colour is ColorInterp.alpha)
+    masked = tuple(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums)
     rpcs = dataset.rpcs
     return RasterHeader(
         dataset.width, dataset.height, tuple(dataset.dtypes), tuple(dataset.nodatavals), tuple(dataset.units),
-        tuple(dataset.scales), tuple(dataset.offsets), tuple(name or "" for name in dataset.descriptions), alpha,
-        MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags, dataset.transform, dataset.crs,
-        dict(dataset.tags()), None if rpcs is None else dict(rpcs.to_gdal()), int(dataset.block_shapes[0][0]),
+        tuple(dataset.scales), tuple(dataset.offsets), tuple(name or "" for name in dataset.descriptions), alphas,
+        masked, dataset.transform, dataset.crs, dict(dataset.tags()), None if rpcs is None else dict(rpcs.to_gdal()),
+        int(dataset.block_shapes[0][0]),
     )  # fmt: skip
 
 
@@ -87,41 +78,56 @@ class RasterFile:
         MissingFileError
             There is no such file.
         InputError
-            It is no raster, or damaged.
+            It is no raster that is read here (see ``open_dataset``), damaged, or larger than ``max_pixels``.
         """
         self.path = Path(path)
-        if not self.path.is_file():
-            raise MissingFileError(f"There is no file {self.path}.")
         self._lock = threading.Lock()
         self._dataset: Any = None
         self._owner = 0
-        self.header = _read_header(self._handle())
+        dataset = self._handle()
+        check_pixels(f"{self.path} declares", dataset.width, dataset.height)
+        if dataset.count > MAX_BANDS:
+            raise InputError(f"{self.path} declares {dataset.count:,} bands, more than the limit of {MAX_BANDS:,}.")
+        try:
+            with raster_env():
+                self.header = _read_header(dataset)
+        except (*FAILURES, TypeError, LookupError) as error:
+            raise InputError(f"{self.path} has a damaged header: {reason(error)}.") from error
+        for scale, offset in zip(self.header.scales, self.header.offsets, strict=True):
+            if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0:
+                raise InputError(
+                    f"{self.path} declares the scale {scale:g} and the offset {offset:g}, so its values are lost; "
+                    "repair them, for example with gdal_edit.py -unsetscale -unsetoffset."
+                )
 
     def _handle(self) -> Any:  # noqa: ANN401  # rasterio carries no types
         if self._dataset is None or self._owner != os.getpid():
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                    self._dataset = rasterio.open(self.path)
-            except (RasterioError, OSError) as error:
-                raise InputError(f"{self.path} cannot be read as a raster: {_reason(error)}.") from error
+            self._dataset = open_dataset(self.path)
             self._owner = os.getpid()
         return self._dataset
 
     def read(self, bands: list[int], window: Window) -> NDArray[Any]:
         """Return raw pixels [bands, rows, cols] of a window inside the raster, in the file's own type."""
-        box = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        with self._lock, limited_cache():
-            try:
-                return np.asarray(self._handle().read(bands, window=box))
-            except (RasterioError, OSError) as error:
-                raise InputError(f"{self.path} cannot be read; it may be cut off: {_reason(error)}.") from error
+        return self._read("read", bands, window)
 
-    def read_mask(self, window: Window) -> NDArray[np.bool_]:
-        """Return where the file's mask band marks data, bool [rows, cols], of a window inside the raster."""
+    def read_mask(self, bands: list[int], window: Window) -> NDArray[np.bool_]:
+        """Return where GDAL's masks of the bands mark data, bool [bands, rows, cols], of a window inside the raster."""
+        return np.asarray(self._read("read_masks", bands, window) != 0)
+
+    def _read(self, what: str, bands: list[int], window: Window) -> NDArray[Any]:
         box = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        with self._lock, limited_cache():
-            return np.asarray(self._handle().dataset_mask(window=box) != 0)
+        with self._lock, raster_env():
+            try:
+                return np.asarray(getattr(self._handle(), what)(bands, window=box))
+            except MemoryError as error:
+                size = f"{window.width:,} x {window.height:,} px"
+                raise InputError(f"{self.path}: {size} do not fit into memory; crop the raster.") from error
+            except InputError:
+                raise
+            except FAILURES as error:
+                raise InputError(
+                    f"{self.path} cannot be read; it may be cut off or damaged: {reason(error)}."
+                ) from error
 
     def strips(self) -> list[Window]:
         """Return windows over whole rows that cover the raster once, each of a few million pixels."""
@@ -139,13 +145,6 @@ class RasterFile:
         """Open anew on first use."""
         self.path, self.header = state["path"], state["header"]
         self._lock, self._dataset, self._owner = threading.Lock(), None, 0
-
-
-def _reason(error: BaseException) -> str:
-    """Return the deepest cause of a rasterio error on one line, without its full stop."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def equals_code(values: NDArray[Any], code: float | None) -> NDArray[np.bool_] | None:

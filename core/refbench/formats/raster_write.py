@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -20,8 +21,9 @@ from rasterio.windows import Window as RasterioWindow
 
 from refbench.contracts.errors import GridMismatchError, InputError
 from refbench.contracts.grid import Window
-from refbench.formats.crs import VERTICAL_TAG, compound_crs, vertical_unit
-from refbench.formats.raster_file import limited_cache
+from refbench.formats.crs import VERTICAL_TAG, compound_crs, ellipsoidal_wkt, vertical_unit
+from refbench.formats.output_nodata import DEFAULT_NODATA, OutputCode, beside
+from refbench.formats.raster_access import raster_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from refbench.contracts.raster import DSM, Image, Mask
 
 BLOCK = 512
-DEFAULT_NODATA = -9999.0
 _FAILURES = (RasterioError, CPLE_BaseError, OSError)
 
 
@@ -119,7 +120,7 @@ class CogWriter:
         inside = part.shifted(-window.col_off, -window.row_off).slices
         box = RasterioWindow(part.col_off, part.row_off, part.width, part.height)
         try:
-            with limited_cache():
+            with raster_env():
                 self._dataset.write(values[(slice(None), *inside)], window=box)
         except _FAILURES as error:
             raise self._refusal(error) from error
@@ -130,7 +131,7 @@ class CogWriter:
         """Finish the file, or leave nothing behind where the block failed."""
         try:
             if kind is None:
-                with limited_cache():
+                with raster_env():
                     self._finish()
         except _FAILURES as failure:
             raise self._refusal(failure) from failure
@@ -144,8 +145,8 @@ class CogWriter:
         self._dataset = None
         predictor = "FLOATING_POINT" if self.dtype.kind == "f" else "STANDARD"
         rasterio.shutil.copy(
-            tiles, cog, driver="COG", BLOCKSIZE=BLOCK, COMPRESS="DEFLATE", PREDICTOR=predictor, BIGTIFF="IF_SAFER",
-            OVERVIEW_RESAMPLING="AVERAGE" if self._average else "NEAREST",
+            self._with_ellipsoid(tiles), cog, driver="COG", BLOCKSIZE=BLOCK, COMPRESS="DEFLATE", PREDICTOR=predictor,
+            BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="AVERAGE" if self._average else "NEAREST",
         )  # fmt: skip
         # GDAL does not report every failed write, so the file is read back before it replaces anything.
         if not _equal_pixels(tiles, cog):
@@ -153,6 +154,22 @@ class CogWriter:
         with cog.open("rb") as file:
             os.fsync(file.fileno())
         cog.replace(self.path)
+
+    def _with_ellipsoid(self, tiles: Path) -> Path:
+        """Return the tiles, through a VRT that gives them heights above the ellipsoid where the grid has such."""
+        wkt = ellipsoidal_wkt(self.grid.crs) if self.grid is not None and self.grid.vertical == "ellipsoid" else None
+        if wkt is None:
+            return tiles
+        # The driver of COGs takes the CRS from its source, and would move what GDAL reads back into a side file.
+        vrt = tiles.with_suffix(".vrt")
+        rasterio.shutil.copy(tiles, vrt, driver="VRT")
+        tree = ElementTree.parse(vrt)
+        if (node := tree.getroot().find("SRS")) is None:
+            return tiles
+        node.attrib.clear()
+        node.text = wkt
+        tree.write(vrt)
+        return vrt
 
     def _discard(self) -> None:
         if self._dataset is not None:
@@ -185,7 +202,8 @@ def _equal_pixels(first: Path, second: Path) -> bool:
 class DSMWriter(CogWriter):
     """Streams heights into a COG: float32 metres, 512 px blocks, DEFLATE with the floating-point predictor.
 
-    Windows that are never written hold NoData. ``nodata`` may be NaN. ``tags`` are provenance (method, version,
+    Windows that are never written hold NoData. ``nodata`` may be NaN, or the input's own code as ``OutputCode``.
+    ``tags`` are provenance (method, version,
     hashes); ``AREA_OR_POINT`` among them is honoured. The vertical datum goes into a compound CRS where it is an EPSG
     code, and always into the tag ``REFBENCH_VERTICAL``.
     """
@@ -195,7 +213,7 @@ class DSMWriter(CogWriter):
         path: str | Path,
         grid: Grid,
         *,
-        nodata: float = DEFAULT_NODATA,
+        nodata: float | OutputCode = DEFAULT_NODATA,
         tags: Mapping[str, str] | None = None,
         description: str = "height",
     ) -> None:
@@ -206,6 +224,8 @@ class DSMWriter(CogWriter):
         InputError
             A missing folder, an infinite NoData code, or a vertical CRS that counts in feet.
         """
+        code = nodata if isinstance(nodata, OutputCode) else OutputCode(nodata)
+        self._moves, nodata = code.moves_heights, code.value
         if not math.isnan(nodata) and (math.isinf(nodata) or float(np.float32(nodata)) != nodata):
             raise InputError(f"The NoData code {nodata} cannot be held by float32; use -9999 or nan.")
         if vertical_unit(grid.vertical) not in (None, "metre"):
@@ -231,7 +251,10 @@ class DSMWriter(CogWriter):
             raise InputError(f"{self.path}: heights must be finite or NaN.")
         assert self.nodata is not None  # always given by __init__
         if not math.isnan(self.nodata):
-            if (heights == np.float32(self.nodata)).any():
+            equal = heights == np.float32(self.nodata)
+            if self._moves:
+                heights = np.where(equal, beside(self.nodata), heights)
+            elif equal.any():
                 raise InputError(f"{self.path}: a height equals the NoData code {self.nodata}; choose another one.")
             heights = np.where(np.isnan(heights), np.float32(self.nodata), heights)
         self.write_bands(window, np.asarray(heights, np.float32)[None])
@@ -247,7 +270,7 @@ def write_dsm(
     path: str | Path,
     dsm: DSM,
     *,
-    nodata: float = DEFAULT_NODATA,
+    nodata: float | OutputCode = DEFAULT_NODATA,
     tags: Mapping[str, str] | None = None,
     provenance: NDArray[np.uint8] | None = None,
 ) -> None:

@@ -26,8 +26,11 @@ def parse_unit(text: str | None) -> str | None:
 
 
 def unit_of_factor(metres: float) -> str | None:
-    """Return the unit that is ``metres`` long, or None; the two feet differ in the sixth digit."""
-    matches = (unit for unit, length in METRES_PER_UNIT.items() if abs(metres - length) <= 1e-8 * length)
+    """Return the unit that is ``metres`` long, or None.
+
+    The two feet differ by 2e-6 of their length; files round them to seven digits (0.3048006), which is 4e-8.
+    """
+    matches = (unit for unit, length in METRES_PER_UNIT.items() if abs(metres - length) <= 3e-7 * length)
     return next(matches, None)
 
 

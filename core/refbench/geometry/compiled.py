@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numba
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_Kernel = TypeVar("_Kernel", bound="Callable[..., Any]")
+    Kernel = Callable[..., Any]
+    """numba tells the types of a kernel by its arguments, call by call."""
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def inlined(function: _Kernel) -> _Kernel:
+def inlined(function: Kernel) -> Kernel:
     """Compile a part of kernels into each of its callers."""
-    return numba.njit(inline="always", **_OPTIONS)(function)
+    kernel: Kernel = numba.njit(inline="always", **_OPTIONS)(function)
+    return kernel
 
 
-def compiled(function: _Kernel) -> _Kernel:
+def compiled(function: Kernel) -> Kernel:
     """Compile a kernel on its first call; the machine code is kept on disk.
 
     It lies beside the source, or in the user's cache folder where the installation is read-only (numba's own
@@ -27,18 +30,20 @@ def compiled(function: _Kernel) -> _Kernel:
     return _kept(function)
 
 
-def contracted(function: _Kernel) -> _Kernel:
+def contracted(function: Kernel) -> Kernel:
     """Like ``compiled``, with fused multiplications and additions: for what need not agree with torch bit by bit."""
     return _kept(function, fastmath={"contract"})
 
 
-def reordered(function: _Kernel) -> _Kernel:
+def reordered(function: Kernel) -> Kernel:
     """Like ``compiled``, free in the order of its sums and minima: for numbers that are whole, or rounded anyway."""
     return _kept(function, fastmath=True)
 
 
-def _kept(function: _Kernel, **more: object) -> _Kernel:
+def _kept(function: Kernel, **more: object) -> Kernel:
+    kernel: Kernel
     try:
-        return numba.njit(cache=True, **_OPTIONS, **more)(function)
+        kernel = numba.njit(cache=True, **_OPTIONS, **more)(function)
     except RuntimeError:  # "no locator available"
-        return numba.njit(**_OPTIONS, **more)(function)
+        kernel = numba.njit(**_OPTIONS, **more)(function)
+    return kernel

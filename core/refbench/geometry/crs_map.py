@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.warp import transform as proj_transform
 
@@ -40,8 +41,9 @@ def transform_exact(source: CRS, target: CRS, x: NDArray[np.float64], y: NDArray
     shape = np.shape(x)
     try:
         out_x, out_y = proj_transform(source, target, np.ravel(x), np.ravel(y))[:2]
-    except RasterioError as error:
-        raise InputError(f"No transformation leads from {source.to_string()} to {target.to_string()}.") from error
+    except (RasterioError, CPLE_BaseError) as error:
+        first, second = (text if len(text := crs.to_string()) < 60 else f"{text[:50]}..." for crs in (source, target))
+        raise InputError(f"No transformation leads from {first} to {second}; reproject one of the two.") from error
     return np.asarray(out_x, np.float64).reshape(shape), np.asarray(out_y, np.float64).reshape(shape)
 
 

@@ -64,12 +64,14 @@ def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, op
         Matcher and its settings.
     """
     # Columns left of the search range would stay empty: give them room.
-    padded = [cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)]
+    wide_left, wide_right = (
+        cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)
+    )
     if options.matcher == "sgm":
-        return _semi_global(padded[0], padded[1], search, options)[:, search:]
+        return _semi_global(wide_left, wide_right, search, options)[:, search:]
     if options.matcher == "census":
-        return census_disparity(*padded, search, options)[:, search:]
-    fixed = _opencv(search, options).compute(*padded)[:, search:]
+        return census_disparity(wide_left, wide_right, search, options)[:, search:]
+    fixed = _opencv(search, options).compute(wide_left, wide_right)[:, search:]
     return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
 
 

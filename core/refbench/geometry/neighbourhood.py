@@ -52,10 +52,11 @@ def gaussian(
     values
         [N], any number type.
     grid
-        Where to put cells; its axes are taken as orthogonal.
+        Where to put cells; distances go through its transform, whatever the affine.
     radius
-        In cells. ``disc``: points nearer than ``(radius + 0.5) r`` to the centre, strictly; with radius 0 the
-        corners of a cell are in no disc. ``square``: points whose cell is at most ``radius`` columns and rows away.
+        In cells. ``disc``: points nearer than ``(radius + 0.5) r`` to the centre, strictly, with r the ground sampling
+        distance; with radius 0 the corners of a cell are in no disc. ``square``: points whose cell is at most
+        ``radius`` columns and rows away.
     sigma
         In metres; None or infinity is the plain mean.
     shape
@@ -78,7 +79,8 @@ def gaussian(
     def weigh(squared: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(squared < limit, np.exp(exponent * squared), 0.0)
 
-    total, weight, count = _accumulate(xyz, values, grid, (int(radius), int(radius)), weigh, lambda d2: d2 < limit)
+    reach = (int(radius), int(radius)) if shape == "square" else _reach(grid, math.sqrt(limit))
+    total, weight, count = _accumulate(xyz, values, grid, reach, weigh, lambda d2: d2 < limit)
     return Neighbourhood(divided(total, weight), weight, count)
 
 
@@ -96,7 +98,7 @@ def idw(
     """
     if not distance > 0 or not power > 0:
         raise InputError(f"IDW needs a positive distance in metres and power, got {distance} and {power}.")
-    reach_x, reach_y = (math.floor(distance / r + 0.5) for r in grid.resolution)
+    reach_x, reach_y = _reach(grid, distance)
 
     def near(squared: NDArray[np.float64]) -> NDArray[np.bool_]:
         return squared <= distance**2
@@ -111,6 +113,14 @@ def idw(
     total, weight, _ = _accumulate(xyz, values, grid, (reach_x, reach_y), weigh, near)
     hit_total, hit_weight, _ = _accumulate(xyz, values, grid, (0, 0), on_centre, near)
     return np.where(hit_weight > 0, divided(hit_total, hit_weight), divided(total, weight))
+
+
+def _reach(grid: Grid, distance: float) -> tuple[int, int]:
+    """Return how many columns and rows away the cell of a point within ``distance`` metres of a centre may lie."""
+    inverse = ~grid.transform
+    # Largest column and row offset of a circle of that radius; the point lies up to half a cell off its cell's centre.
+    cols, rows = (distance * math.hypot(*row) for row in ((inverse.a, inverse.b), (inverse.d, inverse.e)))
+    return math.floor(cols + 0.5), math.floor(rows + 0.5)
 
 
 def _accumulate(
@@ -129,15 +139,16 @@ def _accumulate(
     # Twice the reach: points may lie one reach outside the grid, and their cells one more.
     width, height = grid.width + 4 * reach_x, grid.height + 4 * reach_y
     total, weight, number = np.zeros(width * height), np.zeros(width * height), np.zeros(width * height)
-    size_x, size_y = grid.resolution
+    t = grid.transform
     for col, row, value in _around(xyz, values, grid, reach):
         cell_col, cell_row = np.floor(col), np.floor(row)
         cell = ((cell_row + 2 * reach_y) * width + cell_col + 2 * reach_x).astype(np.intp)
-        fraction_x, fraction_y = (col - cell_col - 0.5) * size_x, (row - cell_row - 0.5) * size_y
+        # Metres from the centre of the point's own cell.
+        fraction_col, fraction_row = col - cell_col - 0.5, row - cell_row - 0.5
+        east, north = t.a * fraction_col + t.b * fraction_row, t.d * fraction_col + t.e * fraction_row
         for down in range(-reach_y, reach_y + 1):
-            squared_y = (fraction_y - down * size_y) ** 2
             for right in range(-reach_x, reach_x + 1):
-                squared = squared_y + (fraction_x - right * size_x) ** 2
+                squared = (east - (t.a * right + t.b * down)) ** 2 + (north - (t.d * right + t.e * down)) ** 2
                 w, target = weigh(squared), cell + (down * width + right)
                 np.add.at(total, target, w * value)
                 np.add.at(weight, target, w)

@@ -10,7 +10,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from refbench.evaluation.slope import ground_gradient
+
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
 
 SUN_AZIMUTH_DEG, SUN_ALTITUDE_DEG = 315.0, 45.0
@@ -25,19 +28,23 @@ class ErrorScale:
     limit_m: float
 
 
-def hillshade(heights: NDArray[np.float32], gsd: float) -> NDArray[np.float64]:
-    """Return the shading in [0, 1], float64 [rows, cols], of heights in metres; NaN stays NaN."""
-    down, right = np.gradient(heights.astype(np.float64), gsd)
+def hillshade(heights: NDArray[np.float32], transform: Affine) -> NDArray[np.float64]:
+    """Return the shading in [0, 1], float64 [rows, cols], of heights in metres; NaN stays NaN.
+
+    ``transform`` takes (col, row) to metres east and north, whatever way the raster lies.
+    """
+    per_row, per_col = (np.asarray(slope, np.float64) for slope in np.gradient(heights.astype(np.float64)))
+    slope_east, slope_north = ground_gradient(per_col, per_row, transform)
     azimuth, altitude = np.radians(SUN_AZIMUTH_DEG), np.radians(SUN_ALTITUDE_DEG)
-    # The normal is (-dz/dx, -dz/dy, 1) with y to the north, that is against the rows.
+    # The normal is (-dz/dx, -dz/dy, 1).
     east, north, up = np.sin(azimuth) * np.cos(altitude), np.cos(azimuth) * np.cos(altitude), np.sin(altitude)
-    shade = (-right * east + down * north + up) / np.sqrt(right**2 + down**2 + 1)
+    shade = (up - slope_east * east - slope_north * north) / np.sqrt(slope_east**2 + slope_north**2 + 1)
     return np.asarray(np.clip(shade, 0.0, 1.0), np.float64)
 
 
-def surface_picture(heights: NDArray[np.float32], gsd: float, low: float, high: float) -> NDArray[np.float64]:
+def surface_picture(heights: NDArray[np.float32], transform: Affine, low: float, high: float) -> NDArray[np.float64]:
     """Return a hillshade tinted by height between ``low`` and ``high`` metres: RGB in [0, 1], [rows, cols, 3]."""
-    shade = hillshade(heights, gsd)
+    shade = hillshade(heights, transform)
     span = max(high - low, 1e-6)
     tint = mpl.colormaps["YlGnBu_r"](np.clip((np.nan_to_num(heights, nan=low) - low) / span, 0, 1))[..., :3]
     picture = (0.35 + 0.65 * tint) * (0.15 + 0.95 * np.nan_to_num(shade, nan=0.7))[..., None]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rasterio.crs import CRS
 
 from refbench.contracts.errors import ConfigError, GridMismatchError, InputError
-from refbench.contracts.grid import GRID_TOLERANCE_PX, Grid
+from refbench.contracts.grid import GRID_TOLERANCE_PX
 from refbench.contracts.scene import Reference, Scene, View
 from refbench.formats.camera_files import read_camera, rpc_of_image
-from refbench.formats.cloud import PointFile, open_points
+from refbench.formats.cloud_grid import grid_over
+from refbench.formats.cloud_joined import open_clouds
 from refbench.formats.crs import parse_crs, require_metric
 from refbench.formats.raster import DSMFile, ImageFile, MaskFile, open_dsm, open_image, open_mask
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.contracts.camera import Camera
+    from refbench.contracts.grid import Grid
+    from refbench.formats.cloud import PointFile
+    from refbench.formats.cloud_joined import JoinedPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class SceneFiles:
     height_unit: str | None = None
     gsd: float | None = None
     dsm: Path | None = None
-    points: Path | None = None
+    points: tuple[Path, ...] = ()
+    """Files of one cloud."""
     orthos: Mapping[str, Path] = field(default_factory=dict)
     pairs: tuple[tuple[str, ...], ...] | None = None
     ndvi: Path | None = None
@@ -56,6 +61,10 @@ class SceneFiles:
     reference_dsm: Path | None = None
     reference_mask: Path | None = None
     reference_depths: Mapping[str, Path] = field(default_factory=dict)
+    nodata: float | None = None
+    """NoData code of the heights in DSM and reference that their files do not declare."""
+    keep_noise: bool = False
+    """Keep points of the noise classes 7 and 18."""
 
 
 @dataclass(slots=True)
@@ -64,13 +73,13 @@ class _Opened:
 
     dsm: DSMFile | None
     reference: DSMFile | None
-    points: PointFile | None
+    points: PointFile | JoinedPoints | None
     orthos: dict[str, ImageFile]
     images: dict[str, ImageFile]
 
 
 def build_scene(files: SceneFiles) -> Scene:
-    """Return the scene; nothing but headers is read.
+    """Return the scene; nothing but headers is read, and points where only they tell the extent of the scene.
 
     Raises
     ------
@@ -101,10 +110,11 @@ def build_scene(files: SceneFiles) -> Scene:
 
 def _open(files: SceneFiles) -> _Opened:
     declared: dict[str, Any] = {"height_unit": files.height_unit, "crs": files.crs, "vertical": files.vertical}
+    heights = {**declared, "nodata": files.nodata}
     return _Opened(
-        None if files.dsm is None else open_dsm(files.dsm, **declared),
-        None if files.reference_dsm is None else open_dsm(files.reference_dsm, **declared),
-        None if files.points is None else open_points(files.points, **declared),
+        None if files.dsm is None else open_dsm(files.dsm, **heights),
+        None if files.reference_dsm is None else open_dsm(files.reference_dsm, **heights),
+        open_clouds(files.points, keep_noise=files.keep_noise, **declared) if files.points else None,
         {name: _open_ortho(path, files.crs) for name, path in files.orthos.items()},
         {name: open_image(view.image, in_camera=True) for name, view in files.views.items()},
     )
@@ -175,9 +185,7 @@ def _scene_grid(files: SceneFiles, opened: _Opened) -> Grid | None:
             return raster.grid
     if opened.points is None or files.gsd is None:
         return None
-    if not (math.isfinite(files.gsd) and files.gsd > 0):
-        raise InputError(f"gsd must be a positive number of metres, got {files.gsd}.")
-    return Grid.snap(opened.points.bounds(), files.gsd, opened.points.crs, opened.points.vertical)
+    return grid_over(opened.points, files.gsd)
 
 
 def check_same_grid(source: DSMFile | ImageFile | MaskFile, grid: Grid | None, anchor: str) -> None:
@@ -333,6 +341,6 @@ def _origin(grid: Grid | None, opened: _Opened) -> tuple[float, float, float]:
 
 
 def _source_warnings(opened: _Opened) -> Iterator[str]:
-    for source in (opened.dsm, opened.reference, opened.points):
+    for source in (opened.dsm, opened.reference, opened.points, *opened.orthos.values()):
         if source is not None:
             yield from source.warnings

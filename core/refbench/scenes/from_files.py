@@ -18,7 +18,7 @@ ORTHO_NAMES = "abcdefghijklmnopqrstuvwxyz"
 
 
 def scene_from_files(
-    points: str | Path | None = None,
+    points: str | Path | Sequence[str | Path] | None = None,
     dsm: str | Path | None = None,
     orthos: Sequence[str | Path] = (),
     reference: str | Path | None = None,
@@ -30,6 +30,8 @@ def scene_from_files(
     crs: str | None = None,
     vertical: str | None = None,
     height_unit: str | None = None,
+    keep_noise: bool = False,
+    nodata_in: float | None = None,
     scene_id: str | None = None,
 ) -> Scene:
     """Return the scene of some files, each read once to find what is wrong with it.
@@ -37,8 +39,8 @@ def scene_from_files(
     Parameters
     ----------
     points, dsm, orthos, reference, ndvi
-        Files; at least one of points, DSM and orthos. Two orthos or more are named a, b, ... and the first two form
-        a pair.
+        Files; at least one of points, DSM and orthos. Several files of points are read as one
+        cloud. Two orthos or more are named a, b, ... and the first two form a pair.
     masks
         Name of the class to file.
     views
@@ -47,6 +49,10 @@ def scene_from_files(
         Pixel size in metres of the grid that is laid over the points where there is no raster to take it from.
     crs, vertical, height_unit
         For files that do not say it themselves.
+    keep_noise
+        Keep points of the noise classes 7 and 18.
+    nodata_in
+        NoData code of the heights in DSM and reference that their files do not declare.
     scene_id
         Name in results; default: the stem of the DSM, else of the first file.
 
@@ -55,13 +61,16 @@ def scene_from_files(
     InputError
         See ``build_scene`` and ``scanned``; also no file at all, or points alone without ``gsd``.
     """
-    given = [Path(path) for path in (dsm, points, *orthos) if path is not None]
+    clouds = [points] if isinstance(points, str | Path) else list(points or ())
+    given = [Path(path) for path in (dsm, *clouds, *orthos) if path is not None]
     if not given:
         raise InputError("A scene needs at least a DSM, a point cloud or an ortho image.")
     if len(orthos) > len(ORTHO_NAMES):
         raise InputError(f"At most {len(ORTHO_NAMES)} orthos can be given as plain files; write a scene.yaml instead.")
     if dsm is None and reference is None and not orthos and gsd is None:
-        raise InputError(f"{points} comes without a raster, so its grid is open; give the pixel size in metres as gsd.")
+        raise InputError(
+            f"{clouds[0]} comes without a raster, so its grid is open; give the pixel size in metres as gsd."
+        )
     stems = [Path(path).stem for path in views]
     if repeated := [stem for stem in stems if stems.count(stem) > 1]:
         raise InputError(f"Two views are named {repeated[0]}; give files of different names, or write a scene.yaml.")
@@ -70,9 +79,11 @@ def scene_from_files(
         crs=crs,
         vertical=vertical,
         height_unit=height_unit,
+        nodata=nodata_in,
         gsd=gsd,
         dsm=_path(dsm),
-        points=_path(points),
+        points=tuple(map(Path, clouds)),
+        keep_noise=keep_noise,
         orthos={name: Path(path) for name, path in zip(ORTHO_NAMES, orthos, strict=False)},
         ndvi=_path(ndvi),
         views={stem: ViewFiles(Path(path)) for stem, path in zip(stems, views, strict=True)},

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
 from refbench.formats.cloud import PointFile
-from refbench.formats.raster import DSMFile
+from refbench.formats.cloud_joined import JoinedPoints
+from refbench.formats.raster import DSMFile, ImageFile, MaskFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from refbench.contracts.scene import Scene
 
 MAX_SCANNED_POINTS = 20_000_000
@@ -18,8 +21,9 @@ MAX_SCANNED_POINTS = 20_000_000
 def scanned(scene: Scene) -> Scene:
     """Return the scene with warnings that only reading can tell.
 
-    DSM and reference are read once, by blocks. Clouds of up to 20 million points are read, too (small ones stay in
-    memory for the run); larger ones are only checked when they are used.
+    DSM and reference are read once, by blocks; images only where their pixels can hold a code that nobody declared
+    (signed and floating ones), masks until a pixel inside is found. Clouds of up to 20 million points are read, too
+    (small ones stay in memory for the run); larger ones are only checked when they are used.
 
     Raises
     ------
@@ -30,7 +34,9 @@ def scanned(scene: Scene) -> Scene:
     for raster in (scene.dsm, scene.reference.dsm if scene.reference else None):
         if isinstance(raster, DSMFile):
             notes += _scan_dsm(raster)
-    if isinstance(scene.points, PointFile) and scene.points.count() <= MAX_SCANNED_POINTS:
+    for source in _images_and_masks(scene):
+        notes += source.check()
+    if isinstance(scene.points, PointFile | JoinedPoints) and scene.points.count() <= MAX_SCANNED_POINTS:
         scene.points.check()
         notes += scene.points.warnings
     new = [note for note in dict.fromkeys(notes) if note not in scene.warnings]
@@ -41,8 +47,15 @@ def _scan_dsm(raster: DSMFile) -> list[str]:
     path, scan = raster.files[0], raster.scan
     if scan.valid == 0:
         raise InputError(f"{path} holds no height at all: every pixel is NoData.")
-    if not scan.undeclared:
-        return []
-    return [
-        f"{path}: {scan.undeclared:,} pixels are infinite or beyond 1e30 but not its NoData code; they count as NoData."
-    ]
+    return list(scan.notes)
+
+
+def _images_and_masks(scene: Scene) -> Iterator[ImageFile | MaskFile]:
+    """Yield the raster files of a scene that are no DSMs."""
+    reference = scene.reference
+    sources: list[object] = [*scene.orthos.values(), scene.ndvi, *scene.masks.values()]
+    if reference is not None:
+        sources += [reference.mask, *reference.depths.values()]
+    for view in scene.views.values():
+        sources += [view.image, view.depth, view.mask]
+    yield from (source for source in sources if isinstance(source, (ImageFile, MaskFile)))

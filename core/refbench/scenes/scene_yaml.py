@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import ConfigError, MissingFileError
+from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.files.yaml_file import read_mapping
+from refbench.formats.raster_access import is_raster
 from refbench.scenes.build import SceneFiles, ViewFiles, build_scene
 from refbench.scenes.write import write_scene
 
@@ -31,7 +32,9 @@ def load_scene(path: str | Path) -> Scene:
     ----------
     path
         The folder or the file. Keys of version 1: ``refbench_scene: 1``, ``id``, ``crs``, ``vertical``,
-        ``height_unit``, ``gsd`` (metres; grid over points where there is no raster), ``dsm``, ``points``, ``orthos``
+        ``height_unit``, ``nodata`` (code of heights that the files do not declare), ``gsd``
+        (metres; grid over points where there is no raster), ``dsm``, ``points`` (a file or a list,
+        read as one cloud), ``keep_noise`` (points of the classes 7 and 18 stay), ``orthos``
         (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask, depth_range,
         acquired), ``masks``
         (name: file), ``reference`` (dsm, mask, depths).
@@ -50,7 +53,20 @@ def load_scene(path: str | Path) -> Scene:
         path = path / SCENE_FILE
         if not path.is_file():
             raise MissingFileError(f"{path.parent} is no scene: it holds no {SCENE_FILE}.")
+    refuse_data_file(path)
     return build_scene(_files(path))
+
+
+def refuse_data_file(path: Path) -> None:
+    """Raise ``InputError`` where ``path`` is a raster or a point cloud rather than a scene file."""
+    if "\0" in str(path) or not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith((b"LASF", b"ply\n", b"ply\r")):
+        raise InputError(f"{path} is a point cloud, not a scene; give it as --points {path}.")
+    if path.suffix.lower() not in (".yaml", ".yml") and is_raster(path):
+        raise InputError(f"{path} is a raster, not a scene; give it as --dsm {path}.")
 
 
 def _files(path: Path) -> SceneFiles:
@@ -76,6 +92,7 @@ def _files(path: Path) -> SceneFiles:
     def files(names: dict[str, str] | None) -> dict[str, Path]:
         return {key: folder / name for key, name in (names or {}).items()}
 
+    clouds = [said.points] if isinstance(said.points, str) else said.points or []
     views = {
         name: ViewFiles(
             folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range, view.acquired
@@ -84,6 +101,9 @@ def _files(path: Path) -> SceneFiles:
     }
     return SceneFiles(
         said.id or folder.name, folder, said.crs, said.vertical, said.height_unit, said.gsd, file(said.dsm),
-        file(said.points), files(said.orthos), None if said.pairs is None else tuple(map(tuple, said.pairs)),
+        tuple(folder / name for name in clouds), files(said.orthos),
+        None if said.pairs is None else tuple(map(tuple, said.pairs)),
         file(said.ndvi), views, files(said.masks), file(reference.dsm), file(reference.mask), files(reference.depths),
+        said.nodata,
+        said.keep_noise,
     )  # fmt: skip

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
 from refbench.files.names import as_file_name
+from refbench.files.yaml_text import yaml_document
 from refbench.formats.camera_files import image_tags, write_camera
 from refbench.formats.cloud_write import write_points
+from refbench.formats.output_nodata import output_nodata
 from refbench.formats.raster_write import write_dsm, write_image, write_mask
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_scene(folder: str | Path, scene: Scene, *, points_suffix: str = ".laz"
         content["masks"] = writer.masks(scene.masks)
     if scene.reference is not None:
         content["reference"] = writer.reference(scene.reference)
-    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+    text = yaml_document(content)
     with atomic_file(folder / "scene.yaml") as file:
         file.write(text.encode())
     return folder / "scene.yaml"
@@ -85,7 +85,7 @@ class _Writer:
         return path
 
     def dsm(self, name: str, source: RasterSource[DSM]) -> str:
-        write_dsm(self._target(name), source.read())
+        write_dsm(self._target(name), source.read(), nodata=output_nodata(None, source))
         return name
 
     def image(self, name: str, source: RasterSource[Image], rpcs: Mapping[str, str] | None = None) -> str:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch.utils.tensorboard import SummaryWriter
+
+TENSORBOARD = "tensorboard"
+
 
 class CurveFile:
     """A CSV whose first column is ``step``; rows after the resumed step are dropped when it is opened."""
@@ -39,13 +43,18 @@ class CurveFile:
             writer.writerow(row)
 
 
-def tensorboard_logger(folder: Path | None, wanted: bool) -> Any:  # noqa: ANN401  # Lightning is not typed here
-    """Return Lightning's TensorBoard logger, or False where it is not wanted or not installed."""
-    if folder is None or not wanted or importlib.util.find_spec("tensorboard") is None:
-        return False
-    from lightning.pytorch.loggers import TensorBoardLogger
+def tensorboard_writer(
+    folder: Path | None, wanted: bool, resumed_step: int = 0, name: str = ""
+) -> SummaryWriter | None:
+    """Return what writes TensorBoard's events to ``folder/tensorboard/name``; None if not wanted or not installed.
 
-    return TensorBoardLogger(str(folder), name="tensorboard", version="")
+    Events after ``resumed_step`` are dropped where that is not 0.
+    """
+    if folder is None or not wanted or importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / TENSORBOARD / name), purge_step=resumed_step + 1 if resumed_step else None)
 
 
 def duration(seconds: float) -> str:

@@ -1,43 +1,60 @@
-"""The loop: steps with summed gradients, validation, checkpoints, curves and progress, run by Lightning."""
+"""The loop: steps with summed gradients, validation, checkpoints, curves and progress, on Lightning Fabric."""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
 from refbench.contracts.errors import CancelledError, InputError, MissingExtraError
 from refbench.training.batches import batch_loader
-from refbench.training.log import CurveFile, duration, tensorboard_logger
+from refbench.training.log import CurveFile, duration, tensorboard_writer
 from refbench.training.task import TrainState
 
 if TYPE_CHECKING:
-    from refbench.contracts.method import Context
+    from numpy.typing import NDArray
+
     from refbench.training.settings import TrainSettings
-    from refbench.training.task import TrainTask
+    from refbench.training.task import TrainTask, Values
+
+    Outcome = tuple[TrainState, dict[str, NDArray[Any]] | None]
 
 Log = Callable[[dict[str, float]], None]
 REPORT_EVERY_SECONDS = 1.0
 
 
-def _lightning() -> Any:  # noqa: ANN401  # Lightning is not typed here
+def _fabric() -> Any:  # noqa: ANN401  # Fabric is not typed here
     try:
-        import lightning.pytorch as lightning
+        import lightning_fabric as fabric
     except ImportError:
-        raise MissingExtraError("Training needs Lightning: pip install 'refbench[training]' brings it.") from None
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return lightning
+        raise MissingExtraError(
+            "Training needs Lightning Fabric: pip install 'refbench[training]' brings it."
+        ) from None
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    return fabric
+
+
+class Observer(Protocol):
+    """What a training tells and asks: progress in [0, 1] with a message, and whether to stop. A ``Context`` is one."""
+
+    @property
+    def report(self) -> Callable[[float, str], None]:
+        """Takes progress."""
+
+    @property
+    def is_cancelled(self) -> Callable[[], bool]:
+        """Tells whether to stop."""
 
 
 class _Rhythm:
-    """What happens after a step: logs, validation, checkpoints, progress, the early end."""
+    """What happens after a step: logs, validation, checkpoints, progress."""
 
-    def __init__(self, task: TrainTask, settings: TrainSettings, state: TrainState, context: Context | None) -> None:
+    def __init__(self, task: TrainTask, settings: TrainSettings, state: TrainState, context: Observer | None) -> None:
         self.task, self.settings, self.state, self.context = task, settings, state, context
         self.first_step, self.seconds_before = state.step, state.seconds
         self.start = self.reported = time.monotonic()
@@ -53,12 +70,7 @@ class _Rhythm:
         return every > 0 and (self.state.step % every == 0)
 
     def _is_last(self) -> bool:
-        return self.state.step >= self.settings.steps or self.is_out_of_time
-
-    @property
-    def is_out_of_time(self) -> bool:
-        """Whether ``max_seconds`` of this session are used up."""
-        return self.settings.max_seconds is not None and time.monotonic() - self.start >= self.settings.max_seconds
+        return self.state.step >= self.settings.steps
 
     def after_step(self, read: Callable[[], dict[str, float]], device: torch.device, log: Log) -> None:
         """Do what is due after one optimiser step (rank 0 only); ``read`` waits for the device."""
@@ -123,90 +135,113 @@ class _Rhythm:
         self.context.report(step / steps, text)
 
 
-def _module(task: TrainTask, rhythm: _Rhythm) -> Any:  # noqa: ANN401  # a LightningModule
-    """Return the LightningModule of a task; its class is made here, since Lightning is imported on use."""
-    lightning = _lightning()
+class _Batch:
+    """A batch on its way through the wrapped module: out of the reach of what casts a module's arguments."""
 
-    class TaskModule(lightning.LightningModule):  # type: ignore[misc, name-defined]  # Lightning is not typed here
-        """Manual optimisation: gradients are summed, not averaged, over the batches of a step and over ranks."""
+    __slots__ = ("content",)
 
-        automatic_optimization = False
+    def __init__(self, content: Any) -> None:  # noqa: ANN401  # the task's own type
+        self.content = content
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = task.model
-            self.count = 0
-            self.sums: dict[str, Any] = {}  # tensors are read when they are logged, not each step
 
-        def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-            return [task.optimizer] if task.adversary_optimizer is None else [task.optimizer, task.adversary_optimizer]
+class _Objective(torch.nn.Module):
+    """The losses of a task as calls of one module: strategies and precisions act on such calls."""
 
-        def training_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401  # the task's own type
-            del batch_idx
-            before = {} if task.adversary_optimizer is None else self._adversary_step(batch)
-            loss, values = task.loss(batch)
-            self.manual_backward(loss * self.trainer.world_size)  # ranks average, the sum is wanted
-            values = {**before, **values}
-            for key, value in {"loss": loss.detach(), **values}.items():
-                self.sums[key] = self.sums.get(key, 0.0) + value
-            self.count += 1
-            if self.count * self.trainer.world_size >= task.batches_per_step:
-                self._step()
+    def __init__(self, task: TrainTask) -> None:
+        super().__init__()
+        self.model, self.task = task.model, task
 
-        def _adversary_step(self, batch: Any) -> Mapping[str, float]:  # noqa: ANN401  # the task's own type
-            optimizer = self.optimizers()[1]
-            loss, values = task.adversary_loss(batch)
-            self.manual_backward(loss)
-            optimizer.step()
-            optimizer.zero_grad()
-            return values
+    def forward(self, batch: _Batch, of_adversary: bool = False) -> tuple[torch.Tensor, Values]:
+        """Return the loss of a batch, and values to log."""
+        return (self.task.adversary_loss if of_adversary else self.task.loss)(batch.content)
 
-        def _step(self) -> None:
-            rate = task.optimizer.param_groups[0]["lr"]
-            optimizers = self.optimizers()
-            optimizer = optimizers[0] if isinstance(optimizers, list) else optimizers
-            optimizer.step()
-            optimizer.zero_grad()
-            if task.scheduler is not None:
-                task.scheduler.step()
-            rhythm.state.step += 1
-            task.after_step(rhythm.state.step)
-            count, sums = self.count, self.sums
-            self.count, self.sums = 0, {}
 
-            def read() -> dict[str, float]:
-                return {"lr": rate, **{key: float(value) / count for key, value in sums.items()}}
+class _Steps:
+    """The optimiser steps of one process: gradients are summed, not averaged, over the batches of a step and ranks."""
 
-            if self.trainer.is_global_zero:
-                rhythm.after_step(read, self.device, self._log)
-                if rhythm.validated == rhythm.state.step:
-                    self._log_pictures()
-            is_over = rhythm.is_out_of_time or (rhythm.context is not None and rhythm.context.is_cancelled())
-            # All ranks or none: one that stopped alone would leave the others waiting.
-            if self.trainer.strategy.reduce_boolean_decision(is_over, all=False):
-                self.trainer.should_stop = True
+    def __init__(self, task: TrainTask, rhythm: _Rhythm, fabric: Any) -> None:  # noqa: ANN401  # Fabric
+        self.task, self.rhythm, self.fabric = task, rhythm, fabric
+        both = [task.optimizer] if task.adversary_optimizer is None else [task.optimizer, task.adversary_optimizer]
+        self.objective, *self.optimizers = fabric.setup(_Objective(task), *both)
+        settings = rhythm.settings
+        is_first = fabric.is_global_zero
+        self.board = tensorboard_writer(
+            settings.log_folder or settings.folder, settings.tensorboard and is_first, rhythm.first_step
+        )
+        self.count = 0
+        self.sums: dict[str, Any] = {}  # tensors are read when they are logged, not each step
 
-        def _log(self, values: dict[str, float]) -> None:
-            if self.logger is not None:
-                named = {task.log_names.get(key, key): value for key, value in values.items()}
-                self.logger.log_metrics(named, step=rhythm.state.step)
+    def run(self) -> None:
+        """Take the steps that are left, or as many as the context allows."""
+        fabric, rhythm = self.fabric, self.rhythm
+        batches = batch_loader(self.task, rhythm.settings, rhythm.state.step, fabric.global_rank, fabric.world_size)
+        try:
+            for batch in batches:
+                self._batch(_Batch(fabric.to_device(batch)))
+                if self.count == 0 and self._is_over():
+                    return
+        finally:
+            if self.board is not None:
+                self.board.close()
 
-        def _log_pictures(self) -> None:
-            board = getattr(self.logger, "experiment", None)
-            if board is None or not hasattr(board, "add_image"):
-                return
-            task.model.eval()
-            with torch.no_grad():
-                pictures = task.pictures(self.device)
-            task.model.train()
-            for name, picture in pictures.items():
-                board.add_image(name, picture, rhythm.state.step, dataformats="HW")
+    def _batch(self, batch: _Batch) -> None:
+        task, fabric = self.task, self.fabric
+        before = {} if task.adversary_optimizer is None else self._adversary_step(batch)
+        loss, values = self.objective(batch)
+        fabric.backward(loss * fabric.world_size)  # ranks average, the sum is wanted
+        for key, value in {"loss": loss.detach(), **before, **values}.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+        self.count += 1
+        if self.count * fabric.world_size >= task.batches_per_step:
+            self._step()
 
-        def train_dataloader(self) -> Any:  # noqa: ANN401  # a DataLoader
-            trainer = self.trainer
-            return batch_loader(task, rhythm.settings, rhythm.state.step, trainer.global_rank, trainer.world_size)
+    def _adversary_step(self, batch: _Batch) -> Values:
+        loss, values = self.objective(batch, of_adversary=True)
+        self.fabric.backward(loss)
+        self.optimizers[1].step()
+        self.optimizers[1].zero_grad()
+        return values  # type: ignore[no-any-return]  # of the task, through a wrapper that is not typed
 
-    return TaskModule()
+    def _step(self) -> None:
+        task, rhythm = self.task, self.rhythm
+        rate = task.optimizer.param_groups[0]["lr"]
+        self.optimizers[0].step()
+        self.optimizers[0].zero_grad()
+        if task.scheduler is not None:
+            task.scheduler.step()
+        rhythm.state.step += 1
+        task.after_step(rhythm.state.step)
+        count, sums = self.count, self.sums
+        self.count, self.sums = 0, {}
+
+        def read() -> dict[str, float]:
+            return {"lr": rate, **{key: float(value) / count for key, value in sums.items()}}
+
+        if self.fabric.is_global_zero:
+            rhythm.after_step(read, self.fabric.device, self._log)
+            if rhythm.validated == rhythm.state.step:
+                self._log_images()
+
+    def _is_over(self) -> bool:
+        """Return whether any rank is to stop: one that stopped alone would leave the others waiting."""
+        context = self.rhythm.context
+        own = context is not None and context.is_cancelled()
+        return bool(self.fabric.all_reduce(torch.tensor(float(own), device=self.fabric.device), reduce_op="sum") > 0)
+
+    def _log(self, values: dict[str, float]) -> None:
+        if self.board is not None:
+            for key, value in values.items():
+                self.board.add_scalar(self.task.log_names.get(key, key), value, self.rhythm.state.step)
+
+    def _log_images(self) -> None:
+        if self.board is None:
+            return
+        self.task.model.eval()
+        with torch.no_grad():
+            images = self.task.images(self.fabric.device)
+        self.task.model.train()
+        for name, image in images.items():
+            self.board.add_image(name, image, self.rhythm.state.step, dataformats="HW")
 
 
 def _start(task: TrainTask, settings: TrainSettings) -> TrainState:
@@ -221,7 +256,7 @@ def _start(task: TrainTask, settings: TrainSettings) -> TrainState:
 
 
 def train(
-    task: TrainTask, settings: TrainSettings, context: Context | None = None, start: TrainState | None = None
+    task: TrainTask, settings: TrainSettings, context: Observer | None = None, start: TrainState | None = None
 ) -> TrainState:
     """Run a training and return how far it came.
 
@@ -241,12 +276,12 @@ def train(
     InputError
         The folder already holds a training that is not to be resumed, or the device is unknown.
     MissingExtraError
-        Lightning is not installed.
+        Lightning Fabric is not installed.
     CancelledError
         ``context`` cancelled; the last checkpoint was written.
     """
-    lightning = _lightning()
-    resources = settings.accelerator
+    fabric = _fabric()
+    resources = settings.resources
     state = _start(task, settings)
     if start is not None and state.step == 0:
         state = start
@@ -254,25 +289,35 @@ def train(
         raise InputError(f"{task.batches_per_step} batches per step do not divide over {settings.devices} device(s).")
     if state.step >= settings.steps:
         return state
-    rhythm = _Rhythm(task, settings, state, context)
-    task.model.train()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        trainer = lightning.Trainer(
-            **resources,
-            precision=settings.precision,
-            max_epochs=1,
-            logger=tensorboard_logger(settings.log_folder or settings.folder, settings.tensorboard),
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
-        trainer.fit(_module(task, rhythm))
+        warnings.filterwarnings("ignore", module="lightning_fabric.*")
+        launcher = fabric.Fabric(**resources)
+        own = os.getpid()
+        # What a forked rank 0 learnt is in its own memory: it is handed over.
+        state, learnt = cast("Outcome", launcher.launch(_run, task, settings, state, context, own))
+    if learnt is not None:
+        task.model.load_state_dict({name: torch.from_numpy(value) for name, value in learnt.items()})
     task.model.eval()
-    if trainer.is_global_zero:
-        rhythm.finish()
     if context is not None and context.is_cancelled():
         raise CancelledError("The training was asked to stop; its last checkpoint is written.")
     return state
+
+
+def _run(
+    fabric: Any,  # noqa: ANN401  # Fabric is not typed here
+    task: TrainTask,
+    settings: TrainSettings,
+    state: TrainState,
+    context: Observer | None,
+    starter: int,
+) -> Outcome:
+    """Train in this process; return how far it came, and the model where ``starter`` is another process."""
+    rhythm = _Rhythm(task, settings, state, context)
+    task.model.train()
+    _Steps(task, rhythm, fabric).run()
+    if fabric.is_global_zero:
+        rhythm.finish()
+    if os.getpid() == starter:
+        return state, None
+    # Arrays travel by value; tensors would lie in memory that ends with this process.
+    return state, {name: value.detach().cpu().numpy() for name, value in task.model.state_dict().items()}

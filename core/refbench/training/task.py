@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch.utils.data import Dataset
 
+    Values = Mapping[str, float | torch.Tensor]
+    """What is logged of a step; tensors are read when it is, without gradient."""
+
 M = TypeVar("M", bound="torch.nn.Module")
 
 
@@ -69,12 +72,12 @@ class TrainTask(ABC):
     adversary_optimizer: torch.optim.Optimizer | None = None
     """Of a second network that is trained against the first; its parameters belong to ``model``, too."""
 
-    def adversary_loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]:  # noqa: ANN401  # the task's type
+    def adversary_loss(self, batch: Any) -> tuple[torch.Tensor, Values]:  # noqa: ANN401  # the task's type
         """Return the adversary's loss of a batch, asked for before ``loss``; its optimiser steps in between."""
         raise NotImplementedError(f"{type(self).__name__} has an adversary_optimizer, but no adversary_loss.")
 
     @abstractmethod
-    def loss(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, float]]:  # noqa: ANN401  # the task's own type
+    def loss(self, batch: Any) -> tuple[torch.Tensor, Values]:  # noqa: ANN401  # the task's own type
         """Return the scalar loss of a batch on the model's device, and values to log."""
 
     def validate(self, device: torch.device) -> Mapping[str, float]:
@@ -82,8 +85,8 @@ class TrainTask(ABC):
         del device
         return {}
 
-    def pictures(self, device: torch.device) -> Mapping[str, NDArray[np.float32]]:
-        """Return sample pictures [rows, cols] in [0, 1] by name, for TensorBoard; asked for after a validation."""
+    def images(self, device: torch.device) -> Mapping[str, NDArray[np.float32]]:
+        """Return sample images [rows, cols] in [0, 1] by name, for TensorBoard; asked for after a validation."""
         del device
         return {}
 
@@ -106,6 +109,10 @@ class TrainTask(ABC):
     @abstractmethod
     def read(self, path: Path) -> TrainState:
         """Restore model, optimiser and scheduler from a checkpoint file and return how far it was."""
+
+    def read_model(self, path: Path) -> None:
+        """Restore the model alone from a checkpoint file; by default ``read`` restores the rest, too."""
+        self.read(path)
 
     def is_better(self, score: float, best: float | None) -> bool:
         """Return whether ``score`` beats ``best``; NaN never does."""

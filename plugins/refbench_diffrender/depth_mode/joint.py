@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from refbench.files.names import as_file_name
-from refbench_diffrender.depth_mode.loop import Follower, Progress
+from refbench.training.per_scene import StateFile, resumed_from
+from refbench.training.step_log import log_folder
+from refbench_diffrender.depth_mode.loop import ViewOptimiser
 from refbench_diffrender.depth_mode.refinement_state import digest, joined, restore, state_of
-from refbench_diffrender.running.run_log import RunLog, log_folder
-from refbench_diffrender.running.state_file import ANEW, StateFile, gone_on, take_progress
+from refbench_diffrender.running.run_log import RunLog
+from refbench_diffrender.running.stages import Progress, take_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +34,7 @@ def refined_jointly(
     """Refine views in turns of ``config.turn`` steps, and return what was seen of each by its name.
 
     A view sees the depth maps of others as they were after their last turn, at first the initial ones. With
-    ``context.checkpoints`` the state of all is kept in one file there, and one that is there is gone on from.
+    ``context.checkpoints`` the state of all is kept in one file there, and one that is there is resumed from.
 
     Parameters
     ----------
@@ -50,22 +52,22 @@ def refined_jointly(
     CancelledError
         The run was asked to stop; the state was kept.
     """
-    round_ = Round(runs, config)
+    schedule = JointSchedule(runs, config)
     kept: JointCheckpoint | None = None
     optimizers: list[torch.optim.Optimizer | None] = [None] * len(runs)
     if context.checkpoints is not None:
         whole = joined([digest(run, config, context.seed) for run in runs])
-        kept = JointCheckpoint(StateFile.of(context, FILE, whole, config.checkpoint_s), round_)
+        kept = JointCheckpoint(StateFile.of(context, FILE, whole, config.checkpoint_s), schedule)
         optimizers = kept.restored()
     with ExitStack() as stack:
         steps = []
-        for run, progress, optimizer in zip(runs, round_.progress, optimizers, strict=True):
+        for run, progress, optimizer in zip(runs, schedule.progress, optimizers, strict=True):
             name = run.own.name
             log = stack.enter_context(RunLog(log_folder(context), as_file_name(name), config, progress.done))
-            follower = Follower(run, config, context, name, kept, log, progress, round_.share)
-            steps.append(_seeded(run, seed, follower.steps(optimizer)))
-        round_.go(steps)
-    return {run.own.name: progress.notes for run, progress in zip(runs, round_.progress, strict=True)}
+            optimiser = ViewOptimiser(run, config, context, name, kept, log, progress, schedule.fraction)
+            steps.append(_seeded(run, seed, optimiser.steps(optimizer)))
+        schedule.go(steps)
+    return {run.own.name: progress.notes for run, progress in zip(runs, schedule.progress, strict=True)}
 
 
 def _seeded(run: ViewRefinement, seed: Callable[[str], None], steps: Iterator[None]) -> Iterator[None]:
@@ -75,7 +77,7 @@ def _seeded(run: ViewRefinement, seed: Callable[[str], None], steps: Iterator[No
     yield from steps
 
 
-class Round:
+class JointSchedule:
     """Whose turn it is: ``view``, of whose turn ``taken`` steps were begun, and the ``maps`` of views by their names.
 
     ``progress`` is that of every view.
@@ -101,10 +103,10 @@ class Round:
                 if next(steps[self.view], self) is self:
                     left.remove(self.view)
             run = self.runs[self.view]
-            self.share_map(run.own.name, current_depth(run))
+            self.publish_map(run.own.name, current_depth(run))
             self.view, self.taken = (self.view + 1) % len(steps), 0
 
-    def share_map(self, name: str, depth: Tensor) -> None:
+    def publish_map(self, name: str, depth: Tensor) -> None:
         """Show the depth map of a view to the others."""
         self.maps[name] = depth
         for run in self.runs:
@@ -112,8 +114,8 @@ class Round:
                 if run.targets[number].name == name:
                     run.held[number] = depth
 
-    def share(self) -> float:
-        """Return the share of the steps of all views that was taken."""
+    def fraction(self) -> float:
+        """Return the fraction of the steps of all views that was taken."""
         total = (self.config.init_steps + self.config.steps) * len(self.runs)
         return sum(one.done for one in self.progress) / max(1, total)
 
@@ -127,8 +129,8 @@ def current_depth(run: ViewRefinement) -> Tensor:
 class JointCheckpoint:
     """The state of all views in one file: maps of one moment belong together."""
 
-    def __init__(self, file: StateFile, round_: Round) -> None:
-        self.file, self.round = file, round_
+    def __init__(self, file: StateFile, schedule: JointSchedule) -> None:
+        self.file, self.schedule = file, schedule
 
     def is_due(self) -> bool:
         """Return whether the last writing is long enough ago."""
@@ -137,7 +139,7 @@ class JointCheckpoint:
     def write(self, run: ViewRefinement, progress: Progress) -> None:
         """Keep the state of all views, whichever asks."""
         del run, progress
-        at = self.round
+        at = self.schedule
         content = {
             "states": [state_of(one) if one.has_begun else None for one in at.runs],
             "progress": [dataclasses.asdict(one) for one in at.progress],
@@ -154,14 +156,13 @@ class JointCheckpoint:
         InputError
             The file is damaged.
         """
-        at = self.round
+        at = self.schedule
         optimizers: list[torch.optim.Optimizer | None] = [None] * len(at.runs)
-        if not self.file.path.exists():
-            return optimizers
-        content = self.file.read()
+        notes: dict[str, Any] = {}
+        content = self.file.resumed(notes)
         if content is None:
             for one in at.progress:
-                one.notes["checkpoint"] = ANEW
+                one.notes |= notes
             return optimizers
         with self.file.restoring(content):
             for number, (run, state) in enumerate(zip(at.runs, content["states"], strict=True)):
@@ -170,7 +171,7 @@ class JointCheckpoint:
                 take_progress(one, values)
             at.view, at.taken = content["turn"]
             for name, depth in content["maps"].items():
-                at.share_map(name, depth.to(at.runs[0].device))
+                at.publish_map(name, depth.to(at.runs[0].device))
         for one in at.progress:
-            one.notes["checkpoint"] = gone_on(one)
+            one.notes["checkpoint"] = resumed_from(one.where)
         return optimizers

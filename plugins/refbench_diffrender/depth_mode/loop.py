@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from refbench.files.names import as_file_name
-from refbench_diffrender.running.progress import Pace, keep_in_time
-from refbench_diffrender.running.run_log import RunLog, log_folder
-from refbench_diffrender.running.state_file import Checkpoint
+from refbench.training.per_scene import StepProgress, has_settled, keep_in_time
+from refbench.training.step_log import log_folder
+from refbench_diffrender.running.run_log import RunLog
+from refbench_diffrender.running.stages import Progress
+from refbench_diffrender.running.state_file import ViewCheckpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import torch
 
     from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import Stage, StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.running.steps import Stage, StepReport
 
-PICTURES = 8
-"""How many pictures of the depth map a stage leaves in the log."""
+LOGGED_IMAGES = 8
+"""How many images of the depth map a stage leaves in the log."""
 STAGES: tuple[Stage, ...] = (1, 2)
-
-
-@dataclass
-class Progress:
-    """How far a view is: ``stage``, ``losses`` of that stage's steps so far, ``notes`` of what was seen."""
-
-    stage: Stage = 1
-    losses: list[float] = field(default_factory=list)
-    notes: dict[str, Any] = field(default_factory=dict)
-    settled: bool = False
-    """Whether the stage has ended."""
-    done: int = 0
-    """Steps of both stages."""
 
 
 def follow(
@@ -47,12 +34,12 @@ def follow(
     name: str,
     watch: Callable[[StepReport], None] | None = None,
 ) -> dict[str, Any]:
-    """Run both stages of a view, tell how far it is, and return what was seen of it.
+    """Run both stages of a view, tell how far it is, and return what was observed of it.
 
-    ``span``: where the view's share of the progress bar begins and how long it is. ``watch`` sees every step. A stage
+    ``span``: where the view's part of the progress bar begins and how long it is. ``watch`` sees every step. A stage
     ends early where the mean loss of ``patience`` steps is no better than that of so many before. Curves go to the
     folder ``log`` in the scratch folder. With ``context.checkpoints`` the state is kept there, and a state that is
-    there is gone on from.
+    there is resumed from.
 
     Raises
     ------
@@ -61,7 +48,7 @@ def follow(
     CancelledError
         The run was asked to stop; its state was kept.
     """
-    checkpoint = Checkpoint.of(run, config, context, as_file_name(name))
+    checkpoint = ViewCheckpoint.of(run, config, context, as_file_name(name))
     progress, optimizer = Progress(), None
     if checkpoint is not None:
         optimizer = checkpoint.restored(run, progress)
@@ -70,13 +57,13 @@ def follow(
         return span[0] + span[1] * progress.done / max(1, config.init_steps + config.steps)
 
     with RunLog(log_folder(context), as_file_name(name), config, progress.done) as log:
-        for _ in Follower(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
+        for _ in ViewOptimiser(run, config, context, name, checkpoint, log, progress, overall, watch).steps(optimizer):
             pass
     return progress.notes
 
 
-class Keeper(Protocol):
-    """What keeps the state of a view; see ``Checkpoint``."""
+class Checkpointer(Protocol):
+    """What keeps the state of a view; see ``running.state_file.ViewCheckpoint``."""
 
     def is_due(self) -> bool:
         """Return whether the last writing is long enough ago."""
@@ -85,8 +72,8 @@ class Keeper(Protocol):
         """Keep the state."""
 
 
-class Follower:
-    """The steps of one view, one after the other: logged, kept, shown. ``overall``: the share of all work done."""
+class ViewOptimiser:
+    """The steps of one view, one after the other: logged, kept, shown. ``overall``: the fraction of all work done."""
 
     def __init__(
         self,
@@ -94,7 +81,7 @@ class Follower:
         config: DiffrenderConfig,
         context: Context,
         name: str,
-        checkpoint: Keeper | None,
+        checkpoint: Checkpointer | None,
         log: RunLog,
         progress: Progress,
         overall: Callable[[], float],
@@ -103,10 +90,10 @@ class Follower:
         self.run, self.config, self.context = run, config, context
         self.checkpoint, self.log, self.progress = checkpoint, log, progress
         self.overall, self.watch = overall, watch
-        self.pace = Pace(context, name, config.init_steps + config.steps, progress.done)
+        self.told = StepProgress(context, name, config.init_steps + config.steps, progress.done)
 
     def steps(self, optimizer: torch.optim.Optimizer | None) -> Iterator[None]:
-        """Take all steps that are left, one a turn; ``optimizer`` is that of the stage that was gone on from."""
+        """Take all steps that are left, one a turn; ``optimizer`` is that of the stage that was resumed from."""
         for stage, steps in zip(STAGES, (self.config.init_steps, self.config.steps), strict=True):
             if stage < self.progress.stage or (stage == 1 and steps == 0):
                 continue
@@ -137,13 +124,13 @@ class Follower:
     def _tell(self, report: StepReport, steps: int) -> None:
         """Log the step, keep the state where it is time, and show the progress."""
         taken = len(self.progress.losses)
-        self.log.add(report, [group["lr"] for group in self.run.optimizer.param_groups])
+        self.log.add_step(report, [group["lr"] for group in self.run.optimizer.param_groups])
         if self.watch is not None:
             self.watch(report)
-        if taken % max(1, steps // PICTURES) == 0:
+        if taken % max(1, steps // LOGGED_IMAGES) == 0:
             self.log.add_depth(report, self.run)
         keep_in_time(self.context, self.checkpoint is not None and self.checkpoint.is_due(), self._keep)
-        self.pace.tell(report, self.progress.done, self.overall())
+        self.told.tell(report, self.progress.done, self.overall())
 
     def _keep(self) -> None:
         if self.checkpoint is not None:
@@ -156,10 +143,3 @@ def batches(run: ViewRefinement, steps: int, size: int, context: Context, stage:
     order = rng.permutation(steps * size)
     for step in range(steps):
         yield [run.others[item % len(run.others)] for item in order[step * size : (step + 1) * size]]
-
-
-def has_settled(losses: Sequence[float], patience: int) -> bool:
-    """Return whether the mean of the last ``patience`` losses is no better than that of so many before; 0: never."""
-    if patience == 0 or len(losses) < 2 * patience:
-        return False
-    return float(np.mean(losses[-patience:])) >= float(np.mean(losses[-2 * patience : -patience]))

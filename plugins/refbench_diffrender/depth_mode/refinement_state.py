@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+
+from refbench.training.per_scene import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ def _variables(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 
 
 def digest(run: ViewRefinement, config: DiffrenderConfig, seed: int) -> str:
-    """Return the SHA-256 of all that a view's numbers depend on: configuration without paths, pictures, depths, seed.
+    """Return the SHA-256 of all that a view's numbers depend on: configuration without paths, images, depths, seed.
 
     Parameters
     ----------
@@ -76,15 +76,10 @@ def digest(run: ViewRefinement, config: DiffrenderConfig, seed: int) -> str:
     values = {key: value for key, value in dataclasses.asdict(config).items() if key not in NO_NUMBERS}
     facts = {
         "config": values, "own": run.own.name, "targets": [view.name for view in run.targets], "seed": seed,
-        "planes": run.planes, "backend": run.draw.name,
+        "planes": run.planes, "backend": run.renderer.name,
         "alignment": (run.initial.offset, run.initial.scale),
     }  # fmt: skip
-    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for each in _inputs(run):
-        array = np.ascontiguousarray(each.detach().cpu().numpy())
-        found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+    return digest_of(facts, _inputs(run))
 
 
 def joined(digests: Sequence[str]) -> str:

@@ -1,36 +1,30 @@
-"""The steps of a block of DSM mode: progress, an early end, curves, and going on where it ended."""
+"""The steps of a block of DSM mode: progress, an early end, curves, and resuming where it ended."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from refbench_diffrender.depth_mode.loop import PICTURES, has_settled
-from refbench_diffrender.running.progress import Pace, keep_in_time
-from refbench_diffrender.running.run_log import RunLog, log_folder
-from refbench_diffrender.running.state_file import ANEW, StateFile
+from refbench.training.per_scene import optimise
+from refbench.training.step_log import log_folder
+from refbench_diffrender.depth_mode.loop import LOGGED_IMAGES
+from refbench_diffrender.running.run_log import RunLog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from refbench import Context
+    from refbench.training.step_log import Step
     from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
+    from refbench_diffrender.running.steps import StepReport
 
 TERMS = ("patch", "colour", "smooth", "prior")
 
 
-@dataclass
-class BlockProgress:
-    """How far a block is: the total ``losses`` of its steps, whether it has ``settled``, ``notes`` of what was seen."""
-
-    losses: list[float] = field(default_factory=list)
-    settled: bool = False
-    notes: dict[str, Any] = field(default_factory=dict)
-
-
 def follow_block(run: DsmRefinement, context: Context, span: tuple[float, float], name: str) -> dict[str, Any]:
-    """Take all steps of a block, tell how far it is, and return what was seen of it.
+    """Take all steps of a block, tell how far it is, and return what was observed of it.
 
-    ``span``: where the block's share of the progress bar begins and how long it is. Curves, checkpoints and an early
-    end are those of ``loop.follow``.
+    ``span``: where the block's part of the progress bar begins and how long it is. Checkpoints and an early end are
+    those of ``refbench.training.per_scene.optimise``.
 
     Raises
     ------
@@ -39,64 +33,54 @@ def follow_block(run: DsmRefinement, context: Context, span: tuple[float, float]
     CancelledError
         The run was asked to stop; its state was kept.
     """
-    file, progress = None, BlockProgress()
-    if context.checkpoints is not None:
-        file = StateFile.of(context, name, run.digest(context.seed), run.config.checkpoint_s)
-        _restore(run, file, progress)
-    left = list(run.batches(context.rng("batches", name)))[len(progress.losses) :]
-    if not progress.settled and left:
-        with RunLog(log_folder(context), name, run.config, len(progress.losses), TERMS) as log:
-            _take(run, left, context, span, name, file, progress, log)
-    if file is not None:
-        _keep(run, file, progress)
+    log: list[RunLog] = []
+
+    def begun(resumed_step: int) -> RunLog:
+        log.append(RunLog(log_folder(context), name, run.config, resumed_step, TERMS))
+        return log[0]
+
+    def show(step: Step, done: int) -> None:
+        if done % max(1, run.at.steps // LOGGED_IMAGES) == 0:
+            log[0].add_heights(cast("StepReport", step), run.heights())
+
+    progress = optimise(
+        _Block(run, context, name),
+        context,
+        name,
+        span=span,
+        patience=run.config.patience,
+        checkpoint_s=run.config.checkpoint_s,
+        log=begun,
+        watch=show,
+    )
+    losses = progress.losses
+    if losses:
+        progress.notes["loss"] = {"steps": len(losses), "first": losses[0], "last": losses[-1]}
     return progress.notes
 
 
-def _take(
-    run: DsmRefinement,
-    left: list[Any],
-    context: Context,
-    span: tuple[float, float],
-    name: str,
-    file: StateFile | None,
-    progress: BlockProgress,
-    log: RunLog,
-) -> None:
-    total = run.at.steps
-    pace = Pace(context, name, total, len(progress.losses))
+class _Block:
+    """A block as the loop of the core drives it."""
 
-    def keep() -> None:
-        if file is not None:
-            _keep(run, file, progress)
+    def __init__(self, run: DsmRefinement, context: Context, name: str) -> None:
+        self.run, self.context, self.name = run, context, name
 
-    for report in run.run(left):
-        progress.losses.append(report.total)
-        done = len(progress.losses)
-        progress.settled = done == total or has_settled(progress.losses, run.config.patience)
-        progress.notes["loss"] = {"steps": done, "first": progress.losses[0], "last": report.total}
-        log.add(report, [group["lr"] for group in run.optimizer.param_groups])
-        if done % max(1, total // PICTURES) == 0:
-            log.add_heights(report, run.heights())
-        keep_in_time(context, file is not None and file.is_due(), keep)
-        pace.tell(report, done, span[0] + span[1] * done / total)
-        if progress.settled:
-            break
+    @property
+    def total_steps(self) -> int:
+        return int(self.run.at.steps)
 
+    def digest(self, seed: int) -> str:
+        return self.run.digest(seed)
 
-def _keep(run: DsmRefinement, file: StateFile, progress: BlockProgress) -> None:
-    file.write({"state": run.state(), "progress": asdict(progress)})
+    def steps(self, done: int) -> Iterator[StepReport]:
+        batches = list(self.run.batches(self.context.rng("batches", self.name)))
+        return iter(self.run.run(batches[done:]))
 
+    def rates(self) -> Sequence[float]:
+        return [group["lr"] for group in self.run.optimizer.param_groups]
 
-def _restore(run: DsmRefinement, file: StateFile, progress: BlockProgress) -> None:
-    """Bring run and progress to what the file holds; what was done is written to ``progress.notes``."""
-    if not file.path.exists():
-        return
-    content = file.read()
-    if content is None:
-        progress.notes["checkpoint"] = ANEW
-        return
-    with file.restoring(content):
-        run.restore(content["state"])
-        for key, value in content["progress"].items():
-            setattr(progress, key, value)
-    progress.notes["checkpoint"] = f"Gone on from step {len(progress.losses)}."
+    def state(self) -> dict[str, Any]:
+        return self.run.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.run.restore(state)

@@ -1,7 +1,7 @@
 """Satellites laid on each other: an RPC points some pixels beside the place, by nearly the same all over an image.
 
-The initial DSM carries the pictures of other views into a view; correlation tells by how much its photograph lies
-beside them. The first view stays where it is: where the block as a whole lies, pictures alone cannot tell.
+The initial DSM carries the images of other views into a view; correlation tells by how much its image lies
+beside them. The first view stays where it is: where the block as a whole lies, images alone cannot tell.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ MOST_CELLS = 512
 """Side of the middle part of a large DSM that tells the shifts, cells."""
 
 
-def pointed(
+def without_rpc_bias(
     views: Sequence[GroundView],
     surface: DSM,
     known: NDArray[np.bool_],
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str,
 ) -> tuple[list[GroundView], dict[str, tuple[float, float]]]:
     """Return the views, the satellites among them moved, and by how many pixels (right, down) each of these was.
@@ -59,8 +59,9 @@ def pointed(
     fixed = [number for number, view in enumerate(views) if view.is_perspective] or satellites[:1]
     moving = [number for number in satellites if number not in fixed]
     found, offsets = list(views), dict.fromkeys((views[number].name for number in moving), (0.0, 0.0))
+    # Shifts of one image change what it shows of the others: a few rounds, the first with a wide search.
     for turn in range(ROUNDS if moving else 0):
-        run = DsmRefinement(heights, mask, grid, found, settings, draw, device)
+        run = DsmRefinement(heights, mask, grid, found, settings, renderer, device)
         run.show_known_only()
         placed = list(fixed)
         for number in moving:
@@ -81,7 +82,7 @@ def _middle(surface: DSM, most: int) -> Window:
 
 @torch.no_grad()
 def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> tuple[float, float] | None:
-    """Return by how many pixels (right, down) a photograph lies beside what others show there; None: unknown."""
+    """Return by how many pixels (right, down) an image lies beside what others show there; None: unknown."""
     if not sources:
         return None
     points = run.surface.points(run.surface.heights())
@@ -98,5 +99,6 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
             weights.append(found[2])
     if not shifts:
         return None
+    # Sources vote by how well they correlate.
     across, down = np.average(np.array(shifts), axis=0, weights=weights)
     return float(across), float(down)

@@ -1,4 +1,4 @@
-"""Fewer triangles where a mesh is flat: Open3D's quadric decimation in clip space (spec, section 5)."""
+"""Fewer triangles where a mesh is flat: Open3D's quadric decimation in clip space (docs/methods/diffrender.md)."""
 
 from __future__ import annotations
 

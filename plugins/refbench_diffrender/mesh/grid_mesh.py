@@ -1,4 +1,4 @@
-"""A depth map as a grid of triangles in its camera (spec, section 5). Letters: V vertices, T triangles."""
+"""A depth map as a grid of triangles in its camera (docs/methods/diffrender.md). Letters: V vertices, T triangles."""
 
 from __future__ import annotations
 

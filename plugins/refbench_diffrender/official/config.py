@@ -1,4 +1,4 @@
-"""The official program's JSON configuration: every key with its default (spec, section 3)."""
+"""The official program's JSON configuration: every key with its default (docs/methods/diffrender.md)."""
 
 from __future__ import annotations
 

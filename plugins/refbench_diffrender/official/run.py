@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from refbench import Prediction
+from refbench.training.step_log import kept_log
 from refbench_diffrender.depth_mode.loop import follow
 from refbench_diffrender.official.config import read_official
 from refbench_diffrender.official.outputs import OfficialOutputs
@@ -17,15 +18,15 @@ from refbench_diffrender.official.source import read_source
 from refbench_diffrender.official.view import prepared
 from refbench_diffrender.official.view_folder import view_names
 from refbench_diffrender.outputs.metrics import BestSoFar, cloud_metrics, depth_metrics
-from refbench_diffrender.running.run_log import kept_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
     from refbench_diffrender.official.source import OfficialSource
+    from refbench_diffrender.running.steps import StepReport
     from refbench_diffrender.views.gl_cameras import Intrinsics
 
 FOLDER = "official"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from refbench.geometry.compiled import compiled, contracted, inlined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 __all__ = ["compiled", "contracted", "in_threads", "inlined"]
 
@@ -25,7 +25,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"rasteriser-{process}")
 
 
-def in_threads(kernel: Callable[..., Any], calls: Iterable[tuple[Any, ...]], threads: int) -> None:
+def in_threads(kernel: Kernel, calls: Iterable[tuple[Any, ...]], threads: int) -> None:
     """Call ``kernel(*arguments)`` for every tuple of ``calls``, on ``threads`` threads; return when all are done."""
     listed = list(calls)
     if threads <= 1 or len(listed) <= 1:

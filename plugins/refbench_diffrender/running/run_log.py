@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refbench.training.log import CurveFile
+from refbench.training.step_log import StepLog
 from refbench_diffrender.config import LossConfig
 
 if TYPE_CHECKING:
@@ -18,11 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.running.steps import StepReport
 
-LOG = "log"
 TERMS = tuple(
     field.name
     for field in dataclasses.fields(LossConfig)
@@ -30,39 +27,8 @@ TERMS = tuple(
 )
 
 
-def log_folder(context: Context) -> Path | None:
-    """Return where a run's logs grow: beside its checkpoints, so that they survive it, else in the scratch folder."""
-    base = context.checkpoints or context.scratch
-    return None if base is None else base / LOG
-
-
-def kept_log(context: Context) -> dict[str, Path]:
-    """Return the log folder in the scratch folder, as a file of the prediction; copied from beside the checkpoints."""
-    source = log_folder(context)
-    if context.scratch is None or source is None or not source.is_dir():
-        return {}
-    kept = context.scratch / LOG
-    if source != kept:
-        shutil.copytree(source, kept, dirs_exist_ok=True)
-    return {LOG: kept}
-
-
-class RunLog:
-    """The curves of one view: ``<name>.csv`` and the events in ``tensorboard/<name>``.
-
-    Parameters
-    ----------
-    folder
-        Where both go; None writes nothing.
-    name
-        Of the view, as a file's name.
-    config
-        Whether TensorBoard is wanted.
-    resumed_step
-        What was logged later than this step is dropped; 0 starts anew.
-    terms
-        Of the loss: the curve's columns.
-    """
+class RunLog(StepLog):
+    """The curves of a view or of a block, with images of its depth map or heights for TensorBoard; see ``StepLog``."""
 
     def __init__(
         self,
@@ -72,57 +38,30 @@ class RunLog:
         resumed_step: int,
         terms: Sequence[str] = TERMS,
     ) -> None:
-        self._curve: CurveFile | None = None
-        self._board: Any = None
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        self._curve = CurveFile(folder / f"{name}.csv", resumed_step)
-        self._curve.columns = ["step", "stage", "total", "lr", *terms]
-        if config.tensorboard and importlib.util.find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
+        super().__init__(
+            folder, name, terms, first=("stage",), tensorboard=config.tensorboard, resumed_step=resumed_step
+        )
 
-            events = folder / "tensorboard" / name
-            if resumed_step == 0:
-                shutil.rmtree(events, ignore_errors=True)
-            self._board = SummaryWriter(str(events), purge_step=resumed_step + 1 if resumed_step else None)
-
-    def __enter__(self) -> RunLog:
-        """Return the log."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()
-
-    def add(self, report: StepReport, rates: Sequence[float]) -> None:
+    def add_step(self, report: StepReport, rates: Sequence[float]) -> None:
         """Write the losses and learning rates of a step; steps are counted from 1 over both stages."""
-        step = report.step + 1
-        if self._curve is not None:
-            row = {"step": step, "stage": report.stage, "total": report.total, "lr": rates[0], **report.terms}
-            self._curve.add(row)
-        if self._board is not None:
-            at = f"stage_{report.stage}"
-            for term, value in {"total": report.total, **report.terms}.items():
-                self._board.add_scalar(f"{at}/{term}", value, step)
-            for number, rate in enumerate(rates):
-                self._board.add_scalar(f"{at}/lr_{number}" if number else f"{at}/lr", rate, step)
+        self.add(report.step + 1, report, rates, f"stage_{report.stage}", stage=report.stage)
 
     def add_depth(self, report: StepReport, run: ViewRefinement) -> None:
         """Render the depth map for TensorBoard: near is bright, over the range of the initial depth."""
-        if self._board is None:
+        if self.board is None:
             return
         depth = run.depth(report.stage).cpu().numpy()
         nearest, relief = run.initial.offset, run.initial.scale
-        self._add_picture("depth", np.where(depth > 0, 1 - (depth - nearest) / relief, 0), report)
+        # Near is bright: the distance from the nearest point, as a fraction of the relief.
+        self._add_image("depth", np.where(depth > 0, 1 - (depth - nearest) / relief, 0), report)
 
     def add_heights(self, report: StepReport, heights: NDArray[np.floating]) -> None:
         """Show a height field [rows, cols] in TensorBoard: high is bright."""
-        if self._board is not None:
+        if self.board is not None:
             low, high = np.percentile(heights, (1, 99))
-            self._add_picture("heights", (heights - low) / max(high - low, 1e-6), report)
+            self._add_image("heights", (heights - low) / max(high - low, 1e-6), report)
 
-    def _add_picture(self, name: str, grey: NDArray[np.floating], report: StepReport) -> None:
-        picture = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
-        self._board.add_image(f"stage_{report.stage}/{name}", picture, report.step + 1, dataformats="HW")
+    def _add_image(self, name: str, grey: NDArray[np.floating], report: StepReport) -> None:
+        image = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
+        assert self.board is not None  # the callers looked
+        self.board.add_image(f"stage_{report.stage}/{name}", image, report.step + 1, dataformats="HW")

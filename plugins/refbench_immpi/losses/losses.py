@@ -207,7 +207,7 @@ def _scale_losses(
     if weights.lpips and lpips is not None and target.features is not None:
         found["lpips"] = _deep_distance(lpips, estimate, target.features)
     if weights.l2:
-        found["l2"] = (estimate - known).square().sum() / target.pixels
+        found["l2"] = l2_loss(view.rgb, target.image, target.mask)
     if weights.edge and depth_range is not None:
         found["edge"] = edge_aware_loss(view.depth, target.image, *depth_range)
     return found

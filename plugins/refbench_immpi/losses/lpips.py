@@ -72,19 +72,20 @@ class Lpips(nn.Module):
                 f"LPIPS needs pictures of {SMALLEST_SIZE} x {SMALLEST_SIZE} pixels at least, not "
                 f"{picture.shape[2]} x {picture.shape[3]}: use larger views or no LPIPS."
             )
-        scaling, found = self.scaling_layer, []
-        x = (picture - scaling.shift) / scaling.scale
+        shift, scale = (self.get_buffer(f"scaling_layer.{name}") for name in ("shift", "scale"))
+        found = []
+        x = (picture - shift) / scale
         for number, convs in enumerate(self.net.values()):
             if number:
                 x = max_pool2d(x, 2)
-            for conv in convs.values():
+            for conv in convs.children():
                 x = relu(conv(x))
             found.append(x / (x.square().sum(1, keepdim=True).sqrt() + SMALLEST))
         return found
 
     def distance(self, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the distance [B] of pictures whose ``features`` are given."""
-        weights = [lin["model"]["1"].weight for lin in self.lins]
+        weights = [self.get_parameter(f"lins.{number}.model.1.weight") for number in range(len(self.lins))]
         layers = [
             conv2d((a - b).square(), weight).mean((1, 2, 3))
             for a, b, weight in zip(first, second, weights, strict=True)

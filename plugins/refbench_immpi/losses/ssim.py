@@ -87,9 +87,9 @@ def ssim(
         multiplied by it and every pixel counts); of ``standard`` it selects the windows.
     """
     known = target if isinstance(target, Moments) else moments(target)
-    mean: torch.Tensor = _Smooth.apply(estimate)
-    square: torch.Tensor = _Smooth.apply(estimate * estimate)
-    product: torch.Tensor = _Smooth.apply(estimate * known.picture)
+    mean: torch.Tensor = _Smooth.apply(estimate)  # type: ignore[no-untyped-call]  # torch's stub
+    square: torch.Tensor = _Smooth.apply(estimate * estimate)  # type: ignore[no-untyped-call]  # torch's stub
+    product: torch.Tensor = _Smooth.apply(estimate * known.picture)  # type: ignore[no-untyped-call]  # torch's stub
     both, means = mean * known.mean, mean * mean + known.mean * known.mean
     variances = square + known.square - means
     similar = (2 * both + C1) * (2 * (product - both) + C2) / ((means + C1) * (variances + C2))

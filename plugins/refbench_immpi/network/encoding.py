@@ -1,4 +1,4 @@
-"""Where planes stand, and what the network is told of them (spec, sections 3.2 and 4). Letters: B batch, D planes."""
+"""Where planes stand, and what the network is told of them (docs/methods/immpi.md). Letters: B batch, D planes."""
 
 from __future__ import annotations
 

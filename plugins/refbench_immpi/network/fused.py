@@ -19,7 +19,7 @@ from refbench_immpi.network.norms import Moments
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from refbench_immpi.network.network import MPIGenerator
+    from refbench_immpi.network.network import Block, MPIGenerator
 
 CHUNK_VALUES = 1 << 24
 """How many values of a map a chunk of planes holds at most: 64 MiB."""
@@ -69,6 +69,7 @@ def _bottleneck(net: MPIGenerator, x: Tensor, batch_norms: bool) -> Tensor:
         else:
             x = functional.interpolate(x, scale_factor=2, mode="nearest")
         convolution, norm, activation = step[0], step[1], step[2]
+        assert isinstance(norm, nn.BatchNorm2d)  # by the order of a step's layers
         x = convolution(x)
         if batch_norms:
             x = functional.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
@@ -86,7 +87,8 @@ def _parts(x: Tensor, outputs: int | None = None, growth: int = 1) -> tuple[Tens
     """Return chunks of planes of [N, C, h, w] whose result of ``outputs`` channels stays within CHUNK_VALUES."""
     channels = max(x.shape[1], outputs or 0)
     number = max(1, CHUNK_VALUES // (channels * x.shape[2] * x.shape[3] * growth))
-    return x.split(number)
+    parts: tuple[Tensor, ...] = torch.split(x, number)
+    return parts
 
 
 def _empty(number: int, like: Tensor) -> Tensor:
@@ -107,10 +109,11 @@ def _maps_and_bias(conv: nn.Conv2d, x: Tensor, code: Tensor, skip: int) -> tuple
     weight = conv.weight[:, skip:]
     padded = functional.pad(x, (1, 1, 1, 1), mode="reflect").contiguous(memory_format=torch.channels_last)
     maps = functional.conv2d(padded, weight[:, : x.shape[1]])
+    assert conv.bias is not None  # all of the decoder have one
     return maps, code @ weight[:, x.shape[1] :].sum(dim=(2, 3)).T + conv.bias
 
 
-def _convolved(x: Tensor, block: nn.Module, batch_norms: bool) -> Tensor:
+def _convolved(x: Tensor, block: Block, batch_norms: bool) -> Tensor:
     """Return block (level, 0) of [N, C, h, w]."""
     conv = block.conv.conv
     weight = conv.weight.contiguous(memory_format=torch.channels_last)
@@ -135,16 +138,16 @@ def _grown(
     block = net.block(level, 1)
     conv = block.conv.conv
     weight = folded(conv.weight[:, : x.shape[1]]).contiguous(memory_format=torch.channels_last)
-    maps, bias = None, conv.bias
+    maps = None
     if level:
         maps, per_plane = _maps_and_bias(conv, features[level - 1], code, x.shape[1])
-        bias = per_plane.repeat(features[0].shape[0], 1)
+        per_picture = per_plane.repeat(features[0].shape[0], 1)
     out, moments, first = None, Moments(), 0
     for part in _parts(x, conv.out_channels, 4):
         padded = functional.pad(part, (1, 1, 1, 1), mode="replicate")
-        made = functional.conv_transpose2d(padded, weight, None if level else bias, stride=2, padding=3)
+        made = functional.conv_transpose2d(padded, weight, None if level else conv.bias, stride=2, padding=3)
         if maps is not None:
-            _add_shared(made, maps, bias[first : first + len(part)], len(code), first)
+            _add_shared(made, maps, per_picture[first : first + len(part)], len(code), first)
         moments.add(made, batch_norms)
         if len(part) == len(x):
             out = made

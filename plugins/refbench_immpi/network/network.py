@@ -1,4 +1,4 @@
-"""The generator of multiplane images under the published key names (spec, section 3.2 and 3.3).
+"""The generator of multiplane images under the published key names (docs/methods/immpi.md, Network).
 
 Two forms of the same numbers: ``plain`` follows the text step by step; ``forward`` convolves what all planes share
 once, turns the encoding into a bias per plane, and folds the doubling of maps into the kernel that follows it.
@@ -47,10 +47,11 @@ class _Convolution(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.pad(x, (1, 1, 1, 1), mode="reflect"))
+        found: Tensor = self.conv(functional.pad(x, (1, 1, 1, 1), mode="reflect"))
+        return found
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Convolution over reflected borders, batch norm, ELU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -59,6 +60,7 @@ class _Block(nn.Module):
         self.bn = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return [N, outputs, h, w] of [N, inputs, h, w]."""
         return functional.elu(self.bn(self.conv(x)))
 
 
@@ -84,15 +86,15 @@ class MPIGenerator(nn.Module):
         self.convs = nn.ModuleDict()
         for level in reversed(range(LEVELS)):
             inputs = widths[-1] + LENGTH if level == LEVELS - 1 else decoder[level + 1]
-            self.convs[key("upconv", level, 0)] = _Block(inputs, decoder[level])
+            self.convs[key("upconv", level, 0)] = Block(inputs, decoder[level])
             skipped = widths[level - 1] + LENGTH if level else 0
-            self.convs[key("upconv", level, 1)] = _Block(decoder[level] + skipped, decoder[level])
+            self.convs[key("upconv", level, 1)] = Block(decoder[level] + skipped, decoder[level])
         for scale in SCALES:
             self.convs[key("dispconv", scale)] = _Convolution(decoder[scale], 4)
 
-    def block(self, level: int, place: int) -> _Block:
+    def block(self, level: int, place: int) -> Block:
         """Return a block of the decoder: ``place`` 0 before the doubling, 1 after it."""
-        found: _Block = self.convs[key("upconv", level, place)]  # type: ignore[assignment]
+        found: Block = self.convs[key("upconv", level, place)]  # type: ignore[assignment]
         return found
 
     def head(self, scale: int) -> _Convolution:
@@ -109,7 +111,8 @@ class MPIGenerator(nn.Module):
         x = self.conv_down1(functional.max_pool2d(x, 3, 2, 1))
         x = self.conv_down2(functional.max_pool2d(x, 3, 2, 1))
         x = self.conv_up1(functional.interpolate(x, scale_factor=2, mode="nearest"))
-        return self.conv_up2(functional.interpolate(x, scale_factor=2, mode="nearest"))
+        found: Tensor = self.conv_up2(functional.interpolate(x, scale_factor=2, mode="nearest"))
+        return found
 
     def plain(self, features: Sequence[Tensor], planes: int, scales: Sequence[int] = SCALES) -> dict[int, Tensor]:
         """Return scale -> [B, D, 4, h, w], step by step as published; what the fast form is measured against."""
@@ -185,6 +188,7 @@ def _shared_part(conv: nn.Conv2d, x: Tensor, code: Tensor, skip: int) -> Tensor:
     weight = conv.weight[:, skip:]
     maps = functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="reflect"), weight[:, : x.shape[1]])
     maps = maps.contiguous(memory_format=torch.channels_last)
+    assert conv.bias is not None  # all of the decoder have one
     bias = code @ weight[:, x.shape[1] :].sum(dim=(2, 3)).T + conv.bias
     return maps[:, None] + bias[None, :, :, None, None]
 
@@ -209,23 +213,8 @@ def doubled(x: Tensor, conv: nn.Conv2d, shared: Tensor | None) -> Tensor:
 
 def as_planes(x: Tensor, batch: int) -> Tensor:
     """Return [N, 4, h, w] as [B, D, 4, h, w] with colours in [0, 1] and densities above 0."""
-    x = x.unflatten(0, (batch, -1))
+    x = x.reshape(batch, -1, *x.shape[1:])
     return torch.cat([torch.sigmoid(x[:, :, :3]), x[:, :, 3:].abs() + LEAST_SIGMA], dim=2)
-
-
-def check_side(shape: Sequence[int]) -> None:
-    """Refuse a picture that the network cannot halve so often.
-
-    Raises
-    ------
-    InputError
-        A side that is no multiple of 128.
-    """
-    rows, cols = shape[-2:]
-    if rows % SIDE or cols % SIDE:
-        raise InputError(
-            f"The network takes pictures whose sides are multiples of {SIDE}, not {rows} x {cols}: pad them."
-        )
 
 
 def check_batch(shape: Sequence[int], is_training: bool) -> None:

@@ -30,7 +30,7 @@ class Moments:
             return
         channels = x.shape[1]
         unused = torch.zeros(channels, dtype=x.dtype, device=x.device)
-        for stretch in x.permute(0, 2, 3, 1).reshape(-1, channels).split(STRETCH):
+        for stretch in torch.split(x.permute(0, 2, 3, 1).reshape(-1, channels), STRETCH):
             pixels = stretch.reshape(1, 1, -1, channels).permute(0, 3, 1, 2)
             mean, variance = torch.batch_norm_update_stats(pixels, unused, unused.clone(), 0.0)
             self._counts.append(len(stretch))
@@ -79,10 +79,12 @@ def normed(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     Where the backward pass repeats a part of the network they are not moved a second time.
     """
     if not norm.training:
-        return norm(x)
+        plain: Tensor = norm(x)
+        return plain
     if not x.is_contiguous(memory_format=torch.channels_last) or x.dtype != torch.float32 or x.device.type != "cpu":
         return _library(norm, x)
-    found, mean, variance = _BatchNorm.apply(x, norm.weight, norm.bias, norm.eps)
+    made: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(x, norm.weight, norm.bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's stub
+    found, mean, variance = made
     if not _repeats():
         _move(norm, mean, variance, x.numel() // x.shape[1])
     return found

@@ -1,4 +1,4 @@
-"""The image encoder: ResNet-18 or -50 under torchvision's key names, five maps out (spec, section 3.1)."""
+"""The image encoder: ResNet-18 or -50 under torchvision's key names, five maps out (docs/methods/immpi.md, Network)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Camera text files of LEVIR-NVS and WHU-MVS (spec, section 2.1), in and out. Read by line number, either separator.
+"""Camera text files of LEVIR-NVS and WHU-MVS (docs/methods/immpi.md), in and out, by line number.
 
 Lines, from 1: ``extrinsic``, 4 rows of the world-to-camera matrix, blank, ``intrinsic``, 3 rows of K, blank, nearest
 and farthest depth. OpenCV axes; pixel centres lie at integers; depth is z.

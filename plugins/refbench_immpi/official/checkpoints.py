@@ -1,4 +1,4 @@
-"""Official checkpoints: ``*.ckpt`` with both networks, the optimiser and the epoch, in and out (spec, section 3.3)."""
+"""Official checkpoints: ``*.ckpt`` with both networks, optimiser and epoch, in and out (docs/methods/immpi.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text configurations of the official programs (spec, section 6): ``key = value`` lines as ConfigArgParse has them."""
+"""Official text configurations (docs/methods/immpi.md): ``key = value`` lines as ConfigArgParse has them."""
 
 from __future__ import annotations
 

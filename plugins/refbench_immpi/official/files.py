@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from refbench import Scene
     from refbench_immpi.official.config import OfficialConfig as TextConfig
 
+PUBLISHED_PLANES = 32
 LEARNT = 10
 """Views that the published optimisation learns from: 001, 003, ... 019."""
 
@@ -62,7 +63,7 @@ class Files(NoOfficialFiles):
             The file is damaged, wants to run code, or is of another network.
         """
         del options
-        from refbench_immpi.weights import read_model, write_model
+        from refbench_immpi.weights import filled_network, read_model, trained_model
 
         stored = read_model(source)
         card = (
@@ -71,13 +72,12 @@ class Files(NoOfficialFiles):
             "its norms take the statistics of what they see. The official repository grants no licence: whether its "
             "weights may be used or passed on is for its authors to say.\n"
         )
-        facts = {"planes": 32}
-        write_model(folder, stored.encoder, stored.generator, facts, provenance={"source": stored.path.name}, card=card)
-        nets = (stored.encoder, stored.generator)
+        nets = filled_network(stored)
+        trained_model(nets, PUBLISHED_PLANES, provenance={"source": stored.path.name}, card=card).save(folder)
         return {
-            "parameters": sum(parameter.numel() for net in nets for parameter in net.parameters()),
-            "encoder": stored.config.encoder,
-            "epoch": int(stored.facts.get("epoch", 0)),
+            "parameters": sum(parameter.numel() for parameter in nets.parameters()),
+            "encoder": nets.generator.config.encoder,
+            "epoch": int(stored.meta.get("epoch", 0)),
         }
 
     def export_scene(self, scene: Scene, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Folders of LEVIR-NVS and WHU-MVS: one scene with pictures, cameras, depths, a track (spec, section 2)."""
+"""Folders of LEVIR-NVS and WHU-MVS: one scene with pictures, cameras, depths, a track (docs/methods/immpi.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from refbench_immpi.official.camera_text import CameraText, read_camera_text
 from refbench_immpi.views.posed import Posed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -77,7 +76,7 @@ class SceneFolder:
         values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if values is None or values.ndim != 2:
             raise InputError(f"{path} is no picture of depths with one band.")
-        return values.astype(np.float32) / np.float32(unit)
+        return np.asarray(values.astype(np.float32) / np.float32(unit), np.float32)
 
     def track(self) -> list[CameraText]:
         """Return the cameras of the track, ascending; empty without one."""
@@ -95,22 +94,6 @@ class SceneFolder:
         near, far = (camera.near or 0.0, camera.far or 0.0)
         K, E = camera.K.astype(np.float64), camera.E.astype(np.float64)
         return Posed(view, self.picture(view), K, E, near, far)
-
-
-def check_sizes(views: Sequence[Posed], folder: Path) -> None:
-    """Refuse views of different sizes.
-
-    Raises
-    ------
-    InputError
-        The first two that differ.
-    """
-    for view in views[1:]:
-        if view.shape != views[0].shape:
-            raise InputError(
-                f"{folder}: view {view.name} has {view.shape[0]} x {view.shape[1]} pixels, {views[0].name} has "
-                f"{views[0].shape[0]} x {views[0].shape[1]}; all views of a scene have one size."
-            )
 
 
 def is_scene_folder(path: Path) -> bool:

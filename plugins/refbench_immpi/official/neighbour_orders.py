@@ -1,22 +1,13 @@
-"""Which views the published readers take as neighbours of a reference, in their orders (spec, section 2)."""
+"""Which views the published readers take as neighbours of a reference, in their orders (docs/methods/immpi.md)."""
 
 from __future__ import annotations
 
 from refbench.contracts.errors import InputError
 
-LEVIR_VIEWS, LEVIR_REFERENCE = 21, 0
-LEVIR_CLASS_FIRST = (2, 6, 8, 12, 7, 1, 3, 4, 5, 9, 10, 11)
-"""The neighbours that the multi-scene reader of LEVIR-NVS puts first; the rest ascend."""
 WHU_VIEWS, WHU_ACROSS = 20, 5
 WHU_FIRST = {7: (2, 6, 8, 12), 12: (7, 11, 13, 17)}
 WHU_SINGLE = (6, 7, 8, 11, 12, 13)
 """References of the multi-scene reader of WHU-MVS with four neighbours: left, right, above, below."""
-
-
-def levir_neighbours(*, many_scenes: bool = False, views: int = LEVIR_VIEWS) -> tuple[int, ...]:
-    """Return the neighbours of view 0: ascending, or as the multi-scene reader orders them."""
-    first = tuple(view for view in LEVIR_CLASS_FIRST if view < views) if many_scenes else ()
-    return (*first, *(view for view in range(1, views) if view not in first))
 
 
 def whu_neighbours(reference: int, number: int, *, many_scenes: bool = False) -> tuple[int, ...]:

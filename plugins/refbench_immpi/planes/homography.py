@@ -39,29 +39,11 @@ def pyramid_intrinsics(K: torch.Tensor, scale: int, *, half_pixel: bool = False)
 
     As published the principal point is halved as it is; ``half_pixel`` regards that pixel centres lie at integers.
     """
-    found = K / 2**scale
+    found: torch.Tensor = K / 2**scale
     if half_pixel:
         found[..., :2, 2] = (K[..., :2, 2] + 0.5) / 2**scale - 0.5
     found[..., 2, 2] = 1
     return found
-
-
-def plane_homographies(planes: Values, T_tgt_ref: Values, K_ref: Values, K_tgt: Values) -> Floats:
-    """Return float64 [D, 3, 3]: target pixel to pixel of the multiplane image, for every plane.
-
-    Parameters
-    ----------
-    planes
-        [D], depth in the reference camera.
-    T_tgt_ref
-        [4, 4], reference camera to target camera.
-    K_ref, K_tgt
-        [3, 3], pixel centres at integers.
-    """
-    depths, pose, reference, target = map(_float64, (planes, T_tgt_ref, K_ref, K_tgt))
-    normal = np.array([[0.0, 0.0, 1.0]])
-    induced = pose[:3, :3] + pose[:3, 3:] @ normal / depths[:, None, None]
-    return np.asarray(np.linalg.inv(target @ induced @ np.linalg.inv(reference)))
 
 
 def check_planes(planes: Values, T_tgt_ref: Values, view: str) -> None:

@@ -40,7 +40,8 @@ class Networks:
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the encoder's maps without gradients and without touching its running statistics."""
         with torch.no_grad(), KeptStatistics(self.encoder, self.batch_norms):
-            return self.encoder(image)
+            features: list[Tensor] = self.encoder(image)
+        return features
 
 
 class KeptStatistics:
@@ -83,7 +84,8 @@ class MultiplaneImage:
             self.sigma[None],
             self.depths[None],
             pose[None],
-            *K,
+            K[0],
+            K[1],
             target.shape,
             depth_mode=depth,
             spread=spread,

@@ -105,7 +105,7 @@ def render(
     size = _checked(rgb, sigma, planes)
     like = rgb if rgb.dtype == torch.float64 else rgb.new_empty((), dtype=torch.float32)
     views = target_views(planes, T_tgt_ref, K_ref, K_tgt, size, shape, like)
-    colour, total, weighted, mask = _Composite.apply(rgb, sigma, views, shape)
+    colour, total, weighted, mask = _Composite.apply(rgb, sigma, views, shape)  # type: ignore[no-untyped-call]  # torch's stub
     depth = weighted / (total + EMPTY)
     deviation = None
     with torch.no_grad():

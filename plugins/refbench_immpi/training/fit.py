@@ -4,47 +4,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.training.learnt import Trained, take_best
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
-from refbench.weights.checkpoint import read_checkpoint
-from refbench_immpi.official.checkpoints import NETWORKS
 from refbench_immpi.official.folders import SceneFolder, is_scene_folder
 from refbench_immpi.official.neighbour_orders import whu_neighbours, whu_references
 from refbench_immpi.training.loss_terms import Comparer
-from refbench_immpi.training.task import FILES, Both, PriorTask, Sample, samples_of
+from refbench_immpi.training.task import PriorTask, Sample, samples_of
+from refbench_immpi.views.nadir_view import turned
 from refbench_immpi.views.posed import posed_views
+from refbench_immpi.weights import trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from refbench import Context, Scene
-    from refbench_immpi.config import TrainingConfig
-    from refbench_immpi.method import ImMPI
+    from refbench_immpi.config import ImMPIConfig, TrainingConfig
+    from refbench_immpi.network.pair import Pair
     from refbench_immpi.views.posed import Posed
-
-PRECISIONS = {"float32": "32-true", "mixed": "bf16-mixed"}
 
 
 def fit_scenes(
-    method: ImMPI,
+    nets: Pair,
+    config: ImMPIConfig,
     scenes: Sequence[Scene],
     context: Context,
     *,
     steps: int | None = None,
     folder: Path | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
-    """Train the method's networks in place and return provenance of JSON types.
+) -> Trained:
+    """Train both networks and return them with their provenance.
 
     Parameters
     ----------
-    method
-        Its networks are the start: fresh, or those of its weights.
+    nets
+        Where the training begins; they are trained in place.
+    config
+        Planes, losses, training.
     scenes
-        The last one validates where there are several.
+        The last one validates where there are several; none: the folders that the configuration names.
     context
         Device, seed, progress.
     steps
@@ -59,25 +61,24 @@ def fit_scenes(
     UnsupportedError
         A scene without two pinhole views, or without anything that tells its range of depths.
     """
-    config = method.config.training
-    total = config.steps if steps is None else steps
-    number = method.config.optimise.neighbours
+    training = config.training
+    total = training.steps if steps is None else steps
     if scenes:
-        grouped = [_samples(method, scene, number) for scene in scenes]
+        grouped = [_samples(config, scene) for scene in scenes]
         learn, check = (grouped[:-1], grouped[-1]) if len(grouped) > 1 else (grouped, [])
     else:
-        learn, check = official_samples(config)
+        learn, check = official_samples(training)
     comparer = Comparer.of(
-        method.config.loss,
-        method.config.planes,
-        half_pixel=method.config.optimise.half_pixel,
+        config.loss,
+        config.planes,
+        half_pixel=config.optimise.half_pixel,
         device=context.device,
     )
     task = PriorTask(
-        Both(method.encoder, method.generator),
+        nets,
         [sample for of in learn for sample in of],
         comparer,
-        config,
+        training,
         steps=total,
         validation=check,
         seed=context.seed,
@@ -85,24 +86,19 @@ def fit_scenes(
     settings = TrainSettings(
         total,
         folder,
-        validate_every=min(config.validate_every, total),
-        checkpoint_every=min(config.checkpoint_every, total),
+        validate_every=min(training.validate_every, total),
+        checkpoint_every=min(training.checkpoint_every, total),
         log_every=min(20, total),
         resume=resume,
         device=context.device,
-        devices=config.devices,
-        precision=PRECISIONS[config.precision],
+        devices=training.devices,
+        precision=training.precision,
     )
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     state = train(task, settings, context)
-    task.model.cpu().eval()
-    if folder is not None and check and FILES.best_in(folder).exists():
-        held = read_checkpoint(FILES.best_in(folder))
-        for name, net in zip(NETWORKS, (task.model.encoder, task.model.generator), strict=True):
-            net.load_state_dict(held[name])
-    method.encoder, method.generator, method.is_trained = task.model.encoder, task.model.generator, True
-    return {
+    take_best(task, settings)
+    provenance = {
         "data": sorted({sample.reference.name.partition("/")[0] for of in learn for sample in of}),
         "validated_on": sorted({sample.reference.name.partition("/")[0] for sample in check}),
         "seed": context.seed,
@@ -110,6 +106,7 @@ def fit_scenes(
         "seconds": round(state.seconds, 1),
         "best_validation_loss": state.best,
     }
+    return trained_model(nets, config.planes.number, provenance=provenance)
 
 
 def official_samples(config: TrainingConfig) -> tuple[list[list[Sample]], list[Sample]]:
@@ -152,10 +149,10 @@ def _whu_samples(folder: SceneFolder, number: int) -> list[Sample]:
     return found
 
 
-def _samples(method: ImMPI, scene: Scene, number: int) -> list[Sample]:
+def _samples(config: ImMPIConfig, scene: Scene) -> list[Sample]:
     """Return the samples of a scene; names hold over scenes, since what is kept of a pair goes by them."""
-    views = [view.scaled(method.config.most_pixels) for view in posed_views(scene, method.config.planes.margin)]
-    found = samples_of(views, number, method.turned(scene))
+    views = [view.scaled(config.most_pixels) for view in posed_views(scene, config.planes.margin)]
+    found = samples_of(views, config.optimise.neighbours, turned(scene, config))
     return [
         Sample(_named(sample.reference, scene.id), tuple(_named(target, scene.id) for target in sample.targets))
         for sample in found

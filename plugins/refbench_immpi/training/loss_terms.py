@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,16 @@ def plane_depths(view: Posed, config: PlanesConfig) -> Tensor:
     return inverse_depth_planes(torch.tensor([near]), torch.tensor([far]), config.number)[0]
 
 
+def lpips_of(config: LossConfig, device: str) -> Lpips | None:
+    """Return the network of LPIPS where the configuration names its files."""
+    paths = [Path(path) for path in (config.lpips_weights or "").split(",") if path]
+    return load_lpips(*paths).to(device) if paths else None
+
+
 def loss_weights(config: LossConfig) -> LossWeights:
     """Return the weights of the losses; without weights of LPIPS its own is 0."""
     lpips = config.lpips if config.lpips_weights else 0.0
-    return LossWeights(l1=config.rgb, ssim=config.ssim, lpips=lpips, edge=config.smooth)
+    return LossWeights(l1=config.rgb, ssim=config.ssim, lpips=lpips, l2=config.l2, edge=config.smooth)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,9 +64,12 @@ class Comparer:
         cls, loss: LossConfig, planes: PlanesConfig, *, half_pixel: bool, kept: bool = True, device: str = "cpu"
     ) -> Comparer:
         """Return the comparer of a configuration; the file of LPIPS is read here."""
-        paths = [Path(path) for path in (loss.lpips_weights or "").split(",") if path]
-        lpips = load_lpips(*paths).to(device) if paths and loss.lpips else None
-        return cls(loss_weights(loss), planes, half_pixel, lpips, kept)
+        return cls(loss_weights(loss), planes, half_pixel, lpips_of(loss, device) if loss.lpips else None, kept)
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of the losses that have a weight."""
+        return [name for name, weight in asdict(self.weights).items() if weight]
 
     def rendered(self, mpi: Mapping[int, Tensor], reference: Posed, target: Posed) -> list[Rendered]:
         """Return the target view at every scale of ``mpi`` (scale -> [1, D, 4, h, w])."""
@@ -77,7 +86,7 @@ class Comparer:
                 for v in (reference, target)
             ]
             shape = target.shape[0] // 2**scale, target.shape[1] // 2**scale
-            found.append(render(planes[:, :, :3], planes[:, :, 3:], depths[None].to(planes), T, *K, shape))
+            found.append(render(planes[:, :, :3], planes[:, :, 3:], depths[None].to(planes), T, K[0], K[1], shape))
         return found
 
     def losses(self, mpi: Mapping[int, Tensor], reference: Posed, target: Posed) -> Losses:

@@ -1,40 +1,42 @@
-"""The overfitting of the generator to the posed pictures of one scene (spec, section 6)."""
+"""The overfitting of the generator to the posed images of one scene, pair after pair of views."""
 
 from __future__ import annotations
 
-import time
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from refbench.contracts.errors import UnsupportedError
+from refbench.training.per_scene import digest_of
 from refbench_immpi.network.network import SCALES, check_batch
 from refbench_immpi.planes.mpi import padded
 from refbench_immpi.views.pairs import neighbours, spread_references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
-    from refbench import Context
     from refbench_immpi.config import OptimiseConfig
     from refbench_immpi.planes.mpi import Networks
     from refbench_immpi.training.loss_terms import Comparer
     from refbench_immpi.views.posed import Posed
 
-REPORT_S = 1.0
+NO_NUMBERS = ("checkpoint_s", "views")
+"""Keys that do not touch the numbers, or whose effect is looked at instead."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class FitStep:
     """One step: its number, which pair, its loss and the terms."""
 
     step: int
     reference: str
     target: str
-    loss: float
+    total: float
     terms: dict[str, float]
     lr: float
 
@@ -69,7 +71,7 @@ def pairs_of(
 
 
 class SceneFit:
-    """The optimiser of one scene; ``step`` may be called as often as there are steps.
+    """The optimisation of one scene, for ``refbench.training.per_scene.optimise``.
 
     The encoder's maps are made once (unless it is trained, too); the generator's norms take the statistics of each
     forward pass, as at inference.
@@ -93,7 +95,12 @@ class SceneFit:
         self._features = {} if config.train_encoder else {n: networks.features(i) for n, i in self._images.items()}
         networks.generator.train(networks.batch_norms)
         networks.encoder.train(networks.batch_norms and config.train_encoder)
-        self.steps = 0
+        self.taken = 0
+
+    @property
+    def total_steps(self) -> int:
+        """How many steps are configured."""
+        return self.config.steps
 
     def losses(self, reference: Posed, target: Posed) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a pair and its terms."""
@@ -104,45 +111,69 @@ class SceneFit:
         found = self.comparer.losses(mpi, reference, target)
         return found.total, found.terms
 
-    def step(self) -> Progress:
+    def step(self) -> FitStep:
         """Take one step on the next pair."""
-        reference, target = self.pairs[self.steps % len(self.pairs)]
+        reference, target = self.pairs[self.taken % len(self.pairs)]
         lr = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         loss, terms = self.losses(reference, target)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizer.step()
-        self.steps += 1
+        self.taken += 1
         values = {name: float(value.detach()) for name, value in terms.items()}
-        return Progress(self.steps, reference.name, target.name, float(loss.detach()), values, lr)
+        return FitStep(self.taken, reference.name, target.name, float(loss.detach()), values, lr)
+
+    def steps(self, done: int) -> Iterator[FitStep]:
+        """Take the steps after the first ``done``."""
+        for _ in range(done, self.config.steps):
+            yield self.step()
+
+    def rates(self) -> list[float]:
+        """Return the learning rate of the last step."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def digest(self, seed: int) -> str:
+        """Return the SHA-256 of what the numbers depend on: configuration, images, cameras, weights to start from."""
+        config = {key: value for key, value in dataclasses.asdict(self.config).items() if key not in NO_NUMBERS}
+        comparer = self.comparer
+        facts = {
+            "optimise": config, "planes": dataclasses.asdict(comparer.planes), "seed": seed,
+            "loss": dataclasses.asdict(comparer.weights), "half_pixel": comparer.half_pixel,
+            "norms": self.networks.batch_norms, "pairs": [[a.name, b.name] for a, b in self.pairs],
+        }  # fmt: skip
+        return digest_of(facts, self._inputs())
+
+    def _inputs(self) -> Iterator[Tensor | NDArray[Any]]:
+        seen: set[int] = set()
+        for view in (view for pair in self.pairs for view in pair):
+            if id(view) not in seen:
+                seen.add(id(view))
+                yield from (view.image, view.K, view.E, torch.tensor([view.near, view.far], dtype=torch.float64))
+        nets = [self.networks.encoder, self.networks.generator]
+        for net in nets if self.comparer.lpips is None else [*nets, self.comparer.lpips]:
+            yield from net.state_dict().values()
+
+    def state(self) -> dict[str, Any]:
+        """Return networks, optimiser and the number of steps."""
+        return {
+            "encoder": self.networks.encoder.state_dict(),
+            "generator": self.networks.generator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "taken": self.taken,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring networks and optimiser to a state that ``state`` returned."""
+        self.networks.encoder.load_state_dict(state["encoder"])
+        self.networks.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.taken = int(state["taken"])
 
     def _learning_rate(self) -> float:
         """Set and return the learning rate: divided after every milestone."""
-        share = self.steps / max(1, self.config.steps)
-        passed = sum(share >= milestone for milestone in self.config.milestones)
+        fraction = self.taken / max(1, self.config.steps)
+        passed = sum(fraction >= milestone for milestone in self.config.milestones)
         lr = self.config.lr / self.config.divisor**passed
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         return lr
-
-
-def fit_scene(fit: SceneFit, context: Context, report: Callable[[float, str], None]) -> list[Progress]:
-    """Take all steps, tell how far it is, and return what was seen of each."""
-    history: list[Progress] = []
-    started = told = time.monotonic()
-    for _ in range(fit.config.steps):
-        context.check_cancelled()
-        history.append(fit.step())
-        now = time.monotonic()
-        if now - told >= REPORT_S or len(history) in (1, fit.config.steps):
-            told = now
-            rate = len(history) / max(now - started, 1e-9)
-            left = (fit.config.steps - len(history)) / rate
-            last = history[-1]
-            terms = ", ".join(f"{name} {value:.3g}" for name, value in last.terms.items())
-            where = f"step {last.step}/{fit.config.steps}, loss {last.loss:.4g} ({terms})"
-            text = f"{where}, {rate:.2g} steps/s, {left:.0f} s left"
-            report(len(history) / fit.config.steps, text)
-    fit.networks.generator.eval()
-    fit.networks.encoder.eval()
-    return history

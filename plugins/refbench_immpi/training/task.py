@@ -1,4 +1,4 @@
-"""Training over many scenes as a task of the shared loop (spec, section 6): a view and a random neighbour a step."""
+"""Training over many scenes (docs/methods/immpi.md): a view and a random neighbour a step."""
 
 from __future__ import annotations
 
@@ -26,20 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from refbench_immpi.config import TrainingConfig
-    from refbench_immpi.network.network import MPIGenerator
-    from refbench_immpi.network.resnet import FeatureGenerator
+    from refbench_immpi.network.pair import Pair
     from refbench_immpi.training.loss_terms import Comparer
     from refbench_immpi.views.posed import Posed
 
 FILES = CheckpointFiles("", "latest.pt", "best.pt")
-
-
-class Both(nn.Module):
-    """Encoder and generator as one module, so that devices and precision reach both."""
-
-    def __init__(self, encoder: FeatureGenerator, generator: MPIGenerator) -> None:
-        super().__init__()
-        self.encoder, self.generator = encoder, generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +76,7 @@ class PriorTask(TrainTask):
 
     def __init__(
         self,
-        networks: Both,
+        networks: Pair,
         samples: Sequence[Sample],
         comparer: Comparer,
         config: TrainingConfig,
@@ -96,7 +87,7 @@ class PriorTask(TrainTask):
     ) -> None:
         if not samples:
             raise InputError("There is no pair of views to train ImMPI on: give scenes with two pinhole views or more.")
-        self.model: Both = networks
+        self.model: Pair = networks
         self.batches: Draws = Draws(samples, seed)
         self.comparer, self.config, self.validation = comparer, config, validation
         self.optimizer = torch.optim.Adam(networks.parameters(), lr=config.lr, fused=True)
@@ -104,11 +95,11 @@ class PriorTask(TrainTask):
             self.optimizer, [max(1, round(share * steps)) for share in config.milestones], 1 / config.divisor
         )
 
-    def loss(self, batch: tuple[int, int]) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, batch: tuple[int, int]) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Return the loss of a view against one neighbour."""
         chosen, place = batch
         total, terms = self.compared(self.batches.samples[chosen], place)
-        return total, {name: value.detach() for name, value in terms.items()}  # type: ignore[misc]
+        return total, {name: value.detach() for name, value in terms.items()}
 
     def compared(self, sample: Sample, place: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return total and terms of a pair."""
@@ -148,6 +139,12 @@ class PriorTask(TrainTask):
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+    def read_model(self, path: Path) -> None:
+        """Restore both networks alone."""
+        content = read_checkpoint(path)
+        for name, net in self._networks():
+            net.load_state_dict(content[name])
 
     def read(self, path: Path) -> TrainState:
         """Restore a checkpoint of ``write``, or an official one, whose count of epochs is kept.

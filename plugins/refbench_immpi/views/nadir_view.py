@@ -15,9 +15,12 @@ from refbench_immpi.network.network import SIDE
 from refbench_immpi.views.posed import Posed, depth_range
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from refbench import Scene
+    from refbench_immpi.config import ImMPIConfig
 
     Floats = NDArray[np.float64]
 
@@ -25,6 +28,13 @@ STEEPEST = np.cos(np.radians(60.0))
 """Views that look more than 60 degrees off the vertical stay as they are: their picture would be stretched too far."""
 ROWS_TRIED = 48
 LEAST_SCALE = 0.7
+
+
+def turned(scene: Scene, config: ImMPIConfig) -> Callable[[Posed], Posed]:
+    """Return what makes a reference of a view: it is turned to look straight down where the scene has a grid."""
+    if not config.level or scene.grid is None:
+        return lambda view: view
+    return lambda view: levelled(view, scene, config.planes.margin)
 
 
 def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
@@ -89,7 +99,7 @@ def economical(rows: float, cols: float) -> float:
             return np.inf
         return float(np.prod(whole) / np.prod(sides))
 
-    return min((scale for scale in scales if scale >= LEAST_SCALE), key=waste)
+    return float(min((scale for scale in scales if scale >= LEAST_SCALE), key=waste))
 
 
 def inscribed(corners: Floats) -> tuple[float, float, float, float]:

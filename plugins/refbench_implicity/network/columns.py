@@ -9,10 +9,11 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from refbench_implicity.network.decoder import LEAK
+from refbench_implicity.network.point_encoder import ResBlock
 
 if TYPE_CHECKING:
     from refbench_implicity.config import SurfaceConfig
@@ -36,11 +37,13 @@ class ColumnDecoder:
         self.decoder = decoder
         weight = decoder.fc_p.weight
         self.from_xy, self.from_z = weight[:, :2], weight[:, 2:].contiguous()
-        self.inner = [(b.fc_0.weight, -b.fc_0.bias[:, None], b.fc_1.weight) for b in decoder.blocks]
-        carried = [b.fc_1.bias + b.fc_1.weight @ b.fc_0.bias for b in decoder.blocks]
+        blocks = [block for block in decoder.blocks if isinstance(block, ResBlock)]
+        contexts = [layer for layer in decoder.fc_c if isinstance(layer, nn.Linear)]
+        self.inner = [(b.fc_0.weight, -b.fc_0.bias[:, None], b.fc_1.weight) for b in blocks]
+        carried = [b.fc_1.bias + b.fc_1.weight @ b.fc_0.bias for b in blocks]
         self.last = carried.pop()[:, None]
-        self.context = torch.cat([layer.weight for layer in decoder.fc_c])
-        bias = [layer.bias for layer in decoder.fc_c]
+        self.context = torch.cat([layer.weight for layer in contexts])
+        bias = [layer.bias for layer in contexts]
         self.context_bias = torch.cat([bias[0] + decoder.fc_p.bias, *map(torch.add, bias[1:], carried)])[:, None]
         self.out = decoder.fc_out.weight
         self.out_bias = decoder.fc_out.bias[:, None]

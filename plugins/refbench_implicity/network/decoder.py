@@ -66,4 +66,5 @@ class Decoder(nn.Module):
         net = self.fc_p(query)
         for fc_c, block in zip(self.fc_c, self.blocks, strict=True):
             net = block(net + fc_c(feature))
-        return self.fc_out(F.leaky_relu(net, LEAK) if self.leaky else torch.relu(net))
+        found: Tensor = self.fc_out(F.leaky_relu(net, LEAK) if self.leaky else torch.relu(net))
+        return found

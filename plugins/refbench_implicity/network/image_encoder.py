@@ -64,7 +64,8 @@ class Hourglass(nn.Module):
         low = self.get_submodule(f"b2_{level}")(F.avg_pool2d(x, 2))
         low = self._level(level - 1, low) if level > 1 else self.get_submodule("b2_plus_1")(low)
         low = self.get_submodule(f"b3_{level}")(low)
-        return up + F.interpolate(low, scale_factor=2, mode="bicubic", align_corners=True)
+        found: Tensor = up + F.interpolate(low, scale_factor=2, mode="bicubic", align_corners=True)
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the shape of ``x``; rows and columns must be multiples of ``2 ** depth``."""
@@ -100,6 +101,7 @@ class ImageEncoder(nn.Module):
         x = self.conv2(torch.relu(self.bn1(self.conv1(image))))
         x = F.avg_pool2d(x, 2) if self.down == "ave_pool" else self.down_conv2(x)
         previous = self.conv4(self.conv3(x))
+        out: Tensor = previous
         for i in range(self.num_stack):
             part = self.get_submodule
             top = part(f"top_m_{i}")(part(f"m{i}")(previous))

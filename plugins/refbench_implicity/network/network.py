@@ -65,7 +65,8 @@ class ImpliCityNet(nn.Module):
 
     def decode(self, planes: Planes, query: Tensor) -> Tensor:
         """Return logits [B, M, out_dim] at ``query`` [B, M, 3]."""
-        return self.decoder(planes.held, query)
+        found: Tensor = self.decoder(planes.held, query)
+        return found
 
     def forward(self, points: Tensor, query: Tensor, image: Tensor | None = None) -> Tensor:
         """Return logits [B, M, out_dim] at ``query`` [B, M, 3]."""

@@ -28,7 +28,8 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., size_out] of ``x`` [..., size_in]."""
         residual = self.fc_1(torch.relu(self.fc_0(torch.relu(x))))
-        return (x if self.shortcut is None else self.shortcut(x)) + residual
+        found: Tensor = (x if self.shortcut is None else self.shortcut(x)) + residual
+        return found
 
 
 class PointEncoder(nn.Module):
@@ -60,7 +61,8 @@ class PointEncoder(nn.Module):
         for block in self.blocks[1:]:
             pooled = self.pool(net, cells, size)[cells]
             net = block(torch.cat((net, pooled), dim=1))
-        return self.fc_c(torch.relu(net)).reshape(batch, count, -1)
+        found: Tensor = self.fc_c(torch.relu(net)).reshape(batch, count, -1)
+        return found
 
     def scatter(self, points: Tensor, features: Tensor) -> Tensor:
         """Return the plane [B, C, R, R] of the mean feature per cell; empty cells are 0."""
@@ -88,7 +90,8 @@ class UNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a plane of the shape of ``x`` [B, C, R, R]."""
@@ -98,7 +101,8 @@ class UNet(nn.Module):
             skips.append(x)
         for up, skip in zip(self.up_convs, reversed(skips[:-1]), strict=True):
             x = up(x, skip)
-        return self.conv_final(x)
+        found: Tensor = self.conv_final(x)
+        return found
 
 
 class _Down(nn.Module):

@@ -193,7 +193,8 @@ class SceneFiles:
     def distance_to_surfaces(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far [N] each point is from where its label changes: the DSM's height and the terrain's."""
         to_surface = np.abs(points[:, 2] - self.surface(points[:, :2]))
-        return np.minimum(to_surface, np.abs(points[:, 2] - self.terrain(points)[:, 2]))
+        found: NDArray[np.float64] = np.minimum(to_surface, np.abs(points[:, 2] - self.terrain(points)[:, 2]))
+        return found
 
 
 def build_dataset(
@@ -223,12 +224,18 @@ def build_dataset(
         kinds = [kind for kind in SURFACES if config.radii[kind] > 0]
         queries |= {kind: files.surface_queries(chunk, kind, rng) for kind in kinds}
         for kind, points in queries.items():
-            np.savez(place / f"query--{kind}.npz", **files.labelled(points))
+            write_queries(place, kind, files.labelled(points))
             entry[f"n_query_pts-{kind}"] = len(points)
         entry |= {f"surface-radius-{kind}": config.radii[kind] for kind in kinds}
         entry["surface_point-offset-std"] = config.offset_std
         info[number] = entry
     write_chunk_info(folder, info)
+
+
+def write_queries(chunk: Path, kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the labelled query points of one kind into the folder of their chunk."""
+    named: dict[str, Any] = dict(arrays)
+    np.savez(chunk / f"query--{kind}.npz", **named)
 
 
 def write_chunk_info(folder: Path, info: Mapping[int, Mapping[str, Any]]) -> None:
@@ -239,13 +246,13 @@ def write_chunk_info(folder: Path, info: Mapping[int, Mapping[str, Any]]) -> Non
 
 
 def _raster(path: Path, outside: float) -> Lookup:
-    import rasterio
+    from refbench.formats.raster_access import FAILURES, open_dataset, reason
 
-    try:
-        with rasterio.open(path) as file:
+    with open_dataset(path) as file:
+        try:
             return Lookup(file.read(1), file.transform, outside)
-    except rasterio.errors.RasterioIOError as error:
-        raise MissingFileError(f"Raster {path} cannot be read: {error}.") from None
+        except FAILURES as error:
+            raise InputError(f"{path} cannot be read; it may be cut off or damaged: {reason(error)}.") from None
 
 
 def _read_cloud(path: Path) -> NDArray[np.float64]:

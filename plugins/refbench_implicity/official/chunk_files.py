@@ -177,13 +177,13 @@ class OrthoFiles:
     def _open(self) -> list[Any]:
         import os
 
-        import rasterio
+        from refbench.formats.raster_access import open_dataset
 
         if self._handles is None or self._handles[0] != os.getpid():
             try:
-                handles = [rasterio.open(path) for path in self.paths]
-            except rasterio.errors.RasterioIOError as error:
-                raise MissingFileError(f"An ortho image cannot be read: {error}.") from None
+                handles = [open_dataset(path) for path in self.paths]
+            except InputError as error:
+                raise MissingFileError(f"An ortho image cannot be read: {error}") from None
             if any(handle.transform != handles[0].transform for handle in handles):
                 raise InputError(f"The ortho images {', '.join(map(str, self.paths))} have different transforms.")
             self._handles = os.getpid(), handles

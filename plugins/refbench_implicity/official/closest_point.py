@@ -42,11 +42,13 @@ def closest_on_triangles(points: NDArray[np.float64], triangles: NDArray[np.floa
 
 
 def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.einsum("ij,ij->i", a, b)
+    found: NDArray[np.float64] = np.einsum("ij,ij->i", a, b)
+    return found
 
 
 def _squared(a: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.einsum("ij,ij->i", a, a)
+    found: NDArray[np.float64] = np.einsum("ij,ij->i", a, a)
+    return found
 
 
 def _on_segment(

@@ -1,6 +1,6 @@
 """Official configuration files: ``inherit_from``, the merge, and what every key must be.
 
-Where a number is due, text that reads as one (``"1e-3"``) is taken as it.
+The files are YAML 1.1, so ``1e-3`` without a dot is text; where a number is due it is taken as one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def is_official_file(path: Path) -> bool:
     if not path.is_file() or path.suffix not in (".yaml", ".yml"):
         return False
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"), yaml_1_1=True)
     except (yaml.YAMLError, UnicodeDecodeError, OSError):
         return False
     return isinstance(content, dict) and is_official(content)
@@ -107,7 +107,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     if resolved in chain:
         raise ConfigError(f"{path}: {INHERIT} leads in a circle; remove one of the links.")
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"), yaml_1_1=True)
     except (OSError, UnicodeDecodeError) as error:
         raise MissingFileError(f"The configuration {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:

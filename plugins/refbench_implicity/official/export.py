@@ -13,7 +13,7 @@ from refbench.contracts.raster import Image, Mask
 from refbench.formats.raster_write import write_dsm, write_image, write_mask
 from refbench.geometry.image_scale import one_band
 from refbench_implicity.config import VARIANTS, published
-from refbench_implicity.official.builder import write_chunk_info
+from refbench_implicity.official.builder import write_chunk_info, write_queries
 from refbench_implicity.official.chunk_files import CHUNK_INFO, MASKS, POINT_FILE
 from refbench_implicity.official.labels import Lookup
 from refbench_implicity.official.values import official_values
@@ -64,7 +64,7 @@ def export_scene(scene: Scene, folder: Path, seed: int = 0) -> dict[str, Any]:
     reference = None if scene.reference is None or scene.reference.dsm is None else scene.reference.dsm.read()
     if reference is not None:
         for kind, points in _queries(scene, reference, seed).items():
-            np.savez(folder / CHUNK / f"query--{kind}.npz", **_labelled(scene, reference, points))
+            write_queries(folder / CHUNK, kind, _labelled(scene, reference, points))
             entry[f"n_query_pts-{kind}"] = len(points)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     write_chunk_info(folder, {0: entry})

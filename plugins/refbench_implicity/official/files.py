@@ -54,6 +54,7 @@ class Files(NoOfficialFiles):
         """
         from refbench_implicity.config import ImpliCityConfig
         from refbench_implicity.method import ImpliCity
+        from refbench_implicity.weights import trained_model
 
         config = None if options.get("config") is None else Path(str(options["config"]))
         translated = None if config is None else self.read_config(config)
@@ -65,7 +66,8 @@ class Files(NoOfficialFiles):
             remarks.append("No configuration was given: architecture, patch size and threshold are the published ones.")
         origin = {"source": source.name, "configuration": None if config is None else config.name}
         card = f"# ImpliCity-{method.model.variant}, imported\n\nFrom the official checkpoint {source.name}.\n"
-        method.save(folder, provenance=origin, card="\n".join([card, *(f"- {remark}" for remark in remarks), ""]))
+        text = "\n".join([card, *(f"- {remark}" for remark in remarks), ""])
+        trained_model(method.net, method.normalisation, method.constants, provenance=origin, card=text).save(folder)
         parameters = sum(parameter.numel() for parameter in method.net.parameters())
         return {"variant": method.model.variant, "parameters": parameters, "remarks": remarks}
 

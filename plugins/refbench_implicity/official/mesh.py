@@ -51,7 +51,10 @@ class Mesh:
             return np.empty((0, 3))
         face = rng.choice(len(area), size=count, p=area / area.sum())
         root, other = np.sqrt(rng.random(count))[:, None], rng.random(count)[:, None]
-        return (1 - root) * first[face] + root * (1 - other) * second[face] + root * other * third[face]
+        points: NDArray[np.float64] = (
+            (1 - root) * first[face] + root * (1 - other) * second[face] + root * other * third[face]
+        )
+        return points
 
 
 def _mirror(axis: int) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from refbench.contracts.errors import GridMismatchError, InputError, SkippedError
+from refbench_implicity.official.names import STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,6 @@ COLUMNS = {
     "#Pixels": "n_pixel",
 }
 """Header of the report's table -> key of the statistics."""
-KEYS = ("max", "min", "MAE", "RMSE", "abs_median", "median", "n_pixel", "NMAD")
 LEGEND = """ Metrics:
         MAE: Mean Absolute residual Error
         RMSE: Root Mean Square Error
@@ -148,7 +148,7 @@ def statistics_of(residuals: NDArray[np.float64]) -> Statistics:
     """Return the official statistics of some residuals in metres; all None where none is a number."""
     known = residuals[~np.isnan(residuals)]
     if not known.size:
-        return dict.fromkeys(KEYS)
+        return dict.fromkeys(STATISTICS)
     size = np.abs(known)
     middle = np.median(size)
     return {

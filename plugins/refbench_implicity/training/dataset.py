@@ -203,7 +203,8 @@ class RandomCropItems(torch.utils.data.Dataset[PatchItem]):
         if self.items.images is not None:
             pixel = self.items.images.pixel
             offset = np.floor(offset / pixel) * pixel
-        return chunk.low + offset
+        found: NDArray[np.float64] = chunk.low + offset
+        return found
 
     def __getitem__(self, draw: int) -> PatchItem:
         """Return draw ``draw``, any number from 0: pass ``draw // length``, its place in that pass's shuffle."""

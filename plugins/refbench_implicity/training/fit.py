@@ -1,49 +1,64 @@
-"""Fitting a method: as published from an official data set, or from scenes with a reference DSM."""
+"""Fitting the network: as published from an official data set, or from scenes with a reference DSM."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import ConfigError
+from refbench.training.learnt import Trained, take_best
 from refbench.training.loop import train
 from refbench.training.run_folder import official_run_folder
 from refbench.training.settings import TrainSettings
-from refbench.training.task import initialised
-from refbench_implicity.network.network import build_model
 from refbench_implicity.patches import collate
 from refbench_implicity.training.city_items import CityRules, packed_scene
 from refbench_implicity.training.dataset import RandomCropItems, SlidingWindowItems, official_items
-from refbench_implicity.training.scenes import CityTraining, fit_packed, take_best
+from refbench_implicity.training.scenes import CityTraining, fit_packed
 from refbench_implicity.training.task import OccupancyTask, PatchBatches
+from refbench_implicity.weights import trained_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from refbench import Context, Scene
-    from refbench_implicity.method import ImpliCity
+    from refbench_implicity.config import ImpliCityConfig
+    from refbench_implicity.network.network import ImpliCityNet
+    from refbench_implicity.normalise import Normalisation
     from refbench_implicity.patches import Batch
 
 
-def fit(
-    method: ImpliCity,
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins: a network with its normalisation and constants, fresh or that of weights."""
+
+    net: ImpliCityNet
+    normalisation: Normalisation
+    constants: Mapping[str, float]
+    is_fresh: bool = True
+
+
+def fit_scenes(
+    start: Start,
+    config: ImpliCityConfig,
     scenes: Sequence[Scene],
     context: Context,
     *,
     steps: int | None = None,
     folder: Path | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
-    """Train the method's network in place and return provenance of JSON types.
+) -> Trained:
+    """Train from scenes and return the network with its provenance.
 
     Parameters
     ----------
-    method
-        Its network is the start: fresh, or that of its weights.
+    start
+        The network; it is trained in place.
+    config
+        Its training; also which normalisation was asked for.
     scenes
-        Scenes with points, orthos and a reference DSM; none: the data set that an official configuration names.
+        Scenes with points, orthos and a reference DSM.
     context
         Device, seed, progress.
     steps
@@ -55,32 +70,18 @@ def fit(
 
     Raises
     ------
-    ConfigError
-        There are neither scenes nor a data set.
     InputError
         A scene lacks points, orthos or a reference, or is smaller than a patch.
     """
-    if not scenes and method.config.dataset.path is None:
-        raise ConfigError("Training needs scenes with a reference, or a configuration that names a data set.")
-    if not method.is_trained:
-        method.net = initialised(context.seed, lambda: build_model(method.model))
-    if scenes:
-        return _fit_scenes(method, scenes, context, steps, folder, resume)
-    return _fit_official(method, context, steps, folder, resume)
-
-
-def _fit_scenes(
-    method: ImpliCity, scenes: Sequence[Scene], context: Context, steps: int | None, folder: Path | None, resume: bool
-) -> dict[str, Any]:
-    if not method.is_trained and method.config.normalisation.image_rule is None:
+    scale = start.normalisation
+    if start.is_fresh and config.normalisation.image_rule is None:
         # New weights from any sensor: the published constants belong to one.
-        method.normalisation = dataclasses.replace(method.normalisation, image_rule="robust", bands="mean")
-    packed = [packed_scene(scene, method.normalisation) for scene in scenes]
-    scale = method.normalisation
-    rules = CityRules(patch_size=method.patch_size, z_std=scale.z_std, z_shift=scale.z_shift)
-    training = method.config.training
+        scale = dataclasses.replace(scale, image_rule="robust", bands="mean")
+    packed = [packed_scene(scene, scale) for scene in scenes]
+    rules = CityRules(patch_size=start.constants["patch_size"], z_std=scale.z_std, z_shift=scale.z_shift)
+    training = config.training
     total = training.iterations if steps is None else steps
-    config = CityTraining(
+    city = CityTraining(
         steps=total,
         batch_size=max(training.batch_size, 1),
         learning_rate=training.learning_rate,
@@ -97,25 +98,38 @@ def _fit_scenes(
         resume=resume,
         device=context.device,
     )
-    method.constants["pixel_size"] = packed[0].gsd
-    provenance = fit_packed(method.net, packed, config, settings, context)
-    method.is_trained = True
-    return provenance
+    provenance = fit_packed(start.net, packed, city, settings, context)
+    constants = {**start.constants, "pixel_size": packed[0].gsd}
+    return trained_model(start.net, scale, constants, provenance=provenance)
 
 
-def _fit_official(
-    method: ImpliCity, context: Context, steps: int | None, folder: Path | None, resume: bool
-) -> dict[str, Any]:
-    config = method.config
+def fit_official(
+    start: Start,
+    config: ImpliCityConfig,
+    context: Context,
+    *,
+    steps: int | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Train as published from the data set that an official configuration names; otherwise as ``fit_scenes``.
+
+    Raises
+    ------
+    ConfigError
+        The configuration lacks what the data set needs.
+    MissingFileError
+        A file of the data set is missing.
+    """
     training = config.training
     crops = RandomCropItems(official_items(config, "train"), context.seed)
     windows = SlidingWindowItems(official_items(config, "val"), seed=context.seed)
     task = OccupancyTask(
-        method.net,
+        start.net,
         PatchBatches(crops, training.batch_size),
         training,
         validation=_Validation(windows),
-        threshold=method.constants["threshold"],
+        threshold=start.constants["threshold"],
         scores_while_training=True,
     )
     total = training.iterations if steps is None else steps
@@ -132,19 +146,19 @@ def _fit_official(
         device=context.device,
         workers=config.dataset.n_workers,
     )
-    start = None
+    before = None
     if training.resume_from is not None and not resume:
-        start = task.read(Path(training.resume_from))
-    state = train(task, settings, context, dataclasses.replace(start, seconds=0.0) if start is not None else None)
+        before = dataclasses.replace(task.read(Path(training.resume_from)), seconds=0.0)
+    state = train(task, settings, context, before)
     take_best(task, settings)
-    method.is_trained = True
-    return {
+    provenance = {
         "data": config.dataset.name or str(config.dataset.path),
         "official_run_folder": str(run),
         "seed": context.seed,
         "steps": state.step,
         "last_scores": state.history[-1] if state.history else {},
     }
+    return trained_model(start.net, start.normalisation, start.constants, provenance=provenance)
 
 
 class _Validation:

@@ -38,7 +38,8 @@ def point_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _weight(mask: Tensor, pair: tuple[float, float] | Tensor, like: Tensor) -> Tensor:
-    return torch.where(mask.bool(), *(torch.as_tensor(pair[i], dtype=like.dtype, device=like.device) for i in (1, 0)))
+    outside, inside = (torch.as_tensor(pair[i], dtype=like.dtype, device=like.device) for i in (0, 1))
+    return torch.where(mask.bool(), inside, outside)
 
 
 def occupancy_loss(logits: Tensor, labels: Tensor, masks: Mapping[str, Tensor], weights: LossWeights) -> Losses:

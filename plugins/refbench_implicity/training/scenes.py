@@ -1,7 +1,7 @@
 """Training ImpliCity: as published from chunk data sets, or from scenes with a reference DSM.
 
 ``python -m refbench_implicity.training.scenes FOLDER --variant stereo --steps 5000 --out OUT`` trains from packed
-scenes (``city_items.pack_scene``) on a machine that has torch, numpy, lightning and safetensors only.
+scenes (``city_items.pack_scene``) on a machine that has torch, numpy, lightning-fabric, PyYAML and safetensors only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from refbench.contracts.errors import InputError
+from refbench.training.learnt import take_best
 from refbench.training.loop import train
 from refbench.training.schedules import CosineShare
 from refbench.training.settings import TrainSettings
@@ -41,13 +41,12 @@ from refbench_implicity.surface import extract_surface
 from refbench_implicity.training.city_items import CityItems, CityRules, PackedScene, read_packed, robust_normalisation
 from refbench_implicity.training.task import OccupancyTask, PatchBatches, on_device
 from refbench_implicity.training.validation import mean_scores
+from refbench_implicity.weights import trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from refbench.contracts.method import Context
-
-PROBE_STEPS, PROBE_SECONDS = 60, 45.0
+    from refbench.training.loop import Observer
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def fit_packed(
     scenes: Sequence[PackedScene],
     config: CityTraining,
     settings: TrainSettings,
-    context: Context | None = None,
+    context: Observer | None = None,
 ) -> dict[str, Any]:
     """Train ``net`` from packed scenes; it ends with the best weights by validation MAE, on the CPU.
 
@@ -168,14 +167,6 @@ def fit_packed(
     }
 
 
-def take_best(task: OccupancyTask, settings: TrainSettings) -> None:
-    """Give the task's model the weights of the best checkpoint, where there is one; the model ends on the CPU."""
-    best = None if settings.folder is None else task.files.best_in(settings.folder)
-    task.model.cpu().eval()
-    if best is not None and best.exists():
-        task.model.load_state_dict(read_checkpoint(best)["model"])
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train from a folder of packed scenes; see ``--help``."""
     options = _parser().parse_args(arguments)
@@ -194,9 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validation_scenes=options.validation_scenes,
         rules=rules,
     )
-    steps = options.steps or measured_steps(scenes, config, options)
-    net = fresh_net(options.variant, options.seed)
-    provenance = fit_packed(net, scenes, config, _settings(options, steps), Console())
+    net = initialised(options.seed, lambda: build_model(small_model(options.variant)))
+    provenance = fit_packed(net, scenes, config, _settings(options), Console())
     provenance["pixel_size"] = scenes[0].gsd
     provenance["rules"] = dataclasses.asdict(rules)
     (options.out / "training.json").write_text(json.dumps(provenance, indent=1), encoding="utf-8")
@@ -209,36 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
-def fresh_net(variant: Variant, seed: int) -> ImpliCityNet:
-    """Return the reduced network of a variant, initialised from ``seed``."""
-    return initialised(seed, lambda: build_model(small_model(variant)))
-
-
-def measured_steps(scenes: Sequence[PackedScene], config: CityTraining, options: argparse.Namespace) -> int:
-    """Return how many steps fit into ``options.minutes`` on this machine, by timing some on a throwaway network."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = dataclasses.replace(
-            _settings(options, PROBE_STEPS),
-            folder=Path(folder),
-            max_seconds=PROBE_SECONDS,
-            validate_every=0,
-            log_every=1,
-            resume=False,
-            tensorboard=False,
-        )
-        quick = dataclasses.replace(config, validation_patches=0)
-        fit_packed(fresh_net(options.variant, config.seed), scenes, quick, settings)
-        seconds = np.genfromtxt(Path(folder) / "training.csv", delimiter=",", names=True)["seconds"]
-    seconds = np.append(0.0, seconds)
-    warm = len(seconds) // 3  # the first steps start the loaders and choose kernels
-    per_step = (seconds[-1] - seconds[warm]) / (len(seconds) - 1 - warm)
-    return max(1, int(0.9 * 60 * options.minutes / per_step))
-
-
 def write_city_weights(run: Path, folder: Path) -> None:
     """Write the weights folder of a finished training: half precision, with its model card."""
-    from refbench_implicity.weights import write_model
-
     provenance = json.loads((run / "training.json").read_text(encoding="utf-8"))
     rules = provenance.pop("rules")
     files = CheckpointFiles()
@@ -257,22 +219,23 @@ def write_city_weights(run: Path, folder: Path) -> None:
         f", input {scores.get('input_mae', float('nan')):.3f} m, IoU {scores.get('iou', float('nan')):.4f}\n"
         "- images are scaled by their own median and interquartile range; several bands are averaged\n"
     )
-    write_model(folder, net, net.config, rule, constants, provenance=provenance, card=card, half=True)
+    trained_model(net, rule, constants, provenance=provenance, card=card).save(folder, half=True)
 
 
 class Console:
     """Prints progress; never cancels. Stands for a ``Context`` where its packages are absent."""
 
-    def report(self, share: float, message: str) -> None:
+    def report(self, fraction: float, message: str) -> None:
         """Print one line."""
-        print(f"{100 * share:5.1f} %  {message}", flush=True)
+        print(f"{100 * fraction:5.1f} %  {message}", flush=True)
 
     def is_cancelled(self) -> bool:
         """Return False."""
         return False
 
 
-def _settings(options: argparse.Namespace, steps: int) -> TrainSettings:
+def _settings(options: argparse.Namespace) -> TrainSettings:
+    steps: int = options.steps
     return TrainSettings(
         steps,
         options.out,
@@ -280,7 +243,6 @@ def _settings(options: argparse.Namespace, steps: int) -> TrainSettings:
         checkpoint_every=max(1, steps // 30),
         log_every=10,
         resume=options.resume,
-        max_seconds=options.minutes and 60 * options.minutes,
         device=options.device,
         workers=options.workers,
         precision=options.precision,
@@ -292,8 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, help="packed scenes (*.npz); the last by name validate")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--variant", choices=VARIANTS, default="stereo")
-    parser.add_argument("--steps", type=int, help="optimiser steps; without it --minutes decides")
-    parser.add_argument("--minutes", type=float, help="stop after so long; without --steps the schedule is fitted")
+    parser.add_argument("--steps", type=int, default=5000, help="optimiser steps")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=8, help="patches per step")
@@ -304,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation-scenes", type=int, default=2)
     parser.add_argument("--validate-every", type=int, default=0, help="steps; 0 validates about 15 times")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
-    parser.add_argument("--precision", default="32-true", help="Lightning's precision, such as bf16-mixed")
+    parser.add_argument("--precision", choices=["float32", "mixed"], default="float32")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--finish", action="store_true", help="write the weights folder OUT of the training FOLDER")
     return parser

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from refbench.training.task import TrainTask
+from refbench.weights.checkpoint import read_checkpoint
 from refbench_implicity.network.network import occupancy
 from refbench_implicity.official.checkpoints import read_training_checkpoint, write_training_checkpoint
 from refbench_implicity.patches import Batch, collate, encode_patches
@@ -60,7 +61,8 @@ class OccupancyTask(TrainTask):
         scores_while_training: bool = False,
     ) -> None:
         """Take ``batches`` for training and ``validation`` batches of one patch each."""
-        self.model, self.batches, self.config = model, batches, config
+        self.model: ImpliCityNet = model
+        self.batches, self.config = batches, config
         self.validation, self.threshold = validation, threshold
         self.scores_while_training = scores_while_training
         self.batches_per_step = config.optimize_every
@@ -75,15 +77,14 @@ class OccupancyTask(TrainTask):
         planes = encode_patches(self.model, points, owner, len(query), batch.get("image"))
         return planes, self.model.decode(planes, query)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Return the weighted loss and, per land type, its share; with scores where they are wanted."""
         _, logits = self.forward(batch)
-        loss, values = self._losses(batch, logits)
-        if self.scores_while_training:
-            values |= self._scores(batch, logits.detach())
-        return loss, values
+        loss, by_type = self._losses(batch, logits)
+        scores = self._scores(batch, logits.detach()) if self.scores_while_training else {}
+        return loss, {**by_type, **scores}
 
-    def _losses(self, batch: Batch, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def _losses(self, batch: Batch, logits: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         masks = {key.removeprefix("mask_"): value for key, value in batch.items() if key.startswith("mask_")}
         losses = occupancy_loss(logits, batch["labels"], masks, self.config.loss_weights)
         return losses.total, {f"loss/{kind}": value for kind, value in losses.by_type.items()}
@@ -113,6 +114,10 @@ class OccupancyTask(TrainTask):
     def write(self, path: Path, state: TrainState) -> None:
         """Write an official checkpoint."""
         write_training_checkpoint(path, state, self.model, self.optimizer, self.scheduler, self.score_is_loss)
+
+    def read_model(self, path: Path) -> None:
+        """Restore the network alone."""
+        self.model.load_state_dict(read_checkpoint(path)["model"])
 
     def read(self, path: Path) -> TrainState:
         """Restore from an official checkpoint."""

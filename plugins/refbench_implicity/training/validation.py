@@ -29,7 +29,7 @@ def precision_recall(truth: ArrayLike, predicted: ArrayLike, classes: int = 2) -
     for label in (1,) if classes == 2 else range(classes):
         is_true, is_predicted = truth == label, predicted == label
         hits = np.count_nonzero(is_true & is_predicted)
-        scores.append([hits / max(1, np.count_nonzero(part)) for part in (is_predicted, is_true)])
+        scores.append([hits / max(1, int(np.count_nonzero(part))) for part in (is_predicted, is_true)])
     precision, recall = np.mean(scores, axis=0)
     return float(precision), float(recall)
 

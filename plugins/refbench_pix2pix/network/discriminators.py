@@ -25,7 +25,7 @@ def norm_layer(norm: Norm) -> Callable[[int], nn.Module]:
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions of kernel 4 to one logit per patch, [B, C, H, W] to [B, 1, H', W'] (spec, section 4)."""
+    """Convolutions of kernel 4 to one logit per patch, [B, C, H, W] to [B, 1, H', W'] (docs/methods/pix2pix.md)."""
 
     def __init__(self, input_nc: int, widths: tuple[int, ...], norm: Norm, *, bias: bool) -> None:
         super().__init__()

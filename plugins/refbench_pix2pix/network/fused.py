@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from refbench_pix2pix.network.network import LEAK, LEVELS
 
 if TYPE_CHECKING:
-    from refbench_pix2pix.config import Precision
+    from refbench.training.settings import Precision
     from refbench_pix2pix.network.network import Generator
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -31,19 +31,21 @@ class FusedGenerator:
         self.device, self.dtype = device or torch.device("cpu"), DTYPES[precision]
         self._down = [self._placed(net.downblock_8[0])]
         for number in range(LEVELS - 1, 0, -1):
-            _, conv, *norm = net.get_submodule(f"downblock_{number}")
+            _, conv, *norm = net.block(f"downblock_{number}")
             self._down.append(self._placed(conv, *norm))
         self._up = []
         for number in range(1, LEVELS):
-            _, rise, norm, *_ = net.get_submodule(f"upblock_{number}")
-            self._up.append(self._placed(rise, norm))
+            _, rise, normed, *_ = net.block(f"upblock_{number}")
+            self._up.append(self._placed(rise, normed))
         self._last = self._placed(net.upblock_8[1])
 
     def _placed(self, conv: nn.Module, norm: nn.Module | None = None) -> nn.Module:
-        if norm is None:
-            folded = copy.deepcopy(conv)
-        else:
+        assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)  # by the order of a block's layers
+        folded: nn.Module
+        if isinstance(norm, nn.BatchNorm2d):
             folded = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
+        else:
+            folded = copy.deepcopy(conv)
         return folded.to(self.device, self.dtype)
 
     @torch.inference_mode()

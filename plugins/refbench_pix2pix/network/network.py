@@ -30,7 +30,7 @@ class Generator(nn.Module):
     """Maps [B, input_nc, H, W] in [-1, 1] to [B, output_nc, H, W] in [-1, 1]; H and W are multiples of 256.
 
     A skip carries what the next encoder block made of it: its leading activation works in place in the published
-    code, so the sum sees activated values (spec, section 3).
+    code, so the sum sees activated values (docs/methods/pix2pix.md, Generator).
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -50,13 +50,20 @@ class Generator(nn.Module):
             self.add_module(f"upblock_{number}", block)
         self.upblock_8 = nn.Sequential(nn.ReLU(), _rise(widths[0], config.output_nc, bias=True), nn.Tanh())
 
+    def block(self, name: str) -> nn.Sequential:
+        """Return a block of layers by its published name."""
+        found = self.get_submodule(name)
+        assert isinstance(found, nn.Sequential)  # all blocks are
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the refined tiles."""
         y = self.downblock_8(x)
         skips = []
         for number in range(LEVELS - 1, 0, -1):
             skips.append(functional.leaky_relu(y, LEAK))
-            y = self.get_submodule(f"downblock_{number}")[1:](skips[-1])
+            block = self.block(f"downblock_{number}")
+            y = block[1:](skips[-1])
         for number in range(1, LEVELS):
             y = skips.pop() + self.get_submodule(f"upblock_{number}")(y)
         out: Tensor = self.upblock_8(y)

@@ -10,9 +10,8 @@ import torch
 from refbench.contracts.errors import MissingFileError, WeightsError
 from refbench.training.task import TrainState
 from refbench.weights.checkpoint import read_checkpoint
-from refbench.weights.state_dict import load_state
 from refbench_pix2pix.config import GeneratorConfig
-from refbench_pix2pix.network.network import WIDTHS, Generator
+from refbench_pix2pix.network.network import WIDTHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from refbench_pix2pix.training.task import Pair
+    from refbench_pix2pix.network.pair import Pair
 
 LATEST = "latest"
 NAMES = {"G": "generator", "D": "discriminator"}
@@ -53,8 +52,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
-def generator_of(path: Path, state: Mapping[str, Tensor]) -> Generator:
-    """Return the generator that a state dict belongs to, filled, in evaluation mode.
+def generator_config(path: Path, state: Mapping[str, Tensor]) -> GeneratorConfig:
+    """Return the generator that a state dict belongs to, by the shapes of its tensors.
 
     Raises
     ------
@@ -64,8 +63,7 @@ def generator_of(path: Path, state: Mapping[str, Tensor]) -> Generator:
     first, last = state.get("downblock_8.0.weight"), state.get("upblock_8.1.weight")
     if first is None or last is None or first.ndim != 4 or last.ndim != 4:
         raise WeightsError(f"{path} is no generator of the DSM enhancer: it lacks downblock_8.0.weight.")
-    config = GeneratorConfig(int(first.shape[1]), int(last.shape[1]), int(first.shape[0]) // WIDTHS[0])
-    return load_state(lambda: Generator(config), state, path, "give an official *_net_G.pth").eval()
+    return GeneratorConfig(int(first.shape[1]), int(last.shape[1]), int(first.shape[0]) // WIDTHS[0])
 
 
 def find_generator(source: Path, epoch: str = LATEST) -> Path:

@@ -50,7 +50,7 @@ class Files(NoOfficialFiles):
             ``path`` is neither of its two values.
         """
         from refbench_pix2pix.config import ValueConfig
-        from refbench_pix2pix.weights import read_model, write_model
+        from refbench_pix2pix.weights import filled_network, read_model, trained_model
 
         epoch, path = str(options.get("epoch", "latest")), options.get("path", "float")
         if path not in ("float", "8bit"):
@@ -62,9 +62,10 @@ class Files(NoOfficialFiles):
             "weights may be used or passed on is for its authors to say.\n"
         )
         values = ValueConfig(path="8bit" if path == "8bit" else "float")
-        write_model(folder, stored.net, values, stored.facts, provenance={"source": stored.path.name}, card=card)
-        parameters = sum(parameter.numel() for parameter in stored.net.parameters())
-        return {"input channels": stored.net.config.input_nc, "parameters": parameters, "path": path}
+        net = filled_network(stored)
+        trained_model(net, values, provenance={"source": stored.path.name}, card=card).save(folder)
+        parameters = sum(parameter.numel() for parameter in net.parameters())
+        return {"input channels": net.config.input_nc, "parameters": parameters, "path": path}
 
     def export_scene(self, scene: Scene, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         """Write a scene as official tile files; see ``tile_export.export_scene``."""

@@ -74,7 +74,7 @@ def option_values(options: dict[str, str], path: Path) -> dict[str, Any]:
         except ValueError:
             raise ConfigError(f"{path}: {name} must be a number, got {options[name]!r}.") from None
 
-    generator = {key: number(key, int) for key in ("input_nc", "output_nc", "ngf") if key in options}
+    generator: dict[str, Any] = {key: number(key, int) for key in ("input_nc", "output_nc", "ngf") if key in options}
     if "no_dropout" in options:
         generator["no_dropout"] = options["no_dropout"] == "True"
     if options.get("direction", "BtoA") != "BtoA":
@@ -97,7 +97,7 @@ def option_values(options: dict[str, str], path: Path) -> dict[str, Any]:
 
 
 def write_options(path: Path, config: Pix2PixConfig, shape: GeneratorConfig) -> None:
-    """Write the options of a training, readable by the official code; ``shape`` is that of the trained generator."""
+    """Write the options of a training of a generator of that ``shape``, readable by the official code."""
     values = {
         "input_nc": shape.input_nc, "output_nc": shape.output_nc, "ngf": shape.ngf, "no_dropout": shape.no_dropout,
         "netD": config.discriminator.netD, "ndf": config.discriminator.ndf, "norm": config.discriminator.norm,

@@ -12,6 +12,7 @@ from refbench.contracts.errors import InputError
 from refbench.geometry.image_scale import one_band
 from refbench_pix2pix.config import TILE, ValueConfig
 from refbench_pix2pix.official.names import tile_name
+from refbench_pix2pix.official.tiles import as_rgb
 from refbench_pix2pix.values import DSM_MIDDLE, LEVELS, HeightScale, ndvi_levels, to_network
 
 if TYPE_CHECKING:
@@ -62,9 +63,8 @@ def export_scene(scene: Scene, folder: Path) -> dict[str, Any]:
 def height_levels(heights: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return heights in metres as whole levels, unknown ones 0; raises ``InputError`` past 0 to 255 m."""
     values = to_network(heights, HeightScale(0.0, 1.0), ValueConfig(path="8bit"))
-    return np.rint((values * DSM_MIDDLE + DSM_MIDDLE) * LEVELS).astype(np.uint8)
+    return np.asarray(np.rint((values * DSM_MIDDLE + DSM_MIDDLE) * LEVELS), np.uint8)
 
 
 def _write(path: Path, parts: list[NDArray[np.uint8]]) -> None:
-    pixels = np.repeat(np.concatenate(parts, axis=1)[..., None], 3, axis=2)
-    Image.fromarray(pixels).save(path, compression="tiff_lzw")
+    Image.fromarray(as_rgb(np.concatenate(parts, axis=1))).save(path, compression="tiff_lzw")

@@ -15,7 +15,7 @@ from refbench.contracts.errors import InputError
 from refbench.formats.raster import ArraySource, open_dsm
 from refbench_pix2pix.config import TILE
 from refbench_pix2pix.official.names import parse_tile_name, tile_name
-from refbench_pix2pix.official.tiles import grey, read_tile_file
+from refbench_pix2pix.official.tiles import as_rgb, halves, read_tile_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def open_tile_folder(path: Path) -> Scene:
                 f"{2 * size} x {size}."
             )
         part = np.s_[y - top : y - top + size, x - left : x - left + size]
-        dsm[part], ndvi[part] = grey(pixels[:, :size]), grey(pixels[:, size:])
+        dsm[part], ndvi[part] = halves(pixels)
     grid = Grid(cols, rows, Affine(PIXEL_M, 0.0, float(left), 0.0, -PIXEL_M, float(-top)), CRS.from_wkt(LOCAL))
     heights = np.where(dsm == 0, np.float32(np.nan), dsm.astype(np.float32))
     shares = (ndvi.astype(np.float32) / np.float32(HALF_LEVEL) - 1)[None]
@@ -81,7 +81,7 @@ def write_output_tiles(results: Sequence[Any], folder: Path) -> Path:
         for col in range(0, dsm.grid.width - TILE + 1, TILE):
             levels = _levels(dsm.heights[row : row + TILE, col : col + TILE])
             x, y = (col + left, row + top) if is_tiled else (col, row)
-            Picture.fromarray(np.repeat(levels[..., None], 3, axis=2)).save(out / tile_name(TILE, x, y))
+            Picture.fromarray(as_rgb(levels)).save(out / tile_name(TILE, x, y))
     return out
 
 

@@ -16,7 +16,8 @@ class FakePool:
     """Keeps up to ``size`` fakes; half of the answers are old ones, which the new ones replace."""
 
     def __init__(self, size: int, seed: int = 0) -> None:
-        self.size, self._held = size, []
+        self.size = size
+        self._held: list[Tensor] = []
         self._rng = derived_rng(seed, "fake pool")
 
     def draw(self, fakes: Tensor) -> Tensor:

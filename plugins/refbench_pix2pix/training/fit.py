@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
-from refbench.formats.memory_budget import MemoryBudget
+from refbench.training.learnt import VALIDATIONS, Trained, raster_budget, take_best
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
 from refbench.training.task import initialised
-from refbench.weights.checkpoint import read_checkpoint
 from refbench_pix2pix.network.discriminators import build_discriminator
+from refbench_pix2pix.network.pair import Pair
 from refbench_pix2pix.official.checkpoints import load_discriminator
 from refbench_pix2pix.official.options import write_options
 from refbench_pix2pix.training.samples import Place, TileBatches, TileCutter, grid_batches
 from refbench_pix2pix.training.schedule import initialise
-from refbench_pix2pix.training.task import FILES, Pair, Pix2PixTask
+from refbench_pix2pix.training.task import Pix2PixTask
+from refbench_pix2pix.weights import trained_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import torch
 
     from refbench import Context, Scene
-    from refbench_pix2pix.method import Pix2Pix
+    from refbench.formats.memory_budget import MemoryBudget
+    from refbench_pix2pix.config import Pix2PixConfig, ValueConfig
+    from refbench_pix2pix.network.network import Generator
 
-PRECISIONS = {"float32": "32-true", "mixed": "bf16-mixed"}
-VALIDATIONS = 15
-"""How often a training is validated, where ``steps`` are given."""
-HELD_SHARE = 2
-"""A training holds rasters in at most 1 / HELD_SHARE of its memory budget."""
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins: a generator, fresh or that of the weights at ``path``, and the values it knows."""
+
+    net: Generator
+    values: ValueConfig
+    path: Path | None = None
 
 
 def fit_scenes(
-    method: Pix2Pix,
+    start: Start,
+    config: Pix2PixConfig,
     scenes: Sequence[Scene],
     context: Context,
     *,
     steps: int | None = None,
     folder: Path | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
-    """Train the method's generator in place and return provenance of JSON types.
+) -> Trained:
+    """Train a generator and return it with its provenance.
 
     Parameters
     ----------
-    method
-        Its generator is the start: fresh, or that of its weights.
+    start
+        The generator; it is trained in place.
+    config
+        Discriminator and training.
     scenes
         The last one validates where there are several, else the only one does.
     context
@@ -64,29 +74,28 @@ def fit_scenes(
     InputError
         A scene lacks a DSM, a reference or the NDVI, or they lie on different grids.
     """
-    config = method.config.training
-    budget = MemoryBudget(context.memory_budget_bytes // HELD_SHARE)
-    places = [_place(scene, method.takes_ndvi, budget) for scene in scenes]
+    training, shape = config.training, start.net.config
+    budget = raster_budget(context)
+    places = [_place(scene, shape.input_nc > 1, budget) for scene in scenes]
     train_on, check_on = (places[:-1], places[-1:]) if len(places) > 1 else (places, places)
-    cutter = TileCutter(method.values, config.tile_size)
-    shape = method.net.config
+    cutter = TileCutter(start.values, training.tile_size)
     judge = initialised(
         context.seed + 1,
         lambda: initialise(
-            build_discriminator(method.config.discriminator, shape.input_nc + shape.output_nc),
-            config.init_type,
-            config.init_gain,
+            build_discriminator(config.discriminator, shape.input_nc + shape.output_nc),
+            training.init_type,
+            training.init_gain,
         ),
     )
-    started_from = method.weights if method.weights is not None and method.weights.is_file() else None
+    started_from = start.path if start.path is not None and start.path.is_file() else None
     has_judge = started_from is not None and load_discriminator(judge, started_from)
-    per_epoch = -(-config.samples_per_epoch // (config.batch_size * config.devices))
-    total = (config.n_epochs + config.n_epochs_decay) * per_epoch if steps is None else steps
+    per_epoch = -(-training.samples_per_epoch // (training.batch_size * training.devices))
+    total = (training.n_epochs + training.n_epochs_decay) * per_epoch if steps is None else steps
     task = Pix2PixTask(
-        Pair(method.net, judge),
-        TileBatches(train_on, cutter, config, context.seed),
-        config,
-        per_epoch=per_epoch if steps is None else -(-total // (config.n_epochs + config.n_epochs_decay)),
+        Pair(start.net, judge),
+        TileBatches(train_on, cutter, training, context.seed),
+        training,
+        per_epoch=per_epoch if steps is None else -(-total // (training.n_epochs + training.n_epochs_decay)),
         validation=grid_batches(check_on, cutter),
         seed=context.seed,
     )
@@ -96,37 +105,35 @@ def fit_scenes(
         folder,
         validate_every=every,
         checkpoint_every=every,
-        backup_every=task.per_epoch * config.save_epoch_freq,
+        backup_every=task.per_epoch * training.save_epoch_freq,
         log_every=min(20, total),
         resume=resume,
         device=context.device,
-        devices=config.devices,
-        workers=config.workers,
-        precision=PRECISIONS[config.precision],
+        devices=training.devices,
+        workers=training.workers,
+        precision=training.precision,
     )
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_options(folder / "train_opt.txt", method.config, method.net.config)
+        write_options(folder / "train_opt.txt", config, shape)
     state = train(task, settings, context)
-    task.model.cpu().eval()
-    if folder is not None and FILES.best_in(folder).exists():
-        task.model.generator.load_state_dict(read_checkpoint(FILES.best_in(folder))["networks"]["generator"])
-    method.net, method.is_trained = task.model.generator.eval(), True
-    method.facts["gsd"] = scenes[0].require_grid().gsd
-    return {
+    take_best(task, settings)
+    provenance = {
         "data": [scene.id for scene in scenes],
         "validated_on": [place.name for place in check_on],
         "seed": context.seed,
         "discriminator": "from the official checkpoint" if has_judge else "fresh",
         "steps": state.step,
-        "batch_size": config.batch_size,
+        "batch_size": training.batch_size,
         "seconds": round(state.seconds, 1),
         "best_validation_mae": state.best,
         "input_validation_mae": input_error(task.validation),
     }
+    facts = {"gsd": scenes[0].require_grid().gsd}
+    return trained_model(task.model.generator, start.values, facts, provenance=provenance)
 
 
-def input_error(batches: Sequence[dict[str, torch.Tensor]]) -> float | None:
+def input_error(batches: Sequence[Mapping[str, torch.Tensor]]) -> float | None:
     """Return what the validation score of the initial DSM itself is, in metres."""
     total, count = 0.0, 0
     for batch in batches:

@@ -48,7 +48,8 @@ def gradient_penalty(
     logits = discriminate(between)
     (gradient,) = torch.autograd.grad(logits, between, torch.ones_like(logits), create_graph=True)
     norms = (gradient.flatten(1) + PENALTY_EPS).norm(2, dim=1)
-    return ((norms - constant) ** 2).mean() * weight
+    penalty: Tensor = ((norms - constant) ** 2).mean() * weight
+    return penalty
 
 
 def edge_loss(fake: Tensor, real: Tensor) -> Tensor:

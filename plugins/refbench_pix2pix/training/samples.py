@@ -63,13 +63,14 @@ class TileCutter:
         if place.truth_valid is not None:
             mask &= place.truth_valid.read(window).is_class
         y = normalise_levels(scale.levels(np.where(mask, truth, 0)), DSM_MIDDLE)
+        # One unit of the output is half the levels: [-1, 1] spans all of them.
         unit = scale.step * LEVELS * DSM_MIDDLE
         return {
             "x": x,
             "y": np.where(mask, y, x[0])[None].astype(np.float32),
             "mask": mask[None],
-            "metres_per_unit": np.float32(unit),
-            "pixels_per_unit": np.float32(unit / grid.gsd),
+            "metres_per_unit": np.asarray(unit, np.float32),
+            "pixels_per_unit": np.asarray(unit / grid.gsd, np.float32),
         }
 
     def _empty(self, channels: int) -> Sample:
@@ -78,8 +79,8 @@ class TileCutter:
             "x": np.repeat(blank, channels, axis=0),
             "y": blank,
             "mask": np.zeros(blank.shape, np.bool_),
-            "metres_per_unit": np.float32(1),
-            "pixels_per_unit": np.float32(1),
+            "metres_per_unit": np.asarray(1, np.float32),
+            "pixels_per_unit": np.asarray(1, np.float32),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from refbench_pix2pix.config import InitType, TrainingConfig
 
 STEP_FACTOR = 0.1
-PLATEAU = {"factor": 0.2, "threshold": 0.01, "patience": 5}
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> Any:  # noqa: ANN401  # two base classes
-    """Return the schedule of a policy; it steps once after every epoch (spec, section 6)."""
+    """Return the schedule of a policy; it steps once after every epoch (docs/methods/pix2pix.md)."""
     schedules = torch.optim.lr_scheduler
     if config.lr_policy == "linear":
         return schedules.LambdaLR(optimizer, LinearShare(config.epoch_count, config.n_epochs, config.n_epochs_decay))
@@ -25,7 +26,7 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> Any:  # noqa
         return schedules.StepLR(optimizer, config.lr_decay_iters, STEP_FACTOR)
     if config.lr_policy == "cosine":
         return schedules.CosineAnnealingLR(optimizer, config.n_epochs, 0.0)
-    return schedules.ReduceLROnPlateau(optimizer, **PLATEAU)
+    return schedules.ReduceLROnPlateau(optimizer, factor=0.2, threshold=0.01, patience=5)
 
 
 class LinearShare:
@@ -39,7 +40,7 @@ class LinearShare:
         return max(0.0, 1.0 - max(0, epoch + self.epoch_count - self.n_epochs) / float(self.n_epochs_decay + 1))
 
 
-def initialise(net: nn.Module, kind: InitType, gain: float) -> nn.Module:
+def initialise(net: N, kind: InitType, gain: float) -> N:
     """Draw the weights of convolutions and normalisations as published; biases are 0. Return ``net``."""
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

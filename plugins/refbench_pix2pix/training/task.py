@@ -1,4 +1,4 @@
-"""The training of the enhancer as a task of the shared loop: discriminator, then generator (spec, section 6)."""
+"""The enhancer's training as a task of the shared loop (docs/methods/pix2pix.md): discriminator, then generator."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from refbench.contracts.method import derived_rng
 from refbench.training.task import CheckpointFiles, TrainState, TrainTask
+from refbench.weights.checkpoint import read_checkpoint
 from refbench_pix2pix.official.checkpoints import read_training, write_training
 from refbench_pix2pix.training.fake_pool import FakePool
 from refbench_pix2pix.training.losses import adversarial, edge_loss, gradient_penalty, normal_loss
@@ -21,19 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench_pix2pix.config import TrainingConfig
-    from refbench_pix2pix.network.network import Generator
+    from refbench_pix2pix.network.pair import Pair
 
 FILES = CheckpointFiles("", "latest.pt", "best.pt")
 BETA2 = 0.999
 SAMPLE_PICTURES = 4
-
-
-class Pair(nn.Module):
-    """Generator and discriminator as one module, so that devices and precision reach both."""
-
-    def __init__(self, generator: Generator, discriminator: nn.Module) -> None:
-        super().__init__()
-        self.generator, self.discriminator = generator, discriminator
 
 
 class Pix2PixTask(TrainTask):
@@ -57,12 +50,10 @@ class Pix2PixTask(TrainTask):
         self.model: Pair = pair
         self.batches, self.config, self.per_epoch, self.validation = batches, config, per_epoch, validation
         betas = (config.beta1, BETA2)
-        options = {"lr": config.lr, "betas": betas, "fused": True}
-        self.optimizer = torch.optim.Adam(pair.generator.parameters(), **options)
-        self.adversary_optimizer = torch.optim.Adam(
-            pair.discriminator.parameters(), lr=config.lr, betas=betas, fused=True
-        )
-        self.schedules = [build_schedule(o, config) for o in (self.optimizer, self.adversary_optimizer)]
+        nets = (pair.generator, pair.discriminator)
+        self.optimizers = [torch.optim.Adam(net.parameters(), lr=config.lr, betas=betas, fused=True) for net in nets]
+        self.optimizer, self.adversary_optimizer = self.optimizers
+        self.schedules = [build_schedule(optimizer, config) for optimizer in self.optimizers]
         self.scheduler = None
         self.batches_per_step = config.devices  # each device takes a batch of every step
         self._pool = FakePool(config.pool_size, seed)
@@ -121,7 +112,7 @@ class Pix2PixTask(TrainTask):
             total, count = total + float(error[batch["mask"]].sum()), count + int(batch["mask"].sum())
         return {"mae": total / count} if count else {}
 
-    def pictures(self, device: torch.device) -> dict[str, np.ndarray[Any, Any]]:
+    def images(self, device: torch.device) -> dict[str, np.ndarray[Any, Any]]:
         """Return input, refined and true heights of the first validation tiles side by side, on one grey scale each."""
         found = {}
         for number, batch in enumerate(self.validation[:SAMPLE_PICTURES]):
@@ -156,11 +147,15 @@ class Pix2PixTask(TrainTask):
 
     def write(self, path: Path, state: TrainState) -> None:
         """Write a checkpoint to resume from, and the two official files beside it."""
-        write_training(path, self.model, [self.optimizer, self.adversary_optimizer], self.schedules, state)
+        write_training(path, self.model, self.optimizers, self.schedules, state)
+
+    def read_model(self, path: Path) -> None:
+        """Restore the generator alone."""
+        self.model.generator.load_state_dict(read_checkpoint(path)["networks"]["generator"])
 
     def read(self, path: Path) -> TrainState:
         """Restore from a checkpoint of ``write``."""
-        state = read_training(path, self.model, [self.optimizer, self.adversary_optimizer], self.schedules)
+        state = read_training(path, self.model, self.optimizers, self.schedules)
         self._steps = state.step
         return state
 

@@ -1,7 +1,7 @@
 """The U-Net for inference: fewer passes over memory, the same heights.
 
 Batch normalisation is folded into the convolutions, activations are fused into them where torch's CPU kernels can,
-and everything after the last activation, which is linear, becomes two convolutions to one channel (spec, section 12).
+and everything after the last activation, which is linear, becomes two convolutions to one channel.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from refbench_resdepth.network.network import parts
+
 if TYPE_CHECKING:
-    from refbench_resdepth.config import Precision
+    from refbench.training.settings import Precision
     from refbench_resdepth.network.network import UNet
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -24,7 +26,8 @@ DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": to
 def _fused_kernel() -> Any:  # noqa: ANN401  # an operator of torch
     """Return torch's convolution with a fused activation (CPU), None where this build has none."""
     try:
-        return torch.ops.mkldnn._convolution_pointwise if torch.backends.mkldnn.is_available() else None
+        backend: Any = torch.backends.mkldnn  # its functions are not typed
+        return torch.ops.mkldnn._convolution_pointwise if backend.is_available() else None
     except (AttributeError, RuntimeError):
         return None
 
@@ -32,8 +35,10 @@ def _fused_kernel() -> Any:  # noqa: ANN401  # an operator of torch
 class _Block:
     """A 3 x 3 convolution with folded normalisation and its activation as a slope below 0."""
 
-    def __init__(self, block: nn.Sequential, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, block: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
+        assert isinstance(block, nn.Sequential)
         conv = block[0]
+        assert isinstance(conv, nn.Conv2d)
         if isinstance(block[1], nn.BatchNorm2d):
             conv = fuse_conv_bn_eval(conv, block[1])
         act = block[-1]
@@ -42,6 +47,7 @@ class _Block:
         else:
             self.slope = float(getattr(act, "negative_slope", 0.0))
         self.weight = _placed(conv.weight, dtype, device)
+        assert conv.bias is not None  # that of the normalisation at least
         self.bias = conv.bias.detach().to(device, dtype)
         self._kernel = _fused_kernel() if device.type == "cpu" else None
         self._packed: tuple[torch.Size, Tensor] | None = None
@@ -61,7 +67,8 @@ class _Block:
         if self._packed is None or self._packed[0] != x.shape:
             one = (1, 1)
             try:
-                packed = torch._C._nn.mkldnn_reorder_conv2d_weight(self.weight.to_mkldnn(), one, one, one, 1, x.shape)
+                reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # its stub lacks the input's shape
+                packed = reorder(self.weight.to_mkldnn(), one, one, one, 1, x.shape)
             except (AttributeError, RuntimeError):  # a build of torch without it
                 packed = self.weight
             self._packed = (x.shape, packed)
@@ -80,10 +87,12 @@ class FusedUNet:
         device, dtype = device or torch.device("cpu"), DTYPES[precision]
         self.dtype, self.device, self._outer = dtype, device, net.config.outer_skip
         with torch.no_grad():
-            self._encoder = [_Block(block, dtype, device) for block, _ in net.encoder]
+            self._encoder = [_Block(parts(stage)[0], dtype, device) for stage in net.encoder]
             self._bottleneck = _Block(net.bottleneck, dtype, device)
             *stages, last = net.decoder
-            self._decoder = [(_up(rise, dtype, device), _Block(block, dtype, device)) for rise, block in stages]
+            self._decoder = [
+                (_up(rise, dtype, device), _Block(block, dtype, device)) for rise, block in map(parts, stages)
+            ]
             self._tail = _Tail(last, net.last_layer, dtype, device)
             self._skip_scale, self._skip_shift = _outer_affine(net.layer_outer_skip)
 
@@ -164,7 +173,8 @@ def _phase_kernel(rise: Tensor, last: Tensor) -> Tensor:
 
 def _up(rise: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
     """Return a copy of an up-sampling for inference."""
-    return copy.deepcopy(rise).to(device, dtype, memory_format=torch.channels_last)
+    placed: nn.Module = copy.deepcopy(rise).to(device, dtype)
+    return placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stub
 
 
 def _outer_affine(layer: nn.Sequential) -> tuple[float, float]:

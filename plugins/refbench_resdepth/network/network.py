@@ -40,8 +40,15 @@ def up(channels: int, mode: UpMode) -> nn.Module:
     raise ValueError(f"Unknown up mode {mode!r}: transpose and bilinear are there.")
 
 
+def parts(stage: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the two parts of a stage: block and pooling of the encoder, rise and block of the decoder."""
+    assert isinstance(stage, nn.Sequential)  # all stages but the last rise are
+    first, second = stage
+    return first, second
+
+
 class UNet(nn.Module):
-    """A U-Net with summed skips whose output is a correction of its first input channel (spec, section 2).
+    """A U-Net with summed skips whose output is a correction of its first input channel (docs/methods/resdepth.md).
 
     Encoder blocks are kept before pooling; the last decoder stage is the bare up-sampling, so that everything after
     the last activation is linear.
@@ -77,16 +84,18 @@ class UNet(nn.Module):
         """
         skips = []
         y = x
-        for block, pool in self.encoder:
+        for stage in self.encoder:
+            block, pool = parts(stage)
             y = block(y)
             skips.append(y)
             y = pool(y)
         y = self.bottleneck(y)
         *stages, last_up = self.decoder
-        for rise, block in stages:
+        for stage in stages:
+            rise, block = parts(stage)
             y = block(rise(y) + skips.pop())
-        y = self.last_layer(last_up(y) + skips.pop())
+        out: Tensor = self.last_layer(last_up(y) + skips.pop())
         if not self.config.outer_skip:
-            return y
-        heights = y[:, :1] + self.layer_outer_skip(x[:, :1])
-        return torch.cat([heights, y[:, 1:]], dim=1) if self.config.uncertainty else heights
+            return out
+        heights: Tensor = out[:, :1] + self.layer_outer_skip(x[:, :1])
+        return torch.cat([heights, out[:, 1:]], dim=1) if self.config.uncertainty else heights

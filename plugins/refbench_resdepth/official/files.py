@@ -66,16 +66,16 @@ class Files(NoOfficialFiles):
         del options
         from refbench_resdepth.official.model import ARCHITECTURE_FILE
         from refbench_resdepth.scale import resolve_scale
-        from refbench_resdepth.weights import filled_network, read_model, write_model
+        from refbench_resdepth.weights import FACTS, filled_network, read_model, trained_model
 
         stored = read_model(source)
         if (model := stored.model) is None:
             raise MissingFileError(
                 f"{source} lies in no official run folder: there is no {ARCHITECTURE_FILE} beside it."
             )
-        net = filled_network(model, stored)
-        scale = resolve_scale(NormalisationConfig(), stored.scale, images=model.n_images > 0)
-        facts = dict(stored.facts)
+        net = filled_network(stored)
+        scale = resolve_scale(NormalisationConfig(), stored.meta.get("normalisation") or {}, images=model.n_images > 0)
+        facts = stored.facts(*FACTS)
         if (size := _trained_tile_size(source)) is not None:
             facts["tile_size"] = size
         card = (
@@ -83,7 +83,7 @@ class Files(NoOfficialFiles):
             f"From the official checkpoint {stored.path.name}. Images are scaled by the constants of its training: on "
             "images of another sensor or another bit depth the result degrades badly.\n"
         )
-        write_model(folder, net, scale, facts, provenance={"source": stored.path.name}, card=card)
+        trained_model(net, scale, facts, provenance={"source": stored.path.name}, card=card).save(folder)
         return {"inputs": model.input_channels, "parameters": sum(p.numel() for p in net.parameters()), **facts}
 
 

@@ -73,7 +73,7 @@ def read_scale(geom: Path, image: Path | None) -> dict[str, Any]:
     WeightsError
         A pickle wants to run code, or holds other keys.
     """
-    values = {"dsm_std": _number(geom, "std")}
+    values: dict[str, Any] = {"dsm_std": _number(geom, "std")}
     if image is not None:
         mean = read_pickle(image).get("mean")
         values |= {"image_rule": "fixed", "image_std": _number(image, "std")}

@@ -15,6 +15,7 @@ from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
 from refbench.files.atomic import atomic_file
 from refbench.formats.raster import open_dsm, open_mask
+from refbench.formats.raster_access import open_dataset
 from refbench_resdepth.ensemble import layer_name
 from refbench_resdepth.official.config import (
     STRIPED_KEYS,
@@ -182,13 +183,15 @@ def _write_run(data: _Dataset, refined: RasterSource[DSM], folder: Path) -> dict
     heights = np.full(initial.shape, np.nan, np.float64)
     heights[box.slices] = refined.read().heights
     masks = _masks(data)
+    own = data.initial.grid
+    assert own is not None  # a DSM always has one
     residuals = sets(truth, initial, heights, masks, data.extents)
     valid = _valid(data, truth, initial, heights, masks)
     error = np.where(valid, heights - truth, NODATA).astype(np.float32)
     for extent, suffix in zip(data.extents, _suffixes(data), strict=True):
-        grid = data.initial.grid.window(Window(extent.x_first, extent.y_first, extent.cols, extent.rows))
+        grid = own.window(Window(extent.x_first, extent.y_first, extent.cols, extent.rows))
         _write(folder / f"{data.stem}_residuals{suffix}.tif", grid, "float32", [(0, error[extent.pixels])])
-    x, y = data.initial.grid.resolution
+    x, y = own.resolution
     text = statistics_text(data_name(data.model), data.config.model.weights, residuals, x * y)
     with atomic_file(folder / f"{data.stem}_prediction_statistics.txt") as file:
         file.write(text.encode())
@@ -217,7 +220,7 @@ def _valid(
 
 def _pixel_type(data: _Dataset) -> str:
     """Return the pixel type of the initial DSM; float32 where that is an integer, which would truncate heights."""
-    with rasterio.open(data.entry.raster_in) as file:
+    with open_dataset(data.entry.raster_in) as file:
         kind = np.dtype(file.dtypes[0])
     return str(kind) if kind.kind == "f" else "float32"
 

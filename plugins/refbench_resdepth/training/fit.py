@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import ConfigError, InputError
-from refbench.formats.memory_budget import MemoryBudget
 from refbench.geometry.image_scale import robust_image_scale
+from refbench.training.learnt import VALIDATIONS, Trained, raster_budget, take_best
 from refbench.training.loop import train
 from refbench.training.settings import TrainSettings
 from refbench_resdepth.ensemble import image_tuples
@@ -15,37 +15,43 @@ from refbench_resdepth.regions import Extent, allocate
 from refbench_resdepth.scale import Scale
 from refbench_resdepth.training.samples import Area, Cutter, EpochBatches, GridSamples, TrainSamples
 from refbench_resdepth.training.sampling import Positions
-from refbench_resdepth.training.statistics import height_scale
+from refbench_resdepth.training.statistics import height_scale, input_error
 from refbench_resdepth.training.task import ResDepthTask
-from refbench_resdepth.training.trained import HELD_SHARE, PRECISIONS, input_error, take_best
+from refbench_resdepth.weights import trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from refbench import Context, Scene
-    from refbench_resdepth.method import ResDepth
+    from refbench.formats.memory_budget import MemoryBudget
+    from refbench_resdepth.config import ModelConfig, ResDepthConfig, TrainingConfig
+    from refbench_resdepth.network.network import UNet
 
-VALIDATIONS = 15
-"""How often a training from scenes is validated, where ``steps`` are given."""
 VALIDATION_STRIPE = 4
 
 
 def fit_scenes(
-    method: ResDepth,
+    net: UNet,
+    scale: Scale | None,
+    config: ResDepthConfig,
     scenes: Sequence[Scene],
     context: Context,
     *,
     steps: int | None = None,
     folder: Path | None = None,
     resume: bool = False,
-) -> dict[str, Any]:
-    """Train the method's network in place and return provenance of JSON types.
+) -> Trained:
+    """Train a network and return it with its provenance.
 
     Parameters
     ----------
-    method
-        Its network is the start: fresh, or that of its weights.
+    net
+        Where the training begins; it is trained in place.
+    scale
+        That the network knows; None measures one on the training areas.
+    config
+        Its training.
     scenes
         Scenes with an initial DSM, orthos and a reference DSM. The last one validates; a single one validates on its
         eastern fifth.
@@ -63,51 +69,50 @@ def fit_scenes(
     InputError
         A scene lacks a DSM, orthos or a reference, or is smaller than a tile.
     """
-    config, tile = method.config.training, training_tile(method)
-    budget = MemoryBudget(context.memory_budget_bytes // HELD_SHARE)
-    areas = [_area(scene, method.model.n_images, budget) for scene in scenes]
+    training, model, tile = config.training, net.config, training_tile(config.training, net.config)
+    budget = raster_budget(context)
+    areas = [_area(scene, model.n_images, budget) for scene in scenes]
     train_on, check_on = _split(areas, tile)
-    train_on = _counted(train_on, tile, config.n_training_samples, steps and steps * config.batch_size)
-    draft = TrainSamples(train_on, Cutter(method.model, Scale(1.0), tile), config, context.seed)
-    if not method.is_trained or method.scale is None:
-        method.scale = Scale(height_scale(train_on, draft.positions, tile))
-    cutter = Cutter(method.model, method.scale, tile)
-    batches = EpochBatches(TrainSamples(train_on, cutter, config, context.seed), config.batch_size)
-    total = config.n_epochs * batches.per_epoch if steps is None else steps
-    task = ResDepthTask(method.net, batches, config, GridSamples(check_on, cutter), cosine_steps=total)
+    train_on = _counted(train_on, tile, training.n_training_samples, steps and steps * training.batch_size)
+    draft = TrainSamples(train_on, Cutter(model, Scale(1.0), tile), training, context.seed)
+    scale = scale or Scale(height_scale(train_on, draft.positions, tile))
+    cutter = Cutter(model, scale, tile)
+    batches = EpochBatches(TrainSamples(train_on, cutter, training, context.seed), training.batch_size)
+    total = training.n_epochs * batches.per_epoch if steps is None else steps
+    task = ResDepthTask(net, batches, training, GridSamples(check_on, cutter), cosine_steps=total)
     settings = TrainSettings(
         total,
         folder,
-        validate_every=max(1, total // VALIDATIONS) if steps else batches.per_epoch * config.evaluate_rate,
+        validate_every=max(1, total // VALIDATIONS) if steps else batches.per_epoch * training.evaluate_rate,
         checkpoint_every=max(1, min(batches.per_epoch, total // VALIDATIONS)),
         log_every=min(10, total),
         resume=resume,
         device=context.device,
-        workers=config.workers,
-        precision=PRECISIONS[config.precision],
+        workers=training.workers,
+        precision=training.precision,
     )
     state = train(task, settings, context)
     take_best(task, settings)
-    method.facts |= {"tile_size": tile, "gsd": _common_gsd(scenes)}
-    method.net, method.is_trained = task.model, True
-    return {
+    provenance = {
         "data": [scene.id for scene in scenes],
         "validated_on": [area.name for area in check_on],
         "seed": context.seed,
         "steps": state.step,
-        "batch_size": config.batch_size,
+        "batch_size": training.batch_size,
         "tile_size": tile,
         "seconds": round(state.seconds, 1),
         "best_validation_mae": state.best,
         "input_validation_mae": input_error(task.validation),
     }
+    facts = {"tile_size": tile, "gsd": float(scenes[0].require_grid().gsd)}
+    return trained_model(task.model, scale, facts, provenance=provenance)
 
 
-def training_tile(method: ResDepth) -> int:
+def training_tile(training: TrainingConfig, model: ModelConfig) -> int:
     """Return the tile size of a training; raises ``ConfigError`` where the network cannot take it."""
-    tile = method.config.training.tile_size
-    if tile % method.model.multiple:
-        raise ConfigError(f"training.tile_size must be a multiple of {method.model.multiple} here, got {tile}.")
+    tile = training.tile_size
+    if tile % model.multiple:
+        raise ConfigError(f"training.tile_size must be a multiple of {model.multiple} here, got {tile}.")
     return tile
 
 
@@ -163,7 +168,3 @@ def _counted(areas: Sequence[Area], tile: int, samples: int, needed: int | None)
             raise InputError(f"{area.name} is smaller than a training tile of {tile} px; set training.tile_size lower.")
         counted.append(dataclasses.replace(area, n_samples=min(each, positions)))
     return counted
-
-
-def _common_gsd(scenes: Sequence[Scene]) -> float:
-    return float(scenes[0].require_grid().gsd)

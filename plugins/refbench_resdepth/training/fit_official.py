@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import ConfigError
 from refbench.files.atomic import atomic_file
-from refbench.formats.memory_budget import MemoryBudget
 from refbench.formats.raster import open_dsm
+from refbench.training.learnt import Trained, raster_budget, take_best
 from refbench.training.loop import train
 from refbench.training.run_folder import official_run_folder
 from refbench.training.settings import TrainSettings
@@ -23,21 +23,28 @@ from refbench_resdepth.official.scene import ImageTuples, aligned_image, check_g
 from refbench_resdepth.regions import allocate
 from refbench_resdepth.scale import Scale
 from refbench_resdepth.training.samples import Area, Cutter, EpochBatches, GridSamples, TrainSamples
-from refbench_resdepth.training.statistics import height_scale, image_statistics
+from refbench_resdepth.training.statistics import height_scale, image_statistics, input_error
 from refbench_resdepth.training.task import FILES, ResDepthTask
-from refbench_resdepth.training.trained import HELD_SHARE, PRECISIONS, input_error, take_best
+from refbench_resdepth.weights import trained_model
 
 if TYPE_CHECKING:
     from refbench import Context
-    from refbench_resdepth.config import ModelConfig
-    from refbench_resdepth.method import ResDepth
+    from refbench.formats.memory_budget import MemoryBudget
+    from refbench_resdepth.config import ModelConfig, ResDepthConfig
+    from refbench_resdepth.network.network import UNet
     from refbench_resdepth.official.config import TrainingDataset
 
 
 def fit_official(
-    method: ResDepth, context: Context, *, steps: int | None, folder: Path | None, resume: bool
-) -> dict[str, Any]:
-    """Train on the data sets of the method's official configuration; return provenance.
+    net: UNet,
+    config: ResDepthConfig,
+    context: Context,
+    *,
+    steps: int | None,
+    folder: Path | None,
+    resume: bool,
+) -> Trained:
+    """Train ``net`` in place on the data sets of the official configuration; return it with its provenance.
 
     The run folder with checkpoints and side files goes to the configuration's ``output.output_directory``.
 
@@ -48,43 +55,41 @@ def fit_official(
     InputError
         A file is missing, rasters do not lie on one grid, or there are fewer positions than samples.
     """
-    path = Path(str(method.config.official))
+    path = Path(str(config.official))
     official = read_official(path)
     if not isinstance(official, OfficialTraining):
         raise ConfigError(f"{path} is an inference configuration; refbench train needs a training one.")
-    config, seed = method.config.training, official.general.random_seed
+    training, seed, model = config.training, official.general.random_seed, net.config
     tile = official.training_settings.tile_size
-    areas = _Areas(official, method.model, MemoryBudget(context.memory_budget_bytes // HELD_SHARE))
-    draft = TrainSamples(areas.train, Cutter(method.model, Scale(1.0), tile), config, seed)
-    mean, std = image_statistics(areas.train) if method.model.n_images else (None, None)
-    method.scale = Scale(height_scale(areas.train, draft.positions, tile), "fixed", mean, std)
-    cutter = Cutter(method.model, method.scale, tile)
-    batches = EpochBatches(TrainSamples(areas.train, cutter, config, seed), config.batch_size)
-    task = ResDepthTask(method.net, batches, config, GridSamples(areas.validation, cutter))
+    areas = _Areas(official, model, raster_budget(context))
+    draft = TrainSamples(areas.train, Cutter(model, Scale(1.0), tile), training, seed)
+    mean, std = image_statistics(areas.train) if model.n_images else (None, None)
+    scale = Scale(height_scale(areas.train, draft.positions, tile), "fixed", mean, std)
+    cutter = Cutter(model, scale, tile)
+    batches = EpochBatches(TrainSamples(areas.train, cutter, training, seed), training.batch_size)
+    task = ResDepthTask(net, batches, training, GridSamples(areas.validation, cutter))
     run = _run_folder(official, folder, resume)
-    start, more = None, config.n_epochs * batches.per_epoch
+    start, more = None, training.n_epochs * batches.per_epoch
     if official.model.pretrained_path is not None and not resume:
         start = task.read(Path(official.model.pretrained_path))
     total = (start.step if start is not None else 0) + (more if steps is None else steps)
-    _write_run(run, path, official, method, areas)
+    _write_run(run, path, official, net, scale, areas)
     settings = TrainSettings(
         total,
         run,
         log_folder=Path(official.output.tboard_log_dir) / run.name,
-        validate_every=batches.per_epoch * config.evaluate_rate,
+        validate_every=batches.per_epoch * training.evaluate_rate,
         checkpoint_every=batches.per_epoch,
-        backup_every=batches.per_epoch * config.save_model_rate,
+        backup_every=batches.per_epoch * training.save_model_rate,
         log_every=min(20, batches.per_epoch),
         resume=resume,
         device=context.device,
-        workers=config.workers,
-        precision=PRECISIONS[config.precision],
+        workers=training.workers,
+        precision=training.precision,
     )
     state = train(task, settings, context, start)
     take_best(task, settings)
-    method.facts["tile_size"] = tile
-    method.net, method.is_trained = task.model, True
-    return {
+    provenance = {
         "data": [dataset_name(dataset, index) for index, dataset in enumerate(official.datasets)],
         "official_run_folder": str(run),
         "seed": seed,
@@ -93,6 +98,7 @@ def fit_official(
         "best_validation_mae": state.best,
         "input_validation_mae": input_error(task.validation),
     }
+    return trained_model(task.model, scale, {"tile_size": tile}, provenance=provenance)
 
 
 class _Areas:
@@ -171,17 +177,17 @@ def _run_folder(official: OfficialTraining, folder: Path | None, resume: bool) -
     return run
 
 
-def _write_run(run: Path, path: Path, official: OfficialTraining, method: ResDepth, areas: _Areas) -> None:
+def _write_run(run: Path, path: Path, official: OfficialTraining, net: UNet, scale: Scale, areas: _Areas) -> None:
     """Write what an official run folder holds beside its checkpoints."""
-    assert method.scale is not None  # just made
-    write_side_files(run, method.model, method.scale)
+    model = net.config
+    write_side_files(run, model, scale)
     with atomic_file(run / "config.json.orig") as file:
         file.write(path.read_bytes())
     merged = asdict(official)
     given = read_json(path) or {}
     for index, facts in enumerate(areas.merged):
         merged["datasets"][index] = {**given["datasets"][index], **facts}
-    if method.model.input_channels != "geom-multiview":
+    if model.input_channels != "geom-multiview":
         merged.pop("multiview")
     if official.model.pretrained_path is None:
         merged["model"].pop("pretrained_path")
@@ -191,11 +197,11 @@ def _write_run(run: Path, path: Path, official: OfficialTraining, method: ResDep
         "dsm_normalization": str(run / GEOM_FILE),
         "tboard_log_dir": str(Path(official.output.tboard_log_dir) / run.name),
     }
-    if method.model.n_images:
+    if model.n_images:
         merged["output"]["satellite_image_normalization"] = str(run / IMAGE_FILE)
     with atomic_file(run / "config.json") as file:
         file.write(json.dumps(merged, indent=2).encode())
     if official.output.plot_model_txt:
-        parameters = sum(parameter.numel() for parameter in method.net.parameters())
+        parameters = sum(parameter.numel() for parameter in net.parameters())
         with atomic_file(run / "model_parameters.txt") as file:
-            file.write(f"{method.net}\n\nParameters: {parameters}\n".encode())
+            file.write(f"{net}\n\nParameters: {parameters}\n".encode())

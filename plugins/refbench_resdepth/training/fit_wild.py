@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,43 +17,46 @@ from refbench_resdepth.network.network import UNet
 from refbench_resdepth.scale import Scale
 from refbench_resdepth.training.wild_samples import WildBatches
 from refbench_resdepth.training.wild_task import MAE, WildTask
+from refbench_resdepth.weights import trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from refbench import Context
+    from refbench.training.learnt import Trained
     from refbench_resdepth.config import WildConfig
-    from refbench_resdepth.method import ResDepth
 
 HEIGHT_PX = 8.0
 """What heights are divided by, in pixels: 4 m on pixels of 0.5 m."""
 HELD_EVERY, HELD_REST = 20, 7
 """Seeds that leave this rest validate."""
 HELD_BATCHES = 12
-PRECISIONS = {"float32": "32-true", "mixed": "bf16-mixed"}
 DEFAULT_STEPS = 100_000
 FIRST_LOG_SCALE = -2.0
 
 
 def fit_wild(
-    method: ResDepth, context: Context, *, steps: int | None = None, folder: Path | None = None, resume: bool = False
-) -> dict[str, Any]:
-    """Train a network of 0, 1 or 2 images in place and return provenance of JSON types.
+    model: ModelConfig,
+    config: WildConfig,
+    context: Context,
+    *,
+    old: Mapping[str, torch.Tensor],
+    steps: int | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Train a network of 0, 1 or 2 images and return it with its provenance.
 
-    The cache is filled first, as far as it is not. Weights that the method already has are the start: what fits is
+    The cache is filled first, as far as it is not. ``old`` tensors are the start, where there are any: what fits is
     taken over, what is new starts at nothing.
 
     Raises
     ------
     ConfigError
-        The method's network is of another kind.
+        ``model`` is a network of another kind.
     """
-    config = method.config.wild
-    assert config is not None  # the caller checked
-    model = method.config.model or wild_model()
     if not (model.uncertainty and model.optional_images and model.hole_channel and model.n_images == 2):
         raise ConfigError("Training in the wild takes geom-stereo with optional_images, hole_channel and uncertainty.")
-    old = method.net.state_dict() if method.is_trained else {}
     net = initialised(context.seed, lambda: UNet(model))
     started = warm_start(net, old)
     total = steps or DEFAULT_STEPS
@@ -71,15 +74,11 @@ def fit_wild(
         log_every=min(50, total),
         resume=resume,
         device=context.device,
-        precision=PRECISIONS[config.precision],
+        precision=config.precision,
     )
     state = train(task, settings, context)
     net.cpu().load_state_dict(task.average)
-    method.model, method.net, method.scale = model, net.eval(), scale
-    method.facts |= {"tile_size": config.tile_size}
-    method.facts.pop("gsd", None)
-    method.is_trained = True
-    return {
+    provenance = {
         "data": f"cities of version 2 and degraded surfaces, seeds {config.seeds[0]} to {config.seeds[1]}",
         "samples": len(train_on),
         "surfaces": [Path(path).name for path in config.surfaces],
@@ -91,6 +90,7 @@ def fit_wild(
         "validation": state.history[-1] if state.history else {},
         "best_validation_mae_px": None if state.best is None else round(HEIGHT_PX * state.best, 4),
     }
+    return trained_model(net, scale, {"tile_size": config.tile_size}, provenance=provenance)
 
 
 def wild_model() -> ModelConfig:

@@ -1,4 +1,4 @@
-"""Training and validation samples, cut by window from rasters (spec, sections 5 to 7)."""
+"""Training and validation samples, cut by window from rasters (docs/methods/resdepth.md, Regions and samples)."""
 
 from __future__ import annotations
 

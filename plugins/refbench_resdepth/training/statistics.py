@@ -1,4 +1,4 @@
-"""The scales that a training derives from its own data (spec, section 6)."""
+"""The scales that a training derives from its own data (docs/methods/resdepth.md, Normalisation)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench_resdepth.training.samples import Area
+    from refbench_resdepth.training.samples import Area, GridSamples
 
 BATCH = 64
 ROWS_AT_ONCE = 512
@@ -58,3 +58,16 @@ def _strips(areas: Sequence[Area]) -> Iterator[NDArray[np.float64]]:
                 for first in range(extent.y_first, extent.y_last + 1, ROWS_AT_ONCE):
                     rows = min(ROWS_AT_ONCE, extent.y_last + 1 - first)
                     yield one_band(area.images[name].read(Window(extent.x_first, first, extent.cols, rows)), "mean")
+
+
+def input_error(samples: GridSamples) -> float | None:
+    """Return what the validation score of the initial DSM itself is: MAE in metres over the same pixels."""
+    total, count = 0.0, 0
+    for index in range(len(samples)):
+        sample = samples[index]
+        if not samples.cutter.model.has_dsm:
+            return None
+        error = abs(sample["x"][0] - sample["y"][0]) * sample["std"]
+        mask = sample["mask"][0]
+        total, count = total + float(error[mask].sum()), count + int(mask.sum())
+    return total / count if count else None

@@ -115,6 +115,10 @@ class ResDepthTask(TrainTask):
         schedule = self.schedule if self.schedule is not None else self.scheduler
         write_checkpoint(path, self.model, self.optimizer, schedule, epoch=epoch, step=state.step, losses=losses)
 
+    def read_model(self, path: Path) -> None:
+        """Restore the network alone."""
+        self.model.load_state_dict(read_checkpoint(path)["model_state_dict"])
+
     def read(self, path: Path) -> TrainState:
         """Restore from an official checkpoint.
 
@@ -146,7 +150,7 @@ def best_beside(path: Path, own: float | None) -> float | None:
 
 def build_optimizer(model: UNet, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Return Adam or SGD without momentum."""
-    kind = {"Adam": torch.optim.Adam, "SGD": torch.optim.SGD}[config.name]
+    kind: type[torch.optim.Adam | torch.optim.SGD] = torch.optim.Adam if config.name == "Adam" else torch.optim.SGD
     return kind(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
 

@@ -81,7 +81,7 @@ class WildBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         """Return ``x`` [B, 4, T, T], ``y`` and ``weight`` [B, 1, T, T] of batch ``number``."""
         rng = derived_rng(self.seed, "wild batch", number)
         odds = np.array(self.config.image_odds) / sum(self.config.image_odds)
-        patches = []
+        patches: list[dict[str, NDArray[np.generic]]] = []
         while len(patches) < self.config.batch_size:
             matched, others = self.groups[int(rng.integers(len(self.groups)))]
             pool = matched if matched and (not others or rng.random() < MATCHED_FRACTION) else others

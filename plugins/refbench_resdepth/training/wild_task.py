@@ -29,7 +29,7 @@ SCALE_CEILING = math.log(20.0)
 """Bounds of the logarithm of the Laplace scale, normalised heights."""
 SCALE_PART = 0.3
 """Weight of the likelihood, which teaches the scale only, beside the absolute error."""
-WARM_STEPS, COOLING, COOLEST = 300, 0.35, 0.03
+WARM_STEPS, COOLING, COOLEST = 100, 0.35, 0.03
 """The rate rises, stays, and falls linearly to ``COOLEST`` over the last ``COOLING`` of the steps."""
 
 
@@ -71,11 +71,12 @@ class WildTask(TrainTask):
         """Take batches to train on and ``held`` ones that validate."""
         self.model: UNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches: WildBatches = batches
-        self.config, self.held = config, held
+        self.config, self.held, self.steps = config, held, steps
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_share(step, steps))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_share(step, steps))
+        self.scheduler = self._schedule
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Any]]:
@@ -152,6 +153,7 @@ class WildTask(TrainTask):
             step = int(content["step"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise WeightsError(f"{path} is no checkpoint of this training: {str(error)[:200]}.") from None
-        self.scheduler.last_epoch = step - 1
-        self.scheduler.step()
+        self._schedule.last_epoch = step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate_share(step, self.steps)
         return TrainState(step, float(content["seconds"]), content["best"])

@@ -28,7 +28,8 @@ VALUES = st.dictionaries(st.lists(NAME, min_size=1, max_size=2).map(".".join), V
 FILES = st.fixed_dictionaries(
     {"dsm": PATH},
     optional={
-        "points": PATH,
+        "points": PATH | st.lists(PATH, min_size=2, max_size=3),
+        "keep_noise": st.just(True),
         "ndvi": PATH,
         "reference": PATH,
         "orthos": st.lists(PATH, min_size=1, max_size=3),
@@ -140,7 +141,7 @@ def test_a_misspelt_plain_file_is_named():
     ("words", "sentence"),
     [
         (["--dsm", "a.tif", "--dsm", "b.tif"], "--dsm is given twice"),
-        (["--points", "a.las", "--points=b.las"], "--points is given twice"),
+        (["--ndvi", "a.tif", "--ndvi=b.tif"], "--ndvi is given twice"),
         (["--seed", "1", "--seed", "2", "--seed", "3"], "--seed is given 3 times"),
         (["--set", "weight=1", "--set", "weight=2"], "weight is given twice"),
         (["--mask", "water=a.tif", "--mask", "water=b.tif"], "water is given twice"),

@@ -133,9 +133,9 @@ class Lying(_Plain):
     """Spoils what the engine reads back."""
 
     def refine(self, scene, context):
-        os.write(int(os.environ["REFBENCH_PROGRESS_FD"]), b"no json\n")
-        time.sleep(1)
-        return Prediction(scene.dsm.read())
+        os.write(int(os.environ["REFBENCH_PROGRESS_FD"]), b'no json\n{"phase": []}\n')
+        (context.scratch.parent / "draft.json").write_text('{"ending": {"status": "splendid"}}')
+        os._exit(0)
 
 
 def _record(target, **options):

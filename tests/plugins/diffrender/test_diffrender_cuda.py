@@ -31,6 +31,7 @@ def refinement(config, device="cpu"):
     return Diffrender(config)._refinement(views[1], views, clip_planes(views), draw, device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{}, {"init_train_mode": "scale"}, {"loss": LossConfig(init_colour=1), "srgb": True}]
 )
@@ -91,7 +92,7 @@ def test_a_state_comes_back_to_the_device(cuda, joint, tmp_path):
     whole = on(cuda, config, checkpoints=tmp_path)
     again = on(cuda, config, checkpoints=tmp_path)
     for name in config.views:
-        assert again.notes["views"][name]["checkpoint"].startswith("Gone on")
+        assert again.notes["views"][name]["checkpoint"].startswith("Resumed")
         np.testing.assert_allclose(again.depths[name], whole.depths[name], rtol=1e-6)
 
 

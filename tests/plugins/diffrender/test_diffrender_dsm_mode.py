@@ -21,16 +21,16 @@ from refbench_diffrender.dsm_mode.dsm_mode import _blocks, refines_dsm  # noqa: 
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement  # noqa: E402
 from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence  # noqa: E402
 from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
-from refbench_diffrender.dsm_mode.rpc_bias import pointed  # noqa: E402
+from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
-from refbench_diffrender.views.ground_view import DrawnView, ground_view  # noqa: E402
+from refbench_diffrender.views.ground_view import RenderedView, ground_view  # noqa: E402
 from refbench_diffrender.views.view_pairs import sampled, sources_of  # noqa: E402
 
 CONFIG = DiffrenderConfig(
-    mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, pointing=False)
+    mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, rpc_bias=False)
 )
-FEW = replace(CONFIG, dsm=DsmConfig(steps=6, pointing=False))
+FEW = replace(CONFIG, dsm=DsmConfig(steps=6, rpc_bias=False))
 
 
 def refined(scene, config=CONFIG, **context):
@@ -82,7 +82,7 @@ def test_a_drawn_view_projects_as_its_camera(kind):
     cut = whole.cut(vertices()[: 20 * SIDE])
     assert cut.shape < whole.shape
     for view in (whole, cut, whole.reduced(GSD, vertices()[0], 0.5)):
-        drawn = DrawnView(view, vertices(), "cpu")
+        drawn = RenderedView(view, vertices(), "cpu")
         found = drawn.project(torch.from_numpy(vertices()))
         col, row, depth = camera.project(vertices())
         across = view.scale[0] * (col + 0.5) - 0.5 - view.corner[0]
@@ -146,7 +146,7 @@ def test_satellites_are_laid_on_each_other(kind):
     views = [ground_view(view) for view in hill_scene(two(kind)).views.values()]
     beside = [views[0], views[1].moved(4.3, -2.6)]
     known = np.ones((SIDE, SIDE), bool)
-    found, offsets = pointed(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
+    found, offsets = without_rpc_bias(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
     assert found[0] is beside[0] and list(offsets) == ["right"]
     np.testing.assert_allclose(offsets["right"], (-4.3, 2.6), atol=0.1)
     np.testing.assert_allclose(found[1].corner, (0, 0), atol=0.1)
@@ -156,7 +156,7 @@ def test_photographs_of_aerial_cameras_stay():
     cameras = {"a": CAMERAS["pinhole"](-0.3), "b": CAMERAS["pinhole"](0.3), "sat": affine_camera(0.05)}
     views = [ground_view(view) for view in hill_scene(cameras).views.values()]
     views[2] = views[2].moved(1.5, 0.5)
-    found, offsets = pointed(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    found, offsets = without_rpc_bias(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
     assert found[:2] == views[:2] and list(offsets) == ["sat"]
     np.testing.assert_allclose(offsets["sat"], (-1.5, -0.5), atol=0.15)
 
@@ -165,19 +165,22 @@ def test_what_does_not_show_the_same_is_not_moved():
     views = [ground_view(view) for view in hill_scene(two("affine")).views.values()]
     noise = np.random.default_rng(0).random(views[1].shape).astype(np.float32)
     other = replace(views[1], brightness=noise)
-    found, offsets = pointed([views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    found, offsets = without_rpc_bias(
+        [views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu"
+    )
     assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_run_mends_the_pointing_and_says_it():
     scene = hill_scene(two("affine"), start=hill().heights)
     camera = scene.views["right"].camera
     views = {**scene.views, "right": replace(scene.views["right"], camera=replace(camera, offset=camera.offset + 2.0))}
     kept, moved = (
-        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, pointing=p))) for p in (True, False)
+        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, rpc_bias=p))) for p in (True, False)
     )
-    np.testing.assert_allclose(kept.notes["pointing_px"]["right"], (-2, -2), atol=0.1)
-    assert error(kept.dsm) < 0.1 and "pointing_px" not in moved.notes
+    np.testing.assert_allclose(kept.notes["rpc_bias_px"]["right"], (-2, -2), atol=0.1)
+    assert error(kept.dsm) < 0.1 and "rpc_bias_px" not in moved.notes
     assert error(moved.dsm) > 2 * error(kept.dsm)
 
 
@@ -256,7 +259,7 @@ def test_cameras_of_different_kinds_work_together():
     cameras = {"a": CAMERAS["affine"](-0.3), "p": CAMERAS["pinhole"](0.3), "r": CAMERAS["rpc"](0.05)}
     prediction = refined(hill_scene(cameras))
     assert error(prediction.dsm) < 0.3 * error(DSM(np.full((SIDE, SIDE), BASE, np.float32), GRID))
-    assert prediction.confidence[SIDE // 2, SIDE // 2] > 0.8
+    assert prediction.layers["photo_consistency"][SIDE // 2, SIDE // 2] > 0.8
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -288,9 +291,9 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, steps):
         refined(scene, FEW, checkpoints=tmp_path, is_cancelled=is_cancelled)
     again = refined(scene, FEW, checkpoints=tmp_path)
     np.testing.assert_array_equal(again.dsm.heights, whole.dsm.heights)
-    assert again.notes["blocks"]["dsm"]["checkpoint"] == f"Gone on from step {steps + 1}."
+    assert again.notes["blocks"]["dsm"]["checkpoint"] == f"Resumed from step {steps + 1}."
     other = refined(hill_scene(two("affine"), start=hill().heights), FEW, checkpoints=tmp_path)
-    assert "started anew" in other.notes["blocks"]["dsm"]["checkpoint"]
+    assert "starting from scratch" in other.notes["blocks"]["dsm"]["checkpoint"]
 
 
 def test_blocks_cover_the_grid_and_agree_with_the_whole():
@@ -308,7 +311,7 @@ def test_blocks_cover_the_grid_and_agree_with_the_whole():
 
 
 def test_a_loss_that_has_settled_ends_the_run():
-    config = replace(CONFIG, patience=3, dsm=DsmConfig(steps=60, lr=1e-9, pointing=False))
+    config = replace(CONFIG, patience=3, dsm=DsmConfig(steps=60, lr=1e-9, rpc_bias=False))
     assert refined(hill_scene(two("affine")), config).notes["blocks"]["dsm"]["loss"]["steps"] == 6
 
 
@@ -319,7 +322,7 @@ def test_holes_are_filled_and_said():
     prediction = refined(hill_scene({"a": affine_camera(-0.3), "b": affine_camera(0.3)}, start=start), FEW)
     assert np.isfinite(prediction.dsm.heights).all()
     assert (prediction.provenance[20:30, 20:30] == 1).all()  # both views see them
-    assert (prediction.confidence >= 0).all() and (prediction.confidence <= 1).all()
+    assert (prediction.layers["photo_consistency"] >= 0).all() and (prediction.layers["photo_consistency"] <= 1).all()
 
 
 def test_held_out_views_judge_before_and_after():

@@ -49,6 +49,7 @@ def error(depths):
     return float(np.nanmean([np.abs(depths[name] - true[name])[12:36, 16:48] for name in NAMES]))
 
 
+@pytest.mark.slow
 def test_depth_maps_agree_better_than_those_refined_alone():
     alone, together = (refined(replace(CONFIG, joint=joint)).depths for joint in (False, True))
     assert disagreement(together) < 0.9 * disagreement(alone)
@@ -56,7 +57,7 @@ def test_depth_maps_agree_better_than_those_refined_alone():
 
 
 def test_without_the_term_the_order_of_steps_does_not_matter():
-    config = replace(CONFIG, steps=7, turn=3, hidden_share=None, loss=replace(CONFIG.loss, consistency=0.0))
+    config = replace(CONFIG, steps=7, turn=3, hidden_fraction=None, loss=replace(CONFIG.loss, consistency=0.0))
     alone, together = (refined(replace(config, joint=joint)) for joint in (False, True))
     for name in NAMES:
         np.testing.assert_array_equal(together.depths[name], alone.depths[name])
@@ -103,7 +104,7 @@ def test_stopped_anywhere_the_numbers_stay(tmp_path, steps):
     for name in SHORT.views:
         np.testing.assert_array_equal(again.depths[name], whole.depths[name])
         notes = dict(again.notes["views"][name])
-        assert notes.pop("checkpoint").startswith("Gone on from stage ")
+        assert notes.pop("checkpoint").startswith("Resumed from stage ")
         assert notes == whole.notes["views"][name]
 
 
@@ -119,7 +120,7 @@ def test_another_problem_starts_anew(tmp_path, change):
         refined(SHORT, checkpoints=tmp_path, is_cancelled=stopping_after(11))
     other = replace(SHORT, **change)
     found = refined(other, checkpoints=tmp_path)
-    assert "started anew" in found.notes["views"]["v0"]["checkpoint"]
+    assert "starting from scratch" in found.notes["views"]["v0"]["checkpoint"]
     np.testing.assert_array_equal(found.depths["v0"], refined(other).depths["v0"])
 
 
@@ -137,7 +138,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
 
 
 def test_progress_never_falls(monkeypatch):
-    monkeypatch.setattr("refbench_diffrender.running.progress.REPORT_S", 0.0)
+    monkeypatch.setattr("refbench.training.per_scene.REPORT_S", 0.0)
     told = []
     refined(replace(SHORT, tonemapper=False), report=lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
@@ -145,6 +146,7 @@ def test_progress_never_falls(monkeypatch):
     assert told[0][1].startswith("v0: step 1/13") and told[3][1].startswith("v1: step 1/13")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path):
     scene = written_scene(tmp_path / "scene")
     options = settings(
@@ -158,7 +160,7 @@ def test_a_killed_run_goes_on(tmp_path):
     refine(scene, tmp_path / "out", *options)
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "out")]
     notes = [result["notes"]["views"]["v1"] for result in results]
-    assert notes[1]["checkpoint"].startswith("Gone on from stage 2, step ")
+    assert notes[1]["checkpoint"].startswith("Resumed from stage 2, step ")
     assert notes[0]["stage_2"]["last"] == pytest.approx(notes[1]["stage_2"]["last"], rel=1e-6)
     rows = list(csv.DictReader((tmp_path / "out" / "log" / "v1.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 86))

@@ -91,7 +91,7 @@ def run_folder(tmp_path_factory):
 
 def test_a_run_lists_all_that_it_leaves(run_folder):
     result = json.loads((run_folder / "result.json").read_text())
-    expected = {"points": "points.ply", "mesh": "mesh.ply", "log": "log", "confidence": "confidence.tif"}
+    expected = {"points": "points.ply", "mesh": "mesh.ply", "log": "log", "photo_consistency": "photo_consistency.tif"}
     expected |= {f"confidence_v{n}": f"confidence_v{n}.tif" for n in range(4)}
     expected |= {f"depth_v{n}": f"depth_v{n}.tif" for n in range(4)} | {"dsm": "dsm.tif"}
     assert result["outputs"] == expected
@@ -131,7 +131,7 @@ def test_the_mesh_is_the_dsm(run_folder):
 
 
 def test_confidence_of_cells_and_pixels(run_folder):
-    with rasterio.open(run_folder / "confidence.tif") as file, rasterio.open(run_folder / "dsm.tif") as dsm:
+    with rasterio.open(run_folder / "photo_consistency.tif") as file, rasterio.open(run_folder / "dsm.tif") as dsm:
         values, known = file.read(1), dsm.read_masks(1) > 0
     assert (values[known] > 0).mean() > 0.9 and (values[~known] == 0).all() and values.max() <= 1
     with rasterio.open(run_folder / "confidence_v1.tif") as file:
@@ -197,7 +197,7 @@ def test_only_what_is_asked_for_is_written(tmp_path):
     scene = written_scene(tmp_path / "scene")
     refine(scene, tmp_path / "out", *settings(steps=1, init_steps=0, outputs='["points"]', tensorboard="false"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert "points.ply" in names and not {"mesh.ply", "confidence.tif", "confidence_v0.tif"} & names
+    assert "points.ply" in names and not {"mesh.ply", "photo_consistency.tif", "confidence_v0.tif"} & names
     assert "confidence" not in read_ply(tmp_path / "out" / "points.ply")[0].dtype.names
     text = refine(scene, tmp_path / "none", *settings(outputs='["cloud"]'), code=2)
     assert "outputs" in text

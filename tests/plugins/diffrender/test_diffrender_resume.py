@@ -62,7 +62,7 @@ def test_stopped_anywhere_the_numbers_stay(tmp_path, steps):
         notes = {key: value for key, value in again.notes["views"][name].items() if key != "checkpoint"}
         assert notes == whole.notes["views"][name]
     text = again.notes["views"]["v1" if steps >= 13 else "v0"]["checkpoint"]
-    assert text == f"Gone on from stage {1 if steps % 13 < 5 else 2}, step {steps % 13 + 1}."
+    assert text == f"Resumed from stage {1 if steps % 13 < 5 else 2}, step {steps % 13 + 1}."
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_finished_view_takes_no_step(tmp_path):
     whole = refined(CONFIG, checkpoints=tmp_path)
     again = refined(CONFIG, checkpoints=tmp_path, is_cancelled=stopping_after(0))  # any step would ask
     np.testing.assert_array_equal(again.depths["v1"], whole.depths["v1"])
-    assert again.notes["views"]["v1"]["checkpoint"] == "Gone on from stage 2, step 13."
+    assert again.notes["views"]["v1"]["checkpoint"] == "Resumed from stage 2, step 13."
 
 
 @pytest.mark.parametrize("change", [{"lr": 2e-3}, {"stride": 4}, {"loss": LossConfig(colour=200)}, {"steps": 9}])
@@ -98,7 +98,7 @@ def test_another_configuration_starts_anew(tmp_path, change):
     interrupted(CONFIG, tmp_path, 7)
     other = replace(CONFIG, **change)
     found = refined(other, checkpoints=tmp_path)
-    assert "started anew" in found.notes["views"]["v0"]["checkpoint"]
+    assert "starting from scratch" in found.notes["views"]["v0"]["checkpoint"]
     np.testing.assert_array_equal(found.depths["v0"], refined(other).depths["v0"])
 
 
@@ -106,15 +106,15 @@ def test_other_pictures_or_another_seed_start_anew(tmp_path):
     interrupted(CONFIG, tmp_path, 7)
     lifted = bump_scene(start=np.full((64, 64), 0.5, np.float32))
     found = Diffrender(CONFIG).refine(lifted, Context(seed=3, checkpoints=tmp_path))
-    assert "started anew" in found.notes["views"]["v0"]["checkpoint"]
+    assert "starting from scratch" in found.notes["views"]["v0"]["checkpoint"]
     found = Diffrender(CONFIG).refine(lifted, Context(seed=4, checkpoints=tmp_path))
-    assert "started anew" in found.notes["views"]["v1"]["checkpoint"]
+    assert "starting from scratch" in found.notes["views"]["v1"]["checkpoint"]
 
 
 def test_what_does_not_touch_the_numbers_may_change(tmp_path):
     interrupted(CONFIG, tmp_path, 7)
     found = refined(replace(CONFIG, outputs=(), checkpoint_s=0.5, views=("v0",), min_views=1), checkpoints=tmp_path)
-    assert found.notes["views"]["v0"]["checkpoint"] == "Gone on from stage 2, step 8."
+    assert found.notes["views"]["v0"]["checkpoint"] == "Resumed from stage 2, step 8."
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_killed_run_goes_on(tmp_path):
     refine(scene, tmp_path / "out", *options)
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     note = result["notes"]["views"]["v0"]["checkpoint"]
-    assert note.startswith("Gone on from stage 2, step ") and 30 <= int(note.split()[-1].rstrip(".")) < 110
+    assert note.startswith("Resumed from stage 2, step ") and 30 <= int(note.split()[-1].rstrip(".")) < 110
     for name in ("v0", "v1"):
         np.testing.assert_allclose(depth_of(tmp_path / "out", name), depth_of(tmp_path / "whole", name), rtol=1e-6)
     rows = list(csv.DictReader((tmp_path / "out" / "log" / "v0.csv").open()))

@@ -1,22 +1,35 @@
 """ImMPI as a method: levelled views, planes of any size, optimisation, fusion, the verbs. Networks are tiny."""
 
+import itertools
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from run_refbench import refbench
 
 torch = pytest.importorskip("torch")
 
-from refbench import DSM, Context, Grid, Image, Scene, View  # noqa: E402
-from refbench.contracts.errors import InputError, SkippedError, UnsupportedError, WeightsError  # noqa: E402
+from makers import centred_grid, pinhole_above  # noqa: E402
+
+from refbench import DSM, Context, Image, Scene, View  # noqa: E402
+from refbench.contracts.errors import (  # noqa: E402
+    CancelledError,
+    InputError,
+    SkippedError,
+    UnsupportedError,
+    WeightsError,
+)
 from refbench.formats.raster import ArraySource  # noqa: E402
-from refbench.geometry.cameras import Pinhole  # noqa: E402
 from refbench_immpi.baseline import warped_by_plane  # noqa: E402
-from refbench_immpi.config import ImMPIConfig, NetworkConfig, OptimiseConfig, PlanesConfig, TrainingConfig  # noqa: E402
+from refbench_immpi.config import (  # noqa: E402
+    ImMPIConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimiseConfig,
+    PlanesConfig,
+    TrainingConfig,
+)
 from refbench_immpi.method import ImMPI  # noqa: E402
 from refbench_immpi.official.checkpoints import write_official  # noqa: E402
 from refbench_immpi.planes.mpi import MultiplaneImage, Networks, crops, multiplane_image, padded, ramp  # noqa: E402
@@ -30,24 +43,13 @@ TINY = NetworkConfig("resnet18", (4, 4, 6, 8, 8), (8, 6, 6), (4, 4, 6, 6, 8), 2,
 ROWS, COLS, HEIGHT, FOCAL = 48, 64, 100.0, 150.0
 
 
-def grid(side=40, gsd=1.0):
-    from affine import Affine
-
-    return Grid(side, side, Affine(gsd, 0, -side * gsd / 2, 0, -gsd, side * gsd / 2), None)
-
-
 def texture(x, y):
     return np.stack([0.5 + 0.4 * np.sin(x / 3 + k) * np.cos(y / (4 + k)) for k in range(3)])
 
 
 def camera(x, tilt=0.0):
     """A camera 100 m up that looks down, tilted about the y axis, at the scene's middle."""
-    down = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    turn = np.array([[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0], [-np.sin(tilt), 0, np.cos(tilt)]])
-    R = turn @ down
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    centre = np.array([x, 0.0, HEIGHT])
-    return Pinhole(K, R, -R @ centre, COLS, ROWS)
+    return pinhole_above(x, 0.0, HEIGHT, focal=FOCAL, size=(ROWS, COLS), tilt=tilt)
 
 
 def photograph(pinhole):
@@ -67,7 +69,7 @@ def flat_scene(tilts=(0.0, 0.0, 0.0), with_grid=True):
         views[f"v{number}"] = View(
             f"v{number}", ArraySource(Image(photograph(pinhole))), pinhole, depth_range=(95, 105)
         )
-    on = grid()
+    on = centred_grid(40)
     heights = DSM(np.zeros(on.shape, np.float32), on)
     return Scene("flat", grid=on if with_grid else None, dsm=ArraySource(heights) if with_grid else None, views=views)
 
@@ -88,7 +90,7 @@ def test_a_run_gives_depths_dsm_and_held_out_views(tmp_path):
     assert prediction.dsm.grid == flat_scene().grid
     known = np.isfinite(prediction.dsm.heights)
     assert known.mean() > 0.3 and np.abs(prediction.dsm.heights[known]).max() < 10
-    assert (prediction.confidence[known] > 0).all()
+    assert (prediction.layers["view_count"][known] > 0).all()
     assert prediction.notes["views"]["v2"]["baseline"]["psnr_db"] > 15
     assert prediction.files["networks"].is_file()
 
@@ -103,7 +105,6 @@ def test_the_same_seed_gives_the_same_numbers():
 
 def test_optimisation_lowers_the_loss():
     torch.manual_seed(0)
-    from refbench_immpi.config import LossConfig
     from refbench_immpi.training.loss_terms import Comparer
 
     found = method()
@@ -111,8 +112,8 @@ def test_optimisation_lowers_the_loss():
     config = OptimiseConfig(steps=30, lr=3e-3, half_pixel=True, milestones=())
     _, pairs = pairs_of(views, config)
     comparer = Comparer.of(LossConfig(), PlanesConfig(4), half_pixel=True)
-    fit = SceneFit(Networks(found.encoder, found.generator), pairs, comparer, config)
-    losses = [fit.step().loss for _ in range(30)]
+    fit = SceneFit(Networks(found.nets.encoder, found.nets.generator), pairs, comparer, config)
+    losses = [fit.step().total for _ in range(30)]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
@@ -158,7 +159,7 @@ def test_ramps_of_crops_cover_a_side(length):
 def test_crops_of_a_picture_are_blended_without_a_seam():
     torch.manual_seed(0)
     found = method()
-    networks = Networks(found.encoder.eval(), found.generator.eval(), batch_norms=False)
+    networks = Networks(found.nets.eval().encoder, found.nets.generator, batch_norms=False)
     view = posed_views(flat_scene())[0]
     wide = replace(view, image=np.tile(view.image, (1, 6, 5)))
     depths = plane_depths(view, PlanesConfig(4))
@@ -186,22 +187,70 @@ def test_which_views_are_taken():
 
 
 def test_a_prior_learns_and_resumes(tmp_path):
-    pytest.importorskip("lightning")
+    pytest.importorskip("lightning_fabric")
     scenes = [flat_scene(), replace(flat_scene(), id="other")]
     training = TrainingConfig(lr=2e-3, milestones=(), validate_every=5, checkpoint_every=5)
-    whole, parts = (method(training=training) for _ in range(2))
-    for found in (whole, parts):
-        found.is_trained = False
-    facts = whole.fit(scenes, Context(seed=1), steps=10, folder=tmp_path / "a")
-    parts.fit(scenes, Context(seed=1), steps=5, folder=tmp_path / "b")
-    parts.is_trained = False
-    parts.fit(scenes, Context(seed=1), steps=10, folder=tmp_path / "b", resume=True)
+    learner = method(training=training)
+    learner.is_trained = False
+    whole = learner.fit(scenes, Context(seed=1), steps=10, folder=tmp_path / "a")
+    learner.fit(scenes, Context(seed=1), steps=5, folder=tmp_path / "b")
+    parts = learner.fit(scenes, Context(seed=1), steps=10, folder=tmp_path / "b", resume=True)
+    facts = whole.provenance
     assert facts["steps"] == 10 and facts["data"] == ["flat"] and facts["validated_on"] == ["other"]
-    first, second = (dict(found.generator.named_parameters()) for found in (whole, parts))
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], atol=1e-4, rtol=0)
-    whole.save(tmp_path / "weights", provenance=facts, half=True)
-    assert ImMPI(None, tmp_path / "weights").generator.config == TINY
+    for name, value in whole.tensors.items():
+        torch.testing.assert_close(value, parts.tensors[name], atol=1e-4, rtol=0)
+    whole.save(tmp_path / "weights", half=True)
+    assert ImMPI(None, tmp_path / "weights").nets.generator.config == TINY
+
+
+def planes_of(seed=3, steps=6, checkpoints=None, stop_after=None, scene=None, **changes):
+    """A run of a method whose weights are those of the seed, stopped after so many steps where that is said."""
+    torch.manual_seed(seed)
+    asked = itertools.count(1)
+    context = Context(
+        checkpoints=checkpoints, is_cancelled=lambda: stop_after is not None and next(asked) >= stop_after
+    )
+    return method(steps=steps, **changes).refine(scene or flat_scene(), context)
+
+
+def test_a_stopped_optimisation_is_resumed_with_the_same_numbers(tmp_path):
+    through = planes_of()
+    with pytest.raises(CancelledError):
+        planes_of(checkpoints=tmp_path, stop_after=4)
+    rows = (tmp_path / "log" / "planes.csv").read_text().splitlines()
+    assert rows[0].startswith("step,total,lr,") and [row.split(",")[0] for row in rows[1:]] == list("1234")
+    resumed = planes_of(checkpoints=tmp_path)
+    assert resumed.notes["checkpoint"] == "Resumed from step 4."
+    np.testing.assert_array_equal(resumed.dsm.heights, through.dsm.heights)
+    assert resumed.notes["loss_last"] == through.notes["loss_last"] and resumed.notes["steps"] == 6
+    again = planes_of(checkpoints=tmp_path)  # nothing is left to do
+    assert again.notes["checkpoint"] == "Resumed from step 6."
+    np.testing.assert_array_equal(again.dsm.heights, through.dsm.heights)
+    rows = (tmp_path / "log" / "planes.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == list("123456")
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"steps": 7}, {"loss": LossConfig(l2=1.0)}, {"scene": flat_scene((0.0, 0.1, 0.0))}]
+)
+def test_a_checkpoint_of_another_problem_is_left(tmp_path, change):
+    planes_of(checkpoints=tmp_path, steps=2)
+    other = planes_of(**{"checkpoints": tmp_path, "steps": 2, **change})
+    assert other.notes["checkpoint"].endswith("starting from scratch.")
+    np.testing.assert_array_equal(other.dsm.heights, planes_of(**{"steps": 2, **change}).dsm.heights)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    planes_of(checkpoints=tmp_path, steps=2)
+    (tmp_path / "planes.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"planes\.pt is damaged"):
+        planes_of(checkpoints=tmp_path, steps=2)
+
+
+def test_a_method_refines_twice_alike():
+    found = method(steps=2)
+    first, second = (found.refine(flat_scene(), Context()).dsm.heights for _ in range(2))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_what_cannot_run_is_said():
@@ -227,7 +276,7 @@ def test_what_cannot_run_is_said():
 
 def test_weights_of_other_widths_are_refused(tmp_path):
     found = method()
-    write_official(tmp_path / "w.ckpt", found.encoder, found.generator, 3, {})
+    write_official(tmp_path / "w.ckpt", found.nets.encoder, found.nets.generator, 3, {})
     assert ImMPI(None, tmp_path / "w.ckpt").facts["epoch"] == 3
     with pytest.raises(WeightsError, match="asks for"):
         ImMPI(ImMPIConfig(network=NetworkConfig()), tmp_path / "w.ckpt")
@@ -242,20 +291,6 @@ def test_an_image_of_planes_knows_its_spacing():
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-def refbench(folder, *arguments, code=0):
-    run = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    return run.stdout + run.stderr
-
-
 @pytest.fixture(scope="module")
 def levir(tmp_path_factory):
     from refbench_immpi.official.folder_export import export_scene
@@ -264,7 +299,7 @@ def levir(tmp_path_factory):
     export_scene(flat_scene(with_grid=False), folder)
     torch.manual_seed(0)
     found = method()
-    write_official(folder / "w.ckpt", found.encoder, found.generator, 0, {})
+    write_official(folder / "w.ckpt", found.nets.encoder, found.nets.generator, 0, {})
     return folder
 
 

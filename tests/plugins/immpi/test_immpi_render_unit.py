@@ -7,7 +7,7 @@ from plain_immpi_render import plain_render
 from scipy.spatial.transform import Rotation
 
 from refbench.contracts.errors import InputError
-from refbench_immpi.planes.homography import check_planes, plane_homographies, pyramid_intrinsics, target_views
+from refbench_immpi.planes.homography import check_planes, pyramid_intrinsics, target_views
 from refbench_immpi.planes.render import composited, render
 
 SIZE = (20, 28)
@@ -167,16 +167,6 @@ def test_median_beyond_the_middle_of_the_last_plane():
     assert 90 < float(found.depth[CENTRE]) <= 110
     first = render(*walls([30, 0, 0, 0, 0]), depth_mode="median")
     assert float(first.depth[CENTRE]) == pytest.approx(90)
-
-
-def test_homographies_of_a_sideways_camera():
-    """A camera moved by t sees a plane of depth d shifted by f t / d pixels."""
-    K = np.array([[50.0, 0, 10], [0, 50, 8], [0, 0, 1]])
-    T = np.eye(4)
-    T[:3, 3] = (2, 0, 0)
-    for depth, homography in zip((10, 25), plane_homographies(np.array([10.0, 25.0]), T, K, K), strict=True):
-        point = homography @ (12, 5, 1)
-        np.testing.assert_allclose(point[:2] / point[2], (12 - 50 * 2 / depth, 5))
 
 
 def test_pyramid_intrinsics():

@@ -7,11 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from affine import Affine
+from makers import grid_of
 from rasterio.crs import CRS
 
 from refbench.contracts.errors import SkippedError, UnsupportedError, WeightsError
-from refbench.contracts.grid import Grid
 from refbench.contracts.method import Context
 from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud
@@ -35,7 +34,7 @@ from refbench_implicity.images import OrthoPatches
 from refbench_implicity.method import ImpliCity
 from refbench_implicity.normalise import resolve_normalisation
 from refbench_implicity.tiling import blend_profile, plan_patches
-from refbench_implicity.weights import fill_model, read_model
+from refbench_implicity.weights import filled_network, read_model, trained_model
 
 WEST, SOUTH = 463_948.0, 5_249_174.0
 UTM = CRS.from_epsg(32632)
@@ -44,7 +43,7 @@ LAST_STEP = 16 / 4**4
 
 
 def grid(rows, cols, gsd=0.5):
-    return Grid(cols, rows, Affine(gsd, 0, WEST, 0, -gsd, SOUTH + rows * gsd), UTM)
+    return grid_of(rows, cols, gsd, WEST, SOUTH + rows * gsd)
 
 
 def small(images):
@@ -54,6 +53,11 @@ def small(images):
         image,
         DecoderConfig(feature_dim=8, hidden_size=8, n_blocks=2),
     )
+
+
+def stored(method):
+    """What a method's network and constants are on disk."""
+    return trained_model(method.net, method.normalisation, method.constants)
 
 
 def flat_weights(folder, images=0, height=0.1, **config):
@@ -67,7 +71,7 @@ def flat_weights(folder, images=0, height=0.1, **config):
         method.net.decoder.fc_p.weight[0, 2], method.net.decoder.fc_p.weight[1, 2] = 1, -1
         method.net.decoder.fc_out.weight[0, 0], method.net.decoder.fc_out.weight[0, 1] = -1, 1
         method.net.decoder.fc_out.bias[0] = height
-    method.save(folder)
+    stored(method).save(folder)
     return folder
 
 
@@ -191,16 +195,14 @@ def test_either_name_of_an_aliased_module_is_enough(tmp_path, kept):
     content = {"model": {key: value for key, value in state.items() if key not in twins}, "n_iter": 3}
     assert len(content["model"]) < len(state)
     torch.save(content, tmp_path / "model.pt")
-    other = ImpliCity(ImpliCityConfig(model=small(1)))
-    fill_model(other.net, read_model(tmp_path / "model.pt"))
-    for key, value in other.net.state_dict().items():
+    for key, value in filled_network(read_model(tmp_path / "model.pt"), small(1)).state_dict().items():
         assert torch.equal(value, state[key])
 
 
 def test_half_precision_comes_back_as_float32(tmp_path):
     method = ImpliCity(ImpliCityConfig(model=small(2)))
-    method.save(tmp_path / "full")
-    method.save(tmp_path / "half", half=True)
+    stored(method).save(tmp_path / "full")
+    stored(method).save(tmp_path / "half", half=True)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.55 * sizes[0]
     back = ImpliCity(None, tmp_path / "half")
@@ -213,7 +215,7 @@ def test_constants_travel_with_the_weights(tmp_path):
     config = ImpliCityConfig(
         model=small(0), normalisation=NormalisationConfig(z_std=11.0, z_shift="mean"), patch_size=24.0, threshold=0.4
     )
-    ImpliCity(config).save(tmp_path / "w")
+    stored(ImpliCity(config)).save(tmp_path / "w")
     back = ImpliCity(None, tmp_path / "w")
     assert back.notes == ()
     assert (back.normalisation.z_std, back.normalisation.z_shift) == (11.0, "mean")

@@ -16,11 +16,13 @@ from affine import Affine
 from refbench.contracts.errors import ConfigError, GridMismatchError, InputError, MissingFileError, WeightsError
 from refbench.contracts.grid import Bounds, Grid
 from refbench.contracts.need import Need
+from refbench.contracts.raster import DSM, Mask
 from refbench.engine.inputs.config import load_config
 from refbench.registry.registry import load_registry
 from refbench_implicity.config import ImpliCityConfig
 from refbench_implicity.method import ImpliCity
 from refbench_implicity.network.network import build_model
+from refbench_implicity.official.assessor import assess_official
 from refbench_implicity.official.files import Files
 from refbench_implicity.official.report import evaluate_official, statistics_of
 from refbench_implicity.official.scene import open_chunk_folder
@@ -276,3 +278,27 @@ def test_official_report_without_some_masks():
         evaluate_official(np.zeros((3, 4)), grid, truth, {}, grid)
     with pytest.raises(GridMismatchError, match="reaches past"):
         evaluate_official(np.zeros((4, 4)), grid, truth, masks, grid)
+
+
+def test_the_official_evaluation_is_an_assessor():
+    grid = Grid(8, 6, Affine(1, 0, 0, 0, -1, 6))
+    truth = np.zeros((6, 8), np.float32)
+    truth[0] = np.nan
+    heights = np.full((6, 8), 1, np.float32)
+    heights[3, 4] = 3  # grown by the two steps of a cross, the building holds 13 pixels
+    building = np.zeros((6, 8), np.uint8)
+    building[3, 4] = 1
+    registry = load_registry().assessors
+    record = registry.get("implicity-eval")
+    found = assess_official(DSM(heights, grid), DSM(truth, grid), {"building": Mask(building, grid)}, {})
+    assert set(found) == {score.key for score in record.scores}
+    assert found["overall_n_pixel"] == 40 and found["overall_MAE"] == pytest.approx(42 / 40)
+    assert found["building_n_pixel"] == 13 and found["building_max"] == 3
+    assert found["terrain_n_pixel"] == 27 and found["terrain_RMSE"] == 1 and found["terrain_NMAD"] == 0
+    assert np.isnan(found["water_MAE"]) and np.isnan(found["terrain_wo_forest_MAE"])
+    bare = assess_official(DSM(heights, grid), DSM(truth, grid), {"building": Mask(building, grid)}, {"dilation": 0})
+    assert bare["building_n_pixel"] == 1 and bare["building_MAE"] == 3
+    with pytest.raises(InputError, match="needs a reference"):
+        assess_official(DSM(heights, grid), None, {}, {})
+    with pytest.raises(InputError, match="dilation=N"):
+        assess_official(DSM(heights, grid), DSM(truth, grid), {}, {"growth": 3})

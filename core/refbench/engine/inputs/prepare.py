@@ -58,5 +58,8 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None, withou
     for need in record.optional:
         with contextlib.suppress(UnsupportedError):
             optional += plan_bridges(scene, {need}, gsd, crossed=bridges + optional, optional=True, without=without)
-    estimates = [bridge.estimate(scene) for bridge in bridges + optional]
+    estimates = []
+    for bridge in bridges + optional:
+        estimates.append(bridge.estimate(scene))
+        scene = bridge.outline(scene)  # what the next one begins with
     return Preparation(bridges, optional, sum(e.bytes for e in estimates), sum(e.seconds for e in estimates))

@@ -42,10 +42,14 @@ class Prepared(_Part):
 
 
 class Weights(_Part):
-    """The weights: those asked for until the method says which ones it took. ``hashes`` is name -> SHA-256."""
+    """The weights: those asked for until the method says which ones it took. ``hashes`` is name -> SHA-256.
+
+    ``warnings`` say where the scene lies outside their domain.
+    """
 
     path: str | None = None
     hashes: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Machine(_Part):
@@ -112,6 +116,8 @@ class ResultDraft(_Part):
     exported: Exported = Exported()
     written: Written = Written()
     ending: Ending | None = None
+    is_damaged: bool = False
+    """Whether the process left a file that is no draft."""
 
     def with_part(self, part: Part) -> ResultDraft:
         """Return the draft with ``part`` in its place; it replaces an earlier one of its kind."""
@@ -128,7 +134,7 @@ class ResultDraft(_Part):
     @property
     def warnings(self) -> list[str]:
         """The warnings of all phases, in their order."""
-        parts = (self.opened, self.prepared, self.refined, self.scored, self.exported)
+        parts = (self.opened, self.prepared, self.weights, self.refined, self.scored, self.exported)
         return [text for part in parts for text in part.warnings]
 
     def result(

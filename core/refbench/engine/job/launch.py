@@ -1,58 +1,44 @@
-"""Running one job: its own process group, deadline, memory cap, ``wait4`` figures, typed status, atomic folder."""
+"""Running one job: a process of its own, typed status, cost, a folder that appears whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import select
-import shutil
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-from refbench.contracts.errors import CancelledError, InputError
-from refbench.engine.job.draft import ResultDraft
-from refbench.engine.job.lifeline import PARENT_VARIABLE, Lifeline
+from refbench.contracts.errors import InputError
 from refbench.engine.job.out_of_memory import memory_kills, was_memory
-from refbench.engine.job.recorder import DRAFT_FILE, PROGRESS_VARIABLE
+from refbench.engine.job.process import Ended, run_process
+from refbench.engine.job.recorder import DRAFT_FILE
+from refbench.engine.job.remains import (
+    LOG_FILE,
+    REASON_LIMIT,
+    REQUEST_FILE,
+    bounded,
+    kept_log,
+    log_tail,
+    missing_output,
+    says_out_of_memory,
+    tidied,
+)
 from refbench.engine.job.result import RESULT_FILE, Cost, Status, write_result
+from refbench.engine.job.terminable import terminable
+from refbench.files.out_guard import check_out, locked, write_contents
+from refbench.files.regular import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
     from resource import struct_rusage
 
+    from refbench.engine.job.cancellation import Cancellation
+    from refbench.engine.job.draft import ResultDraft
     from refbench.engine.job.request import JobRequest
     from refbench.engine.job.result import Result
-
-LOG_FILE = "log.txt"
-LOG_TAIL_LINES = 20
-GRACE_S = 3.0
-_POLL_S = 0.05
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse an output folder that holds something, unless it is a result and may be overwritten.
-
-    Raises
-    ------
-    InputError
-        ``out`` is a file, a folder with foreign files, or holds a result and ``overwrite`` is False.
-    """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"--out {out} is a file; give a folder.")
-    if (out / RESULT_FILE).exists():
-        if not overwrite:
-            raise InputError(f"--out {out} already holds a result; give another folder or --overwrite.")
-    elif any(out.iterdir()):
-        raise InputError(f"--out {out} holds other files; give an empty or a new folder.")
 
 
 def run_job(
@@ -61,7 +47,7 @@ def run_job(
     overwrite: bool = False,
     progress: Callable[[str, float, str], None] | None = None,
     finish: Callable[[Path, Result], None] | None = None,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    cancellation: Cancellation | None = None,
 ) -> Result:
     """Run a job and put its folder in place when it is whole; until then an older one stays.
 
@@ -72,11 +58,11 @@ def run_job(
     overwrite
         Replace a result that is there, by one that ended ok; else the older one stays and nothing is written.
     progress
-        Takes phase, share in [0, 1] and message.
+        Takes phase, fraction in [0, 1] and message.
     finish
         Called with the folder and the result before the folder is put in place: for reports; it may amend the result.
-    is_cancelled
-        Asked all the time; where it says so, the job's processes are killed.
+    cancellation
+        Where it is set, the job's processes are killed.
 
     Raises
     ------
@@ -86,28 +72,64 @@ def run_job(
         It was cancelled; nothing is left behind.
     """
     out = request.folder
-    check_out(out, overwrite)
-    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
-    try:
-        result = _run_in(partial, request, progress, is_cancelled)
-        if result.status is not Status.OK and (out / RESULT_FILE).exists():
-            kept = f"The older result in {out} was kept."
-            return result.model_copy(update={"warnings": [*result.warnings, kept]})
-        if finish is not None:
-            finish(partial, result)
-        write_result(partial, result)
-        _put_in_place(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    inputs = list(input_paths(request))
+    check_out(out, overwrite, inputs)
+    with terminable(), locked(out):
+        check_out(out, overwrite, inputs)  # another run may have ended just now
+        partial = _partial_folder(out)
+        try:
+            result = _run_in(partial, request, progress, cancellation)
+            if result.status is not Status.OK and (out / RESULT_FILE).exists():
+                kept = f"The older result in {out} was kept."
+                return result.model_copy(update={"warnings": [*result.warnings, kept]})
+            if finish is not None:
+                finish(partial, result)
+            write_result(partial, result)
+            write_contents(partial)
+            _put_in_place(partial, out, overwrite, inputs)
+        finally:
+            remove(partial)
     return result
 
 
-def _put_in_place(partial: Path, out: Path) -> None:
+def input_paths(request: JobRequest) -> Iterator[Path]:
+    """Yield the files and folders that a request reads, as far as it names them itself."""
+    scene = request.scene
+    values = [scene.path, request.config, request.weights, *scene.files.values()]
+    for value in values:
+        several = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+        yield from (Path(one) for one in several if isinstance(one, (str, Path)) and os.path.lexists(one))
+
+
+def _partial_folder(out: Path) -> Path:
+    """Make a new folder beside ``out``; its name was never used, also not by a process of the same number."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-{os.getpid()}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
+    umask = os.umask(0)
+    os.umask(umask)
+    folder.chmod(0o777 & ~umask)  # mkdtemp makes private ones
+    return folder
+
+
+def _put_in_place(partial: Path, out: Path, overwrite: bool, inputs: list[Path]) -> None:
+    """Rename the finished folder; what was at ``out`` goes only where it may.
+
+    Raises
+    ------
+    InputError
+        Something else has appeared there during the run; the result lies in the folder that the message names.
+    """
+    try:
+        check_out(out, overwrite, inputs)
+    except InputError as error:
+        number = next(n for n in range(2, 1 << 30) if not os.path.lexists(out.with_name(f"{out.name}-{n}")))
+        rescued = out.with_name(f"{out.name}-{number}")
+        partial.rename(rescued)
+        raise InputError(f"{error} It appeared during the run; the result lies in {rescued}.") from error
     old = out.with_name(f"{out.name}.old-{os.getpid()}")
+    remove(old)
     if out.exists():
         out.rename(old)
     try:
@@ -116,147 +138,68 @@ def _put_in_place(partial: Path, out: Path) -> None:
         if old.exists():
             old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
 
 
 def _run_in(
     folder: Path,
     request: JobRequest,
     progress: Callable[[str, float, str], None] | None,
-    is_cancelled: Callable[[], bool],
+    cancellation: Cancellation | None,
 ) -> Result:
-    request_file = folder / "request.json"
+    request_file = folder / REQUEST_FILE
     request_file.write_text(replace(request, out=str(folder)).to_json())
     kills, started = memory_kills(), time.perf_counter()
-    with Lifeline() as lifeline:
-        process, reader = _start(folder, request, request_file)
-        try:
-            lifeline.guard(process.pid)
-            code, usage, timed_out = _wait(process, reader, request.deadline_s, progress, is_cancelled)
-        except BaseException:  # Ctrl-C and the like: nothing of the job may live on
-            _kill_group(process.pid)
-            process.wait()
-            raise
-        finally:
-            os.close(reader)
-    wall = time.perf_counter() - started
-    draft = _read_draft(folder)
-    request_file.unlink()
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
-    ran_out = was_memory(kills, _peak_bytes(usage)) or _says_out_of_memory(folder)
-    status, reason = _ending(code, timed_out, draft, request, ran_out)
-    cost = Cost(wall_s=wall, cpu_s=usage.ru_utime + usage.ru_stime, peak_memory_bytes=_peak_bytes(usage))
-    tail = (folder / LOG_FILE).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    return draft.result(request, status, reason, cost, tail)
+    # The log is read through this very handle at the end, whatever the job did to its name.
+    with (folder / LOG_FILE).open("w+b") as log:
+        ended = run_process(request, request_file, log, progress, cancellation)
+        wall = time.perf_counter() - started
+        return _result(folder, request, ended, log, kills, wall)
 
 
-def _start(folder: Path, request: JobRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the job's process in a session of its own; return it and the pipe that its progress comes from."""
-    reader, writer = os.pipe()
-    # Threads that spin while they wait multiply the time on a shared machine: a job of 4.6 CPU s took 25.
-    # The matrices of the evaluation are small: BLAS threads cost there more than they bring.
-    thrifty = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
-    environment = {**thrifty, **os.environ, PROGRESS_VARIABLE: str(writer), "PYTHONUNBUFFERED": "1"}
-    environment[PARENT_VARIABLE] = str(os.getpid())
-    if request.threads is not None:
-        environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
-    try:
-        with (folder / LOG_FILE).open("wb") as log:
-            process = subprocess.Popen(
-                [request.python or sys.executable, "-m", "refbench.engine.job.worker", str(request_file)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                pass_fds=(writer,),
-                start_new_session=True,
-            )
-    except BaseException:
-        os.close(reader)
-        raise
-    finally:
-        os.close(writer)
-    return process, reader
+def _result(folder: Path, request: JobRequest, ended: Ended, log: BinaryIO, kills: int | None, wall: float) -> Result:
+    """Return the result of a job that has ended, from what it left."""
+    draft = tidied(folder)
+    (folder / REQUEST_FILE).write_text(request.to_json())  # for the one who compares or repeats the run
+    text = kept_log(folder, log)
+    peak = _peak_bytes(ended.usage)
+    status, reason = _ending(ended, draft, request, was_memory(kills, peak) or says_out_of_memory(text))
+    if status is Status.FAILED and (says_out_of_memory(text) or _was_killed_for_memory(reason, kills)):
+        status, reason = Status.OOM, f"Memory ran out, in the job or a process that it started. {reason}"
+    if status is Status.OK and (missing := missing_output(folder, draft)) is not None:
+        status, reason = Status.CRASHED, f"Its output {missing} is missing at the end, or no regular file."
+    cost = Cost(wall_s=wall, cpu_s=ended.usage.ru_utime + ended.usage.ru_stime, peak_memory_bytes=peak)
+    reason = None if reason is None else bounded(reason, REASON_LIMIT)
+    return draft.result(request, status, reason, cost, log_tail(text))
 
 
-def _wait(
-    process: subprocess.Popen[bytes],
-    reader: int,
-    deadline_s: float | None,
-    progress: Callable[[str, float, str], None] | None,
-    is_cancelled: Callable[[], bool],
-) -> tuple[int, struct_rusage, bool]:
-    """Wait for the process, pass its progress on, end it at the deadline; return wait status, usage, timed out."""
-    end = None if deadline_s is None else time.monotonic() + deadline_s
-    timed_out, buffer, is_open = False, b"", True
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            _signal_group(process.pid, signal.SIGKILL)  # children that the job left behind
-            return status, usage, timed_out
-        if is_cancelled():
-            raise CancelledError("The job was cancelled.")
-        if end is not None and time.monotonic() > end:
-            _signal_group(process.pid, signal.SIGKILL if timed_out else signal.SIGTERM)
-            timed_out, end = True, time.monotonic() + GRACE_S
-        if not is_open:
-            time.sleep(_POLL_S)
-        elif select.select([reader], [], [], _POLL_S)[0]:
-            block = os.read(reader, 1 << 16)
-            is_open = bool(block)
-            *lines, buffer = (buffer + block).split(b"\n")
-            for line in lines:
-                if progress is not None:
-                    facts = json.loads(line)
-                    progress(facts["phase"], facts["share"], facts["message"])
-
-
-def _signal_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _kill_group(pid: int) -> None:
-    _signal_group(pid, signal.SIGTERM)
-    time.sleep(0.2)
-    _signal_group(pid, signal.SIGKILL)
-
-
-def _read_draft(folder: Path) -> ResultDraft:
-    """Return what the job wrote of itself; raises ``ValueError`` where it is damaged."""
-    path = folder / DRAFT_FILE
-    if not path.exists():
-        return ResultDraft()
-    draft = ResultDraft.model_validate_json(path.read_bytes())
-    path.unlink()
-    return draft
-
-
-def _peak_bytes(usage: struct_rusage) -> int:
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _says_out_of_memory(folder: Path) -> bool:
-    """Return whether the log ends with what C++ says where an allocation fails: it aborts then."""
-    return b"std::bad_alloc" in (folder / LOG_FILE).read_bytes()[-4096:]
-
-
-def _ending(
-    wait_status: int, timed_out: bool, draft: ResultDraft, request: JobRequest, ran_out: bool
-) -> tuple[Status, str | None]:
+def _ending(ended: Ended, draft: ResultDraft, request: JobRequest, ran_out: bool) -> tuple[Status, str | None]:
     """Return status and reason from how the process ended and what it wrote before."""
-    if timed_out:
+    if ended.timed_out:
         return Status.TIMEOUT, f"It was stopped at the deadline of {request.deadline_s:g} s."
-    if os.WIFSIGNALED(wait_status):
-        number = os.WTERMSIG(wait_status)
+    if os.WIFSIGNALED(ended.wait_status):
+        number = os.WTERMSIG(ended.wait_status)
         name = signal.Signals(number).name
         if number in (signal.SIGKILL, signal.SIGABRT) and ran_out:
             how = ", as the system does where memory runs out" if number == signal.SIGKILL else " without memory"
             return Status.OOM, f"Its process ended by {name}{how}."
         return Status.CRASHED, f"Its process died of {name}."
+    if draft.is_damaged:
+        return Status.CRASHED, f"Its process left an unreadable {DRAFT_FILE}."
     if draft.ending is None:
-        return Status.CRASHED, f"Its process ended with code {os.WEXITSTATUS(wait_status)} and wrote no result."
+        code = os.WEXITSTATUS(ended.wait_status)
+        return Status.CRASHED, f"Its process ended with code {code} and wrote no result."
     if draft.ending.status == "bad_input":
-        raise InputError(draft.ending.reason)
+        raise InputError(bounded(draft.ending.reason or "", REASON_LIMIT))
     return Status(draft.ending.status), draft.ending.reason
+
+
+def _was_killed_for_memory(reason: str | None, kills: int | None) -> bool:
+    """Return whether a job failed because the kernel killed a process that it had started for memory."""
+    after = memory_kills()
+    told = any(word in (reason or "") for word in ("SIGKILL", "signal 9", "exit code -9", "BrokenProcessPool"))
+    return told and kills is not None and after is not None and after > kills
+
+
+def _peak_bytes(usage: struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -13,7 +13,7 @@ from typing import Any
 import refbench
 
 PACKAGES = (
-    *("affine", "laspy", "lazrs", "lightning", "matplotlib", "numba", "numpy", "nvdiffrast", "open3d"),
+    *("affine", "laspy", "lazrs", "lightning-fabric", "matplotlib", "numba", "numpy", "nvdiffrast", "open3d"),
     *("opencv-python-headless", "pluggy", "pydantic", "rasterio", "safetensors", "scipy", "torch", "torch-scatter"),
 )
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "REFBENCH_PLUGINS")

@@ -16,11 +16,11 @@ from refbench.files.yaml_text import yaml_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-SINGLE = ("points", "dsm", "ndvi", "reference")
+SINGLE = ("dsm", "ndvi", "reference")
 """Plain files of which a scene has one."""
-LISTS = {"orthos": "--ortho", "views": "--view"}
+LISTS = {"points": "--points", "orthos": "--ortho", "views": "--view"}
 """Plain files of which a scene has several, and the option that adds one."""
-FACTS = ("crs", "vertical", "height_unit", "gsd", "scene_id")
+FACTS = ("crs", "vertical", "height_unit", "nodata_in", "gsd", "scene_id", "keep_noise")
 """What plain files may not say themselves."""
 FILES = (*SINGLE, *LISTS, "masks", *FACTS)
 OPTIONS = {
@@ -76,7 +76,8 @@ class JobRequest:
     memory_cap_bytes: int | None = None
     deadline_s: float | None = None
     gsd: float | None = None
-    nodata: float = -9999.0
+    nodata: float | None = None
+    """NoData code of the output rasters; None takes that of the input DSM."""
     bootstrap: bool = True
     coregister: str = "none"
     """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""
@@ -203,8 +204,12 @@ def _files(given: Mapping[str, Any], spelt: Callable[[str], str]) -> dict[str, A
     for name in LISTS:
         if given.get(name):
             if isinstance(given[name], str | Path):
-                raise InputError(f"{spelt(name)} must be a list of paths, got one: {given[name]}.")
-            files[name] = [_absolute(path, spelt(name)) for path in given[name]]
+                if name != "points":
+                    raise InputError(f"{spelt(name)} must be a list of paths, got one: {given[name]}.")
+                files[name] = _absolute(given[name], spelt(name))
+                continue
+            paths = [_absolute(path, spelt(name)) for path in given[name]]
+            files[name] = paths[0] if name == "points" and len(paths) == 1 else paths
     if given.get("masks"):
         files["masks"] = {name: _absolute(path, spelt("masks")) for name, path in given["masks"].items()}
     return files | {name: given[name] for name in FACTS if name in given}
@@ -224,8 +229,10 @@ def _name_or_path(value: str | Path, is_path: bool) -> str:
 
 def _file_words(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401  # a path, paths, or a fact
     if name in LISTS:
-        for path in value:
+        for path in [value] if isinstance(value, str) else value:
             yield from (LISTS[name], path)
+    elif name == "keep_noise":
+        yield from ["--keep-noise"] * bool(value)
     elif name == "masks":
         for key, path in value.items():
             yield from ("--mask", f"{key}={path}")

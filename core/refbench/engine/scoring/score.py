@@ -55,11 +55,24 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
             for name in ("input", "refined")
             for text in ((metrics[name] or {}).get("notes") or {}).get("warnings", ())
         ]
+        warnings += worse_than_input(metrics)
     if request.assessors:
         found, failed = assess_pair(surfaces, request.assessors, request.assessor_options)
         metrics = with_assessors(metrics, found)
         warnings += failed
     return Scored(metrics=metrics, reason=reason, warnings=tuple(warnings))
+
+
+def worse_than_input(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a warning where the whole interval of MAE(refined) - MAE(input), by paired blocks, is above 0."""
+    difference = metrics.get("mae_difference")
+    if difference is None or not difference["low"] > 0:
+        return []
+    before, after = metrics["input"]["all"]["mae"], metrics["refined"]["all"]["mae"]
+    return [
+        f"The refined DSM is worse than the input: MAE {after:.3f} m against {before:.3f} m; the difference is "
+        f"{difference['low']:.3f} to {difference['high']:.3f} m (95 % interval)."
+    ]
 
 
 def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Surfaces, Shift | None]:

@@ -1,9 +1,10 @@
 """Comparing the jobs of a sweep scene by scene on their common domain: ``OUT/comparison/<scene>.json`` and ``.npz``.
 
 ``<scene>_blocks.npz`` holds metrics per tile (a square block of 64 pixels of the reference's grid, row by row from the
-upper left): ``runs`` [R], the id of a job each, or ``input`` for the initial DSM; ``block_px``, ``block_rows`` and
-``block_cols``; and for the domains ``common`` and ``own`` the sums ``<domain>_n``, ``<domain>_sum_e``,
-``<domain>_sum_abs_e`` and ``<domain>_sum_e2``, float64 [R, blocks]; NaN where a run is not in that domain.
+upper left; of ``block_shape`` rows and columns, which differ where pixels are oblong): ``runs`` [R], the id of a job
+each, or ``input`` for the initial DSM; ``block_px``, ``block_shape``, ``block_rows`` and ``block_cols``; and for the
+domains ``common`` and ``own`` the sums ``<domain>_n``, ``<domain>_sum_e``, ``<domain>_sum_abs_e`` and
+``<domain>_sum_e2``, float64 [R, blocks]; NaN where a run is not in that domain.
 
 ``<scene>_samples.npz`` holds the bootstrap samples behind the intervals, float64 [repeats], under
 ``<number>/<domain>/<stratum>/<metric>``; number 0 is the initial DSM, the others follow ``methods`` of the JSON.
@@ -194,20 +195,20 @@ def area(job: SweepJob) -> dict[str, float]:
     path = job.dsm_path
     assert path is not None  # only jobs with a DSM have an area
     grid = open_dsm(path).grid
-    width, height = grid.resolution
     pixels = grid.width * grid.height
-    return {"pixels": pixels, "km2": pixels * width * height / 1e6}
+    return {"pixels": pixels, "km2": pixels * abs(grid.transform.determinant) / 1e6}
 
 
 def _blocks(found: Comparison, scored: dict[str, list[SweepJob]]) -> dict[str, NDArray[Any]]:
     runs: list[tuple[str | None, int, str]] = [(INPUT, 0, INPUT_NAME)] if (INPUT, 0, "own") in found.blocks else []
     runs += [(label, number, job.id) for label, of in scored.items() for number, job in enumerate(of)]
-    grid, side = found.values["grid"], found.values["block_px"]
+    grid, sides = found.values["grid"], found.values["block_shape"]
     arrays: dict[str, NDArray[Any]] = {
         "runs": np.array([name for _, _, name in runs]),
-        "block_px": np.array(side),
-        "block_rows": np.array(-(-grid["rows"] // side)),
-        "block_cols": np.array(-(-grid["cols"] // side)),
+        "block_px": np.array(found.values["block_px"]),
+        "block_shape": np.array(sides),
+        "block_rows": np.array(-(-grid["rows"] // sides[0])),
+        "block_cols": np.array(-(-grid["cols"] // sides[1])),
     }
     empty = np.full_like(next(iter(found.blocks.values())), np.nan)
     for domain in DOMAINS:

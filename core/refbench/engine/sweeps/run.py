@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import CancelledError, InputError
-from refbench.engine.job.launch import run_job
+from refbench.engine.job.remains import REASON_LIMIT, bounded
 from refbench.engine.job.result import Status
-from refbench.engine.sweeps.jobs import plan_jobs
-from refbench.engine.sweeps.store import discard, finished, sweep_folder, unplanned, write_key, write_row
+from refbench.engine.job.terminable import terminable
+from refbench.engine.sweeps.executor import LocalProcesses
+from refbench.engine.sweeps.jobs import SCENES_FOLDER, plan_jobs
+from refbench.engine.sweeps.made_scenes import SceneGuard
+from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
 from refbench.engine.sweeps.suite import check_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from pathlib import Path
+    from concurrent.futures import Future
 
     from refbench.engine.job.result import Result
+    from refbench.engine.sweeps.executor import Executor
     from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite
 
@@ -49,6 +54,7 @@ def run_sweep(
     retry: Collection[Status] = (),
     trust: bool = False,
     progress: Callable[[SweepState], None] = lambda state: None,
+    executor: Executor | None = None,
 ) -> dict[PlannedJob, Result]:
     """Run the jobs of a suite, each in a process of its own, and return every one's result, in the suite's order.
 
@@ -60,7 +66,7 @@ def run_sweep(
         Folder of the sweep: ``suite.yaml``, ``manifest.json``, ``scenes/`` and ``jobs/<id>/result.json``, with
         ``key.json`` and ``request.json`` beside.
     workers
-        How many jobs run at once.
+        How many jobs run at once, where no executor is given.
     resume
         Continue a sweep: jobs whose key is the same are kept. A folder that is not there is started.
     only
@@ -71,6 +77,8 @@ def run_sweep(
         Allow a suite from elsewhere to name interpreters.
     progress
         Told about every change, from several threads, one at a time.
+    executor
+        Where the jobs run; None takes processes of this machine. It is closed at the end.
 
     Raises
     ------
@@ -80,15 +88,17 @@ def run_sweep(
         Ctrl-C: running jobs are killed, finished rows stay.
     """
     check_trust(suite, trust)
-    with sweep_folder(out.absolute(), suite, resume) as folder:
+    with terminable(), sweep_folder(out.absolute(), suite, resume) as folder:
         jobs = plan_jobs(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
         stray = [] if only else unplanned(folder, jobs)
         note = f"{len(stray)} jobs there are not of this suite, such as {stray[0]}" if stray else ""
-        return _Sweep(jobs, retry, progress, note).run(workers)
+        return _Sweep(jobs, retry, progress, note, SceneGuard(folder / SCENES_FOLDER)).run(
+            executor or LocalProcesses(workers)
+        )
 
 
 class _Sweep:
-    """The state that the workers share."""
+    """The state of a sweep: what is finished, what runs."""
 
     def __init__(
         self,
@@ -96,75 +106,93 @@ class _Sweep:
         retry: Collection[Status],
         progress: Callable[[SweepState], None],
         note: str,
+        scenes: SceneGuard,
     ) -> None:
-        self._jobs, self._progress, self._note = jobs, progress, note
+        self._jobs, self._progress, self._note, self._scenes = jobs, progress, note, scenes
         kept = {job.id: result for job in jobs if (result := finished(job)) and result.status not in retry}
         self._results: dict[str, Result] = kept
         self._kept = len(kept)
         self._running: dict[str, tuple[str, float]] = {}
         self._seconds: list[float] = []
-        self._lock, self._stop = threading.Lock(), threading.Event()
-        self._workers = 1
+        self._lock = threading.Lock()
+        self._slots = 1
+        self._again, self._alone = set[str](), set[str]()
 
-    def run(self, workers: int) -> dict[PlannedJob, Result]:
-        """Run what is not finished with so many workers."""
-        self._workers = workers
-        self._tell()
+    def run(self, executor: Executor) -> dict[PlannedJob, Result]:
+        """Run what is not finished; no more than the executor's slots are under way at once."""
+        self._slots = executor.slots
         todo = [job for job in self._jobs if job.id not in self._results]
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            futures = [pool.submit(self._one, job) for job in todo]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        under_way: dict[Future[Result], tuple[PlannedJob, float]] = {}
+        is_whole = False
+        self._tell()
+        try:
+            while todo or under_way:
+                # A stale result stays until its job starts: an interrupted sweep keeps the rows it did not reach.
+                while todo and self._may_start(todo[0], len(under_way)):
+                    self._start(todo.pop(0), executor, under_way)
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    job, started = under_way.pop(future)
+                    others = [other for other, _ in under_way.values()]
+                    if (result := self._checked(job, _ended(job, future), others)) is None:
+                        todo.insert(0, job)
+                    else:
+                        self._take(job, result, time.monotonic() - started)
+            is_whole = True
+        finally:
+            executor.close(cancel=not is_whole)
         return {job: self._results[job.id] for job in self._jobs}
 
-    def _one(self, job: PlannedJob) -> None:
-        """Bring one job to its end; only trouble with the sweep's own folder is raised."""
-        if self._stop.is_set():
+    def _start(
+        self, job: PlannedJob, executor: Executor, under_way: dict[Future[Result], tuple[PlannedJob, float]]
+    ) -> None:
+        """Submit a job, or write its row where it cannot run."""
+        if job.ending is not None:
+            self._take(job, write_row(job, *job.ending), None)
             return
-        started = time.monotonic()
+        discard(job.request.folder)
         self._change(job, "start", 0.0)
-        try:
-            result = self._result(job)
-        finally:
+        request = replace(job.request, out=str(staging_folder(job)))
+        future = executor.submit(request, lambda phase, fraction: self._change(job, phase, fraction))
+        under_way[future] = job, time.monotonic()
+
+    def _may_start(self, job: PlannedJob, under_way: int) -> bool:
+        """Return whether a slot is free for a job; one that has to be alone waits until nothing else runs."""
+        if self._alone & self._running.keys():
+            return False
+        return under_way < self._slots and (under_way == 0 or job.id not in self._alone)
+
+    def _checked(self, job: PlannedJob, result: Result, others: Sequence[PlannedJob]) -> Result | None:
+        """Return the row of a job that has ended; a crashed one where it changed the made scene that it ran on.
+
+        None where another job on the same scene may have done that: each of them runs again, alone.
+        """
+        path = job.request.scene.path
+        suspects = [other for other in others if other.request.scene.path == path]
+        damage = None if path is None else self._scenes.damage(Path(path))
+        if damage is not None:
+            self._again |= {other.id for other in suspects}
+        if job.id in self._again or (damage is not None and suspects):
+            self._again.discard(job.id)
+            self._alone.add(job.id)
             with self._lock:
                 self._running.pop(job.id, None)
+            return None
+        return result if damage is None else write_row(job, Status.CRASHED, damage)
+
+    def _take(self, job: PlannedJob, result: Result, seconds: float | None) -> None:
+        """Note that a job has ended."""
+        self._alone.discard(job.id)
         with self._lock:
+            self._running.pop(job.id, None)
             self._results[job.id] = result
-            if job.ending is None:
-                self._seconds.append(time.monotonic() - started)
+            if seconds is not None:
+                self._seconds.append(seconds)
         self._tell()
-
-    def _result(self, job: PlannedJob) -> Result:
-        if job.ending is not None:
-            return write_row(job, *job.ending)
-        discard(job.request.folder)
-
-        def finish(folder: Path, result: Result) -> None:
-            result.scene = job.scene
-            write_key(folder, job)
-
-        try:
-            return run_job(
-                job.request,
-                progress=lambda phase, share, message: self._change(job, phase, share),
-                finish=finish,
-                is_cancelled=self._stop.is_set,
-            )
-        except CancelledError:
-            raise
-        except InputError as error:
-            return write_row(job, Status.FAILED, str(error))
-        except (ValueError, TypeError, KeyError) as error:
-            text = " ".join(str(error).split())
-            return write_row(job, Status.CRASHED, f"Its process left something unreadable: {text}")
 
     def _change(self, job: PlannedJob, phase: str, share: float) -> None:
         with self._lock:
+            if job.id in self._results:  # what an executor tells late
+                return
             self._running[job.id] = (phase, share)
         self._tell()
 
@@ -172,8 +200,26 @@ class _Sweep:
         with self._lock:
             left = len(self._jobs) - len(self._results)
             mean = sum(self._seconds) / len(self._seconds) if self._seconds else None
-            seconds = None if mean is None else mean * left / self._workers
+            seconds = None if mean is None else mean * left / self._slots
             state = SweepState(
                 len(self._results), len(self._jobs), self._kept, dict(self._running), seconds, self._note
             )
             self._progress(state)
+
+
+def _ended(job: PlannedJob, future: Future[Result]) -> Result:
+    """Return the row of a job that has ended, with its key beside; whatever went wrong is a row, too.
+
+    Only trouble with the sweep's own folder is raised.
+    """
+    try:
+        result = future.result()
+    except InputError as error:
+        return write_row(job, Status.FAILED, str(error))
+    except CancelledError:
+        raise
+    except Exception as error:
+        text = bounded(" ".join(f"{type(error).__name__}: {error}".split()), REASON_LIMIT)
+        return write_row(job, Status.CRASHED, f"Its executor could not bring it to an end: {text}")
+    put_row(job, staging_folder(job), result)
+    return result

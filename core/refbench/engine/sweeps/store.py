@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_r
 from refbench.engine.sweeps.jobs import JOBS_FOLDER, OLD_JOBS_FOLDER, jobs_folder
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
+from refbench.files.regular import remove
 from refbench.files.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def remove_unfinished(out: Path) -> None:
     """Remove what a killed sweep left half-written; the lock says that nobody works on it."""
     for pattern in _UNFINISHED:
         for path in (out / JOBS_FOLDER).glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
 
 
 def finished(job: PlannedJob) -> Result | None:
@@ -123,15 +123,17 @@ def discard(folder: Path) -> None:
     """Remove the folder of a stale job: out of the way at once, then file by file."""
     if folder.exists():
         old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+        remove(old)
         folder.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
 
 
 def write_key(folder: Path, job: PlannedJob) -> None:
-    """Write ``key.json`` and ``request.json`` beside a result."""
+    """Write ``request.json`` and ``key.json`` beside a result, the key last: it says that all is there."""
     facts = {"key": job.key, "label": job.label, "scene": job.scene, "seed": job.seed, "parts": job.parts}
-    (folder / KEY_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    (folder / REQUEST_FILE).write_text(job.request.to_json() + "\n")
+    for name, text in ((REQUEST_FILE, job.request.to_json()), (KEY_FILE, json.dumps(facts, indent=1))):
+        with atomic_file(folder / name) as file:
+            file.write(text.encode() + b"\n")
 
 
 def write_row(job: PlannedJob, status: Status, reason: str) -> Result:
@@ -147,14 +149,25 @@ def write_row(job: PlannedJob, status: Status, reason: str) -> Result:
         metrics_reason=f"Nothing was scored: the job is {status.value}.",
         created=_now(),
     )
-    folder = job.request.folder
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    write_key(partial, job)
-    write_result(partial, result)
-    discard(folder)
-    partial.rename(folder)
+    staging = staging_folder(job)
+    discard(staging)
+    staging.mkdir(parents=True)
+    put_row(job, staging, result)
     return result
+
+
+def staging_folder(job: PlannedJob) -> Path:
+    """Return the folder beside a job's own where its row is made whole."""
+    return job.request.folder.with_name(f"{job.id}.partial-{os.getpid()}")
+
+
+def put_row(job: PlannedJob, staging: Path, result: Result) -> None:
+    """Complete the row that lies in ``staging`` by its key and the scene's name in the suite; put it in place."""
+    result.scene = job.scene
+    write_key(staging, job)
+    write_result(staging, result)
+    discard(job.request.folder)
+    staging.rename(job.request.folder)
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from refbench.contracts.errors import InputError
+from refbench.contracts.errors import MethodError
 from refbench.contracts.tiles import TilePlan
 from refbench.engine.tiles.blend import StripBlender
 from refbench.engine.tiles.tile_cut import ORTHO_NEEDS, TileCutter
@@ -95,8 +95,8 @@ def run_tiles(
     ------
     UnsupportedError
         The scene has no grid.
-    InputError
-        The plan leaves pixels without a tile, or the method returns another shape.
+    MethodError
+        The method returns tiles of another shape, or not those of every layer.
     CancelledError
         The context was cancelled.
     """
@@ -117,7 +117,7 @@ def run_tiles(
                 if restore is not None:
                     heights[~restore.read(window).valid] = np.nan
                 if scene.areas:
-                    heights[~_inside(scene.areas, window)] = np.nan
+                    heights[~inside_areas(scene.areas, window)] = np.nan
                 strip.writer.write(window, heights)
 
     for start in range(0, len(order), size):
@@ -143,7 +143,7 @@ def _plan(method: TileMethod, scene: Scene, grid: Grid) -> TilePlan:
     return TilePlan.joined([(method.plan(grid.window(area)), area.row_off, area.col_off) for area in scene.areas])
 
 
-def _inside(areas: Sequence[Window], window: Window) -> NDArray[np.bool_]:
+def inside_areas(areas: Sequence[Window], window: Window) -> NDArray[np.bool_]:
     """Return which pixels of ``window`` lie in one of the areas, bool [rows, cols]."""
     inside = np.zeros((window.height, window.width), np.bool_)
     for area in areas:
@@ -162,10 +162,10 @@ def _checked(
     tiles = []
     for strip in strips:
         if strip.name not in named:
-            raise InputError(f"The method announced the layer {strip.name} but returned no tiles of it.")
+            raise MethodError(f"It announced the layer {strip.name} but returned no tiles of it.")
         heights = np.asarray(named[strip.name])
         if heights.shape != expected:
-            raise InputError(f"The method returned tiles of shape {heights.shape}, expected {expected}.")
+            raise MethodError(f"It returned tiles of shape {heights.shape}, expected {expected}.")
         tiles.append(heights)
     return tiles
 

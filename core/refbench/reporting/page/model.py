@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,19 @@ class SceneView:
     surfaces: tuple[Surface, ...]
     rows: int
     cols: int
-    metres: tuple[float, float]
-    """Width and height of the pictures on the ground."""
+    across: tuple[float, float]
+    """East and north metres from the left edge of the pictures to the right one."""
+    down: tuple[float, float]
+    """East and north metres from the upper edge to the lower one."""
     base: float
     """Heights of the grids are centimetres above it."""
     legend: str | None = None
     note: str = ""
+
+    @property
+    def aspect(self) -> float:
+        """Width over height on the ground, which the pictures are shown in."""
+        return math.hypot(*self.across) / math.hypot(*self.down)
 
 
 @dataclass(frozen=True, slots=True)

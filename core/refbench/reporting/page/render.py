@@ -36,7 +36,8 @@ def _json(page: Page) -> str:
         {
             "name": scene.name,
             "base": scene.base,
-            "metres": list(scene.metres),
+            "across": scene.across,
+            "down": scene.down,
             "surfaces": [
                 {"name": s.name, "shade": s.shade, "error": s.error, "grid": s.grid, "caption": s.caption}
                 for s in scene.surfaces

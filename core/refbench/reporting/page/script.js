@@ -104,10 +104,11 @@ function viewer(root, scene) {
       });
       curves.push({ name: surface.name, role, values });
     }
-    draw(curves, Math.hypot((x1 - x0) / 100 * scene.metres[0], (y1 - y0) / 100 * scene.metres[1]));
+    const [east, north] = [0, 1].map((axis) => (x1 - x0) / 100 * scene.across[axis] + (y1 - y0) / 100 * scene.down[axis]);
+    draw(curves, Math.hypot(east, north), (Math.round(Math.atan2(east, north) * 180 / Math.PI) + 360) % 360);
   }
 
-  function draw(curves, length) {
+  function draw(curves, length, bearing) {
     const known = curves.flatMap((curve) => curve.values.filter((v) => v !== null));
     chart.replaceChildren();
     keys.replaceChildren();
@@ -119,7 +120,7 @@ function viewer(root, scene) {
       add(chart, "line", { class: "grid", x1: 52, x2: 628, y1: y(mark), y2: y(mark) });
       add(chart, "text", { class: "tick", x: 46, y: y(mark) + 4, "text-anchor": "end" }, mark);
     }
-    for (const share of [0, 0.5, 1]) add(chart, "text", { class: "tick", x: x(share), y: 224, "text-anchor": share === 1 ? "end" : "middle" }, `${(share * length).toFixed(0)} m`);
+    for (const share of [0, 0.5, 1]) add(chart, "text", { class: "tick", x: x(share), y: 224, "text-anchor": share === 1 ? "end" : "middle" }, `${(share * length).toFixed(0)} m${share === 1 ? `, bearing ${bearing}°` : ""}`);
     for (const curve of curves) {
       let run = [];
       const flush = () => { if (run.length > 1) add(chart, "polyline", { class: curve.role, points: run.join(" ") }); run = []; };
@@ -130,7 +131,7 @@ function viewer(root, scene) {
       key.textContent = curve.name;
       keys.append(key);
     }
-    chart.setAttribute("aria-label", `Heights along a line of ${length.toFixed(0)} m: ${curves.map((c) => c.name).join(", ")}; ${low} to ${high} m`);
+    chart.setAttribute("aria-label", `Heights along a line of ${length.toFixed(0)} m, bearing ${bearing}° from grid north: ${curves.map((c) => c.name).join(", ")}; ${low} to ${high} m`);
   }
 
   for (const control of [left, right, kind]) control.addEventListener("change", show);

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from affine import Affine
 
 from refbench.contracts.grid import Window
+from refbench.evaluation.orientation import Orientation
 from refbench.reporting.figures import error_legend_png, error_picture, error_scale, surface_picture
 from refbench.reporting.page.model import SceneView, Surface
 
@@ -45,7 +47,11 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
         return None
     left_out = [label for label, source in sources.items() if source.grid != grid]
     step = -(-max(grid.shape) // PICTURE_SIDE)
-    heights = {label: thinned(source, grid, step) for label, source in sources.items() if label not in left_out}
+    turn = Orientation.northward(grid)  # pictures are seen north-up, however the raster is written
+    heights = {
+        label: turn.apply(thinned(source, grid, step)) for label, source in sources.items() if label not in left_out
+    }
+    shown = turn.grid(grid).transform @ Affine.scale(step)
     known = np.concatenate([values[np.isfinite(values)] for values in heights.values()])
     low, high = (float(v) for v in np.percentile(known, (2, 98))) if known.size else (0.0, 1.0)
     base = float(np.round((low + high) / 2))
@@ -55,14 +61,13 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
     surfaces = [
         Surface(
             label,
-            webp(surface_picture(values, grid.gsd * step, low, high)),
+            webp(surface_picture(values, shown, low, high)),
             packed(values, base),
             webp(error_picture(errors[label], scale)) if scale is not None and label in errors else None,
             f"{100 * np.isfinite(values).mean():.1f} % valid",
         )
         for label, values in heights.items()
     ]
-    x, y = grid.resolution
     rows, cols = next(iter(heights.values())).shape
     note = f"Not on the grid of the {REFERENCE}: {', '.join(left_out)}." if left_out else ""
     return SceneView(
@@ -70,7 +75,8 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
         tuple(surfaces),
         int(rows),
         int(cols),
-        (cols * step * x, rows * step * y),
+        (cols * shown.a, cols * shown.d),
+        (rows * shown.b, rows * shown.e),
         base,
         None if scale is None else _url("png", error_legend_png(scale)),
         note,
