@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from scene_makers import dsm_of, grid_of, looking_down, rpc_looking_down
+from makers import dsm_of, grid_of, looking_down, rpc_looking_down
 
 from refbench import DSM, Gives, Image, MethodRecord, Need, Scene, View
 from refbench.bridges.orthos import DSMToOrtho

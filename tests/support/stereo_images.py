@@ -1,7 +1,7 @@
 """Satellite images of a known surface: RPC cameras, a fixed ground texture, GeoTIFFs with RPC tags."""
 
 import numpy as np
-from scene_makers import dsm_of, grid_of, rpc_looking_down
+from makers import dsm_of, grid_of, rpc_looking_down
 
 from refbench import Image, View
 from refbench.formats.camera_files import image_tags

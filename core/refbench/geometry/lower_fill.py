@@ -54,7 +54,7 @@ def lower_filled(heights: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _lines(heights: NDArray[np.float32]) -> Iterator[tuple[Floats, tuple[NDArray[np.intp], ...], float]]:
     """Yield heights [lines, places] along each direction, where each pixel lies in them, and the step of a place."""
-    rows, cols = np.indices(heights.shape)
+    rows, cols = (np.asarray(index, np.intp) for index in np.indices(heights.shape))
     count = heights.shape[0]
     diagonals = (cols - rows + count - 1, rows), (cols + rows, rows)
     for back, step in (((rows, cols), 1.0), ((cols, rows), 1.0), (diagonals[0], DIAGONAL), (diagonals[1], DIAGONAL)):

@@ -47,7 +47,7 @@ def _step(
     p2: float,
     out: NDArray[np.float32],
     total: NDArray[np.uint16],
-) -> float:
+) -> np.float32:
     """Write one pixel's path costs to ``out`` and add them to ``total``; return the smallest.
 
     L(d) = C(d) + min(L'(d), L'(d +- 1) + P1, min L' + P2) - min L'; Hirschmueller, TPAMI 30 (2008), equation 13.

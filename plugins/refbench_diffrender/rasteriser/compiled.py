@@ -16,6 +16,8 @@ from refbench.geometry.compiled import compiled, contracted, inlined
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from refbench.geometry.compiled import Kernel
+
 __all__ = ["compiled", "contracted", "in_threads", "inlined"]
 
 
