@@ -120,6 +120,13 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
 )
+@click.option(
+    "--no-bridge",
+    "no_bridges",
+    multiple=True,
+    metavar="NAME",
+    help="Switch off a conversion that a method could use or needs, such as images-to-orthos; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option

@@ -66,7 +66,7 @@ def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forec
     """
     found = check_inputs(request, config)
     record, config = found.record, found.config
-    preparation = prepare(found.scene, record, request.gsd)
+    preparation = prepare(found.scene, record, request.gsd, request.no_bridges)
     scene = found.scene
     for bridge in preparation.bridges:
         scene = bridge.outline(scene)
