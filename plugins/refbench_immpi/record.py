@@ -32,7 +32,6 @@ def refbench_methods() -> list[MethodRecord]:
             weights=("small",),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
-            tags={"seconds_per_view": "8"},
         )
     ]
 
