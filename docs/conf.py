@@ -14,7 +14,7 @@ from site_pages import write_all  # noqa: E402  # found through the line above
 
 project = "refbench"
 author = "The refbench developers"
-copyright = author  # noqa: A001  # Sphinx's name
+copyright = author  # Sphinx's name
 release = refbench.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
@@ -30,7 +30,7 @@ html_title = "refbench"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-pygments_style = "sphinx"
+pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 write_all(HERE / "generated")

@@ -26,7 +26,7 @@ def work(size, threads, backend):
     from refbench_diffrender.rasteriser.rasteriser import rasteriser
     from refbench_diffrender.views.depth_image import from_absolute
     from refbench_diffrender.views.gl_cameras import Intrinsics
-    from refbench_diffrender.views.view_image import Photograph, SparsePoints
+    from refbench_diffrender.views.view_image import SparsePoints, ViewImage
 
     torch.set_num_threads(threads)
     rows, cols = (int(side) for side in size.split("x"))
@@ -40,7 +40,7 @@ def work(size, threads, backend):
         matrix = np.eye(4)
         matrix[0, 3] = 0.1 * (number - 2)
         image = torch.from_numpy(rng.random((rows, cols, 3), np.float32))
-        views.append(Photograph(str(number), image, torch.from_numpy(matrix), projection))
+        views.append(ViewImage(str(number), image, torch.from_numpy(matrix), projection))
     initial = from_absolute(torch.from_numpy(depth), compat=True)
     places = torch.from_numpy(rng.uniform(-0.9, 0.9, (3000, 2)).astype(np.float32))
     points = SparsePoints(places, torch.full((3000,), 3.0))

@@ -69,7 +69,7 @@ def works(draw, case, device):
         leaves = (pos, attributes)
 
         def forward():
-            return draw.draw(pos, triangles, attributes, (height, width))[1]
+            return draw.render(pos, triangles, attributes, (height, width))[1]
 
     else:
         texture = torch.rand(1, height, width, 4, device=device)

@@ -6,7 +6,7 @@ tests can ask a page whether it names a thing and says what it is.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from site_pages.api import api_page
 from site_pages.commands import cli_page
@@ -14,6 +14,9 @@ from site_pages.files import result_page, scene_page, suite_page
 from site_pages.methods import option_pages, record_pages
 from site_pages.metrics import metrics_page
 from site_pages.plugins import hooks_page, records_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def pages() -> dict[str, str]:

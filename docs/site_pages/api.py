@@ -1,15 +1,15 @@
-"""The names of Python: what ``import refbench`` and ``refbench.training`` give, by autodoc."""
+"""The names of Python: what ``refbench`` and its sub-packages for authors give, by autodoc."""
 
 from __future__ import annotations
 
 import inspect
 from importlib import import_module
 
-MODULES = ("refbench", "refbench.training")
+MODULES = ("refbench", "refbench.training", "refbench.testing")
 INTRO = """# Python
 
-`import refbench` imports nothing heavy; a name is imported when it is used. Plugins may use these names and the sub-packages that
-[](../architecture.md) lists.
+`import refbench` imports nothing heavy; a name is imported when it is used. Plugins may use these names and the
+sub-packages that [](../architecture.md) lists.
 """
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from refbench.cli.main import cli
 
+from refbench.cli.main import cli
 from site_pages.fields import cell
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def cli_page() -> str:
     """Return the page of the command line."""
     lines = ["# Command line", "", "Exit codes:", EXIT_CODES]
     for words, command, context in commands():
-        lines += [f"## {words}", "", " ".join((command.help or "").split("\f")[0].split()), ""]
+        lines += [f"## {words}", "", _paragraphs(command.help or ""), ""]
         lines += ["```text", *(_usage(command, context).splitlines()), "```", ""]
         rows = list(option_lines(command, context))
         if rows:
@@ -54,9 +54,16 @@ def cli_page() -> str:
 def option_lines(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
     """Yield the spelling of every option and what it means, with its default."""
     for parameter in command.get_params(context):
+        if isinstance(parameter, click.Argument):  # the usage and the text name it
+            continue
         record = parameter.get_help_record(context)
         if record is not None:
             yield f"`{record[0]}`", " ".join(record[1].split())
+
+
+def _paragraphs(text: str) -> str:
+    """Return a help text with its paragraphs, without click's wrapping."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\f")[0].replace("\b", "").split("\n\n"))
 
 
 def _usage(command: click.Command, context: click.Context) -> str:

@@ -15,7 +15,6 @@ from refbench.engine.sweeps.suite_file import (
     SuiteFile,
 )
 from refbench.scenes.scene_model import ReferenceItem, SceneModel, ViewItem
-
 from site_pages.fields import own_rows, table
 
 SCENE = {"Top level": SceneModel, "A view": ViewItem, "reference": ReferenceItem}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from refbench.engine.inputs.shipped_configs import shipped_configs
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
-
 from site_pages.fields import FieldRow, flat_rows, table
 
 if TYPE_CHECKING:

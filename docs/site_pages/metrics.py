@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from refbench.evaluation.metrics import DEPTH, HEIGHTS, SHAPE, VIEWS
 from refbench.registry.registry import load_registry
-
 from site_pages.fields import cell
 
 if TYPE_CHECKING:
@@ -21,8 +20,9 @@ KINDS = {
 BETTER = {"lower": "lower", "higher": "higher", "zero": "near 0", "one": "near 1", "none": ""}
 INTRO = """# Metrics
 
-e is evaluated minus reference in metres, a = |e|. Fractions lie in [0, 1] in `result.json` and are printed in percent. Every number is taken
-on a stratum, on the pixels where reference, input and refined are valid; see [](../concepts/common_ground.md).
+e is evaluated minus reference in metres, a = |e|. Fractions lie in [0, 1] in `result.json` and are printed in percent.
+Every number is taken on a stratum, on the pixels where reference, input and refined are valid; see
+[](../concepts/common_ground.md).
 """
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 
 from refbench.registry import hookspecs, records
-
 from site_pages.fields import own_rows, table
 
 RECORDS = tuple(

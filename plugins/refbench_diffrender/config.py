@@ -9,23 +9,27 @@ from refbench_diffrender.dsm_config import DsmConfig
 
 Mode = Literal["depth", "depth_uv", "transfer_func_depth", "transfer_func_depth_uv", "transfer_func_uv", "scale"]
 """``depth``: every vertex by a factor; ``transfer_func``: all by a function of place and depth; ``uv``: every vertex in
-the picture by a share of the stride; ``scale``: all by one offset along the ray and one factor.
+the image by a fraction of the stride; ``scale``: all by one offset along the ray and one factor.
 """
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses. ``init_colour`` is that of the photographs in stage 1, ``colour`` in stage 2.
+    """Weights of the losses. ``init_colour`` is that of the images in stage 1, ``colour`` in stage 2.
 
-    ``patch`` (``init_patch`` in stage 1) weighs how unlike patches of brightness are, see ``patch_kind``.
+    ``patch`` (``init_patch`` in stage 1) weighs how dissimilar patches of brightness are, see ``patch_kind``.
 
-    ``poisson`` suits pictures of 720 x 1280; unless ``compat`` it is scaled to the number of pixels.
+    ``poisson`` suits images of 720 x 1280; unless ``compat`` it is scaled to the number of pixels.
     """
 
     init_colour: float = 0.0
+    """Of the photographs' colours in stage 1."""
     colour: float = 1.0
+    """Of the photographs' colours in stage 2."""
     init_patch: float = 0.0
+    """Of the dissimilarity of brightness patches in stage 1."""
     patch: float = 0.0
+    """Of the dissimilarity of brightness patches in stage 2."""
     poisson: float = 400.0
     point: float = 0.1
     """Of the sparse points' depths against rendered ones."""
@@ -105,15 +109,23 @@ class DiffrenderConfig:
     align: Literal["auto", "none", "median", "max", "least_squares", "ransac"] = "auto"
     """How initial depths are aligned to sparse points, else the DSM; auto: relative ones by ransac, others not."""
     hold_out_points: float = 0.0
-    """Share of the sparse points that nothing uses, but depths are judged by."""
+    """Fraction of the sparse points that nothing uses, but depths are evaluated on."""
     held_out_views: tuple[str, ...] = ()
-    """Views that are neither refined nor compared with, but depths are judged by."""
+    """Views that are neither refined nor compared with, but depths are evaluated on."""
+    gate: bool = False
+    """Whether a refined depth map (of a view, or block of a DSM) is kept only where evidence that it never used agrees:
+    views named by held_out_views, and sparse points, of which depth mode then holds out a fifth unless hold_out_points
+    says how many. Else the input stays."""
+    denoise: int = 0
+    """Passes of an edge-preserving à-trous filter over the initial depth, taps 1, 2, 4, … pixels apart; 0: none."""
+    denoise_m: float = 0.2
+    """Difference of depth (m) at which a neighbour counts 1/e in that filter."""
     min_overlap: float = 0.2
-    """Share of a view's surface that another one must see to be compared with."""
+    """Fraction of a view's surface that another one must see to be compared with."""
     best_angle_deg: float = 15.0
     """Triangulation angle that views are best compared under."""
-    hidden_share: float | None = 0.03
-    """A pixel does not count where the other view's depth map has something by so large a share of the depth before
+    hidden_fraction: float | None = 0.03
+    """A pixel does not count where the other view's depth map has something by so large a fraction of the depth before
     it; None: all count."""
     cut_deg: float | None = None
     """Triangles that the own view sees under a larger angle to their normal span a step in depth and are not shown to
@@ -137,7 +149,7 @@ class DiffrenderConfig:
     init_ratio: float = 1.0
     """Fraction of the triangles that is kept before stage 1."""
     ratio: float = 1.0
-    """Share of the triangles that are kept before stage 1 and before stage 2."""
+    """Fraction of the triangles that are kept before stage 1 and before stage 2."""
     patience: int = 0
     """Steps without a better mean loss of so many steps after which a stage ends; 0 takes all steps."""
     backend: Literal["auto", "nvdiffrast", "numba", "torch"] = "auto"
@@ -174,12 +186,16 @@ class DiffrenderConfig:
             raise ValueError("best_angle_deg and initial_unit must be positive")
         if self.lr <= 0 or self.init_lr <= 0:
             raise ValueError("lr and init_lr must be positive")
+        if self.denoise < 0 or self.denoise_m <= 0:
+            raise ValueError("denoise must not be negative, denoise_m must be positive")
+        if self.compat and (self.gate or self.denoise):
+            raise ValueError("compat keeps what it refines and filters nothing else: take gate: false and denoise: 0")
         if self.turn < 1:
             raise ValueError("turn must be at least 1")
         if self.compat and self.joint:
             raise ValueError("compat refines one view at a time: take joint: false")
-        if self.hidden_share is not None and self.hidden_share < 0:
-            raise ValueError("hidden_share must not be negative; null switches the test off")
+        if self.hidden_fraction is not None and self.hidden_fraction < 0:
+            raise ValueError("hidden_fraction must not be negative; null switches the test off")
         if self.cut_deg is not None and not 0 < self.cut_deg <= 90:
             raise ValueError("cut_deg must lie in (0, 90]; null cuts nothing")
         if self.compat and (self.loss.photometric != "squared" or self.loss.patch or self.loss.init_patch):

@@ -1,4 +1,4 @@
-"""What ``refbench doctor`` says of the rasterisers: each draws a triangle, and gets the same as plain torch."""
+"""What ``refbench doctor`` says of the rasterisers: each renders a triangle, and gets the same as plain torch."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def _backend(name: str, device: str) -> tuple[str, bool, str]:
     except UnsupportedError as error:
         return name, False, str(error)
     except Exception as error:  # a broken build fails in many ways
-        return name, False, f"it loads, but cannot draw a triangle: {' '.join(str(error).split())}"
+        return name, False, f"it loads, but cannot render a triangle: {' '.join(str(error).split())}"
     if difference > TOLERANCE:
         return name, False, f"a test triangle differs from plain torch by {difference:.2g}: reinstall it for this torch"
-    return name, True, f"draws a test triangle on {device} as plain torch does"
+    return name, True, f"renders a test triangle on {device} as plain torch does"
 
 
-def _difference(draw: Rasteriser, device: str) -> float:
-    """Return the largest difference from the torch backend in a picture of a triangle and in its gradient."""
+def _difference(renderer: Rasteriser, device: str) -> float:
+    """Return the largest difference from the torch backend in an image of a triangle and in its gradient."""
     found = []
-    for each, place in ((draw, device), (rasteriser("torch"), "cpu")):
+    for each, place in ((renderer, device), (rasteriser("torch"), "cpu")):
         corners = [[-0.8, -0.7, 0.1, 1], [0.9, -0.5, 0.2, 1], [0.1, 0.9, 0.3, 1]]
         pos = torch.tensor([corners], device=place, requires_grad=True)
         colours = torch.eye(3, device=place)[None]
-        _, picture = each.draw(pos, torch.tensor([[0, 1, 2]], dtype=torch.int32, device=place), colours, SHAPE)
-        (picture * picture).sum().backward()
+        _, image = each.render(pos, torch.tensor([[0, 1, 2]], dtype=torch.int32, device=place), colours, SHAPE)
+        torch.autograd.backward((image * image).sum())
         assert pos.grad is not None  # just computed
-        found.append(torch.cat([picture.detach().cpu().ravel(), pos.grad.cpu().ravel()]))
+        found.append(torch.cat([image.detach().cpu().ravel(), pos.grad.cpu().ravel()]))
     return float((found[0] - found[1]).abs().max())

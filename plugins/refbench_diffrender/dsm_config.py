@@ -10,7 +10,7 @@ from typing import Literal
 class DsmConfig:
     """Lengths are in cells of the DSM, so that one configuration suits every ground sampling distance.
 
-    Terms of the loss: ``patch``, how unlike patches of brightness are; ``colour``, a robust difference of brightness;
+    Terms of the loss: ``patch``, the dissimilarity of brightness patches; ``colour``, a robust brightness difference;
     ``smooth``, a robust mean slope (1: a cell's height per cell); ``prior``, a robust distance from the initial heights
     where these are known.
     """
@@ -22,16 +22,19 @@ class DsmConfig:
     targets: int = 2
     """Views that a step looks at, all in turn."""
     sources: int = 2
-    """Views whose pictures are carried into each of them by the surface, its best ones in turn."""
+    """Views whose images are carried into each of them by the surface, its best ones in turn."""
     neighbours: int = 4
     """How many best ones these are."""
     patch: float = 1.0
+    """Weight of the dissimilarity of brightness patches."""
     colour: float = 0.0
+    """Weight of a robust difference of brightness."""
     smooth: float = 0.06
     """With two views; with n it weighs sqrt(2 / n) of that."""
     smooth_from: float = 0.2
     """Slope from which on ``smooth`` grows linearly only, so that steps stay."""
     prior: float = 0.0
+    """Weight of a robust distance from the initial heights, where these are known."""
     prior_from: float = 1.0
     """Distance from which on ``prior`` grows linearly only."""
     patch_kind: Literal["auto", "ssim", "ncc"] = "auto"
@@ -43,10 +46,10 @@ class DsmConfig:
     """How far a step at one cell spreads (cells), by diffusion."""
     hidden: float = 2.0
     """A view does not see what lies so far behind the nearest surface on its ray."""
-    pointing: bool = True
-    """Whether satellites are first laid on each other: their cameras point some pixels beside the place."""
+    rpc_bias: bool = True
+    """Whether the RPC bias is compensated first: satellite cameras point some pixels beside the place."""
     pixels_per_cell: float = 1.5
-    """Pictures that resolve a cell's side into more pixels are reduced."""
+    """Images that resolve a cell's side into more pixels are reduced."""
     block: int = 640
     """Side of the blocks that a large DSM is cut into."""
     halo: int = 32

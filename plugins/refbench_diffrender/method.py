@@ -21,13 +21,14 @@ from refbench_diffrender.official.run import run_official
 from refbench_diffrender.official.scene import is_own_scene
 from refbench_diffrender.outputs.confidence import DepthView
 from refbench_diffrender.outputs.fusion import Fused, fused, fused_dsm
-from refbench_diffrender.outputs.held_out import held_out_notes
+from refbench_diffrender.outputs.gate import gate_notes, is_kept
+from refbench_diffrender.outputs.held_out import depth_evidence, held_out_notes
 from refbench_diffrender.outputs.result_files import write_confidences, write_meshes, write_points
 from refbench_diffrender.outputs.surface_mesh import SurfaceMesh, cell_colours, dsm_mesh, scene_from_view, view_mesh
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
 from refbench_diffrender.views.depth_image import from_rendered
 from refbench_diffrender.views.image_sampling import linear_of
-from refbench_diffrender.views.view_image import Photograph, SparsePoints
+from refbench_diffrender.views.view_image import SparsePoints, ViewImage
 from refbench_diffrender.views.view_selection import chosen_neighbours
 from refbench_diffrender.views.views import SceneView, clip_planes, parted_views, scene_views, tensor
 
@@ -45,7 +46,7 @@ SPEED = 0.53
 PIXEL_BYTES = 1100
 """Memory for a pixel of a view."""
 LEAST_RELIEF = 0.01
-"""Share of the distance that counts as the relief of a flat start."""
+"""Fraction of the distance that counts as the relief of a flat start."""
 
 
 class Diffrender:
@@ -71,15 +72,22 @@ class Diffrender:
             return refined_dsm(scene, self.config, context)
         chosen, views, held = parted_views(scene_views(scene, self.config, context), self.config)
         planes = clip_planes(views)
-        draw = rasteriser(self.config.backend, context.device)
+        renderer = rasteriser(self.config.backend, context.device)
         depths, notes, meshes = {}, {}, {}
-        for view, run, seen in self._runs(chosen, views, planes, draw, context):
+        for view, run, seen in self._runs(chosen, views, planes, renderer, context):
             notes[view.name] = seen
             depth = run.depth().cpu().numpy()
-            depths[view.name] = np.where((depth > 0) & ~view.beyond, depth, np.float32(np.nan))
+            found = np.where((depth > 0) & ~view.beyond, depth, np.float32(np.nan))
+            if self.config.gate:
+                evidence = depth_evidence(view, found, held, self.config, renderer, context.device)
+                seen["gate"] = gate_notes(evidence)
+                if not is_kept(evidence):
+                    found = np.where(view.beyond, np.float32(np.nan), view.depth)
+                    run = self._refinement(view, views, planes, renderer, context.device)  # as before its first step
+            depths[view.name] = found
             if scene.grid is None and "mesh" in self.config.outputs:
                 meshes[f"mesh_{view.name}"] = view_mesh(run, scene_from_view(view.camera))
-        kept_apart = held_out_notes(chosen, held, depths, self.config, draw, context.device)
+        kept_apart = held_out_notes(chosen, held, depths, self.config, renderer, context.device)
         result = self._fused(chosen, views, depths)
         dsm, confidence = (None, None) if scene.grid is None else fused_dsm(result.points, scene.grid)
         files = {} if context.scratch is None else self._outputs(result, meshes, dsm, chosen, context.scratch)
@@ -88,7 +96,7 @@ class Diffrender:
             layers={} if confidence is None else {"photo_consistency": confidence},
             depths={view.name: _resized(depths[view.name], view.original) for view in chosen},
             files={**files, **kept_log(context)},
-            notes={"backend": draw.name, "views": notes, **kept_apart},
+            notes={"backend": renderer.name, "views": notes, **kept_apart},
         )
 
     def estimate(self, scene: Scene) -> Estimate:
@@ -115,23 +123,23 @@ class Diffrender:
         chosen: Sequence[SceneView],
         views: Sequence[SceneView],
         planes: tuple[float, float],
-        draw: Any,  # noqa: ANN401
+        renderer: Any,  # noqa: ANN401
         context: Context,
     ) -> Iterator[tuple[SceneView, ViewRefinement, dict[str, Any]]]:
-        """Yield every view with its refinement, done, and what was seen of it."""
+        """Yield every view with its refinement, done, and what was observed of it."""
 
         def seed(name: str) -> None:
             torch.manual_seed(int(context.rng("torch", name).integers(2**31)))
 
-        shared = {view.name: self._photograph(view, planes, context.device) for view in views}
+        shared = {view.name: self._view_image(view, planes, context.device) for view in views}
         if self.config.joint:
-            runs = [self._refinement(view, views, planes, draw, context.device, shared) for view in chosen]
+            runs = [self._refinement(view, views, planes, renderer, context.device, shared) for view in chosen]
             notes = refined_jointly(runs, self.config, context, seed)
             yield from ((view, run, notes[view.name]) for view, run in zip(chosen, runs, strict=True))
             return
         for number, view in enumerate(chosen):
             seed(view.name)
-            run = self._refinement(view, views, planes, draw, context.device, shared)
+            run = self._refinement(view, views, planes, renderer, context.device, shared)
             span = number / len(chosen), 1 / len(chosen)
             yield view, run, follow(run, self.config, context, span, view.name)
 
@@ -140,14 +148,14 @@ class Diffrender:
         own: SceneView,
         views: Sequence[SceneView],
         planes: tuple[float, float],
-        draw: Any,  # noqa: ANN401
+        renderer: Any,  # noqa: ANN401
         device: str,
-        shared: Mapping[str, Photograph] | None = None,
+        shared: Mapping[str, ViewImage] | None = None,
     ) -> ViewRefinement:
-        """Return the refinement of a view; ``shared`` are all views' photographs on the device, for memory's sake."""
+        """Return the refinement of a view; ``shared`` are all views' images on the device, for memory's sake."""
         at = self.config
         near_by = chosen_neighbours(own, views, at.neighbours, at.min_overlap, at.best_angle_deg)
-        photographs = [(shared or {}).get(v.name) or self._photograph(v, planes, device) for v in (own, *near_by)]
+        view_images = [(shared or {}).get(v.name) or self._view_image(v, planes, device) for v in (own, *near_by)]
         nearest, farthest = float(own.depth.min()), float(own.depth.max())
         initial = from_rendered(tensor(own.depth, device), nearest, max(farthest - nearest, LEAST_RELIEF * farthest))
         source = median_filter(initial.relative, MEDIAN)
@@ -158,20 +166,20 @@ class Diffrender:
             points = SparsePoints(tensor(places, device), tensor(own.points.depth, device))
         beyond = torch.from_numpy(own.beyond).to(device)
         return ViewRefinement(
-            photographs[0], photographs, own.intrinsics, initial, source, points, planes, at, draw, beyond=beyond
+            view_images[0], view_images, own.intrinsics, initial, source, points, planes, at, renderer, beyond=beyond
         )
 
-    def _photograph(self, view: SceneView, planes: tuple[float, float], device: str) -> Photograph:
+    def _view_image(self, view: SceneView, planes: tuple[float, float], device: str) -> ViewImage:
         image, model_view = tensor(view.image, device), torch.from_numpy(view.model_view).to(device)
         image = linear_of(image) if self.config.srgb else image
         projection = torch.from_numpy(view.intrinsics.projection(*planes)).to(device)
         known = tensor(np.where(view.known, view.depth, 0), device)
-        return Photograph(view.name, image, model_view, projection, known)
+        return ViewImage(view.name, image, model_view, projection, known)
 
     def _fused(
         self, chosen: Sequence[SceneView], views: Sequence[SceneView], depths: dict[str, NDArray[np.float32]]
     ) -> Fused:
-        """Return the points of the refined depth maps; the pictures of all views tell how sure they are."""
+        """Return the points of the refined depth maps; the images of all views tell how sure they are."""
         return fused(
             [DepthView(view.name, view.image, view.camera, depths[view.name]) for view in chosen],
             [DepthView(view.name, view.image, view.camera) for view in views if view.name not in depths],

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from makers import UTM, dsm_of, grid_of
 from pushbroom import LineScanner
-from scene_makers import UTM, dsm_of, grid_of
 
 from refbench import Image, Need, Scene, View
 from refbench.bridges.plan import apply_bridges, plan_bridges
@@ -87,7 +87,7 @@ def test_the_differentiable_renderer_takes_it():
     direction = at.direction(xyz)
     assert (direction[:, 2] < 0).all() and (direction[:, 1] < 0).all()  # it looks down and, by its lean, south
     small = at.reduced(2.0, xyz[0], 1.0)
-    drawn = ground_view.DrawnView(small, xyz, "cpu")
+    drawn = ground_view.RenderedView(small, xyz, "cpu")
     col, row, depth = small.project(xyz)
     found = drawn.project(torch.tensor(xyz)).numpy()
     np.testing.assert_allclose(found[:, :2] / found[:, 2:3], np.column_stack([col, row]), atol=1e-6)

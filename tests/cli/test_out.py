@@ -1,25 +1,20 @@
 """--out from the command line: devices, outputs of results, inputs and other files stay; runs do not mix."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
-from run_refbench import ONE_THREAD, command, refbench
+from makers import grid_of, write_tif
+from run_refbench import answer, refbench, start
 from sweep_maker import SweepMaker
 
 
 @pytest.fixture
 def dsm(tmp_path):
-    path = tmp_path / "dsm.tif"
-    place = {"transform": Affine(1, 0, 500_000, 0, -1, 5_000_000), "height": 40, "width": 50, "crs": "EPSG:32632"}
-    with rasterio.open(path, "w", driver="GTiff", count=1, dtype="float32", **place) as file:
-        file.write(100 + np.random.default_rng(0).random((1, 40, 50), np.float32))
-    return path
+    heights = 100 + np.random.default_rng(0).random((40, 50), np.float32)
+    return write_tif(tmp_path / "dsm.tif", heights, grid_of(40, 50, gsd=1.0))
 
 
 def test_a_table_goes_over_no_device_and_no_output_of_a_job(tmp_path):
@@ -50,12 +45,7 @@ def test_of_two_runs_on_one_folder_one_is_refused(tmp_path, dsm, there):
     if there == "another result":
         refbench(tmp_path, "run", "--method", "input", "--dsm", dsm, "--out", "out", "--no-report")
     words = ("run", "--method", "input", "--dsm", dsm, "--out", "out", "--no-report", "--overwrite")
-    both = [
-        subprocess.Popen(
-            command(*words), cwd=tmp_path, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(2)
-    ]
+    both = [start(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
     said = [process.communicate(timeout=400)[0] for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 0], [0, 2]), said  # the second may come when the first has ended
@@ -80,14 +70,7 @@ def test_a_folder_that_appears_during_the_run_is_kept_and_so_is_the_result(tmp_p
         "    return [MethodRecord('appear', 'appear:Appear', 'x', (Need.DSM,), (Gives.DSM,))]\n"
     )
     words = ("run", "--method", "appear", "--dsm", dsm, "--out", "out", "--no-report")
-    done = subprocess.run(
-        command(*words),
-        cwd=tmp_path,
-        env={**os.environ, "REFBENCH_PLUGINS": str(plugin), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    done = answer(tmp_path, *words, REFBENCH_PLUGINS=plugin)
     assert done.returncode == 2 and "out-2" in done.stderr, done.stdout + done.stderr
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     assert (tmp_path / "out-2" / "result.json").is_file()

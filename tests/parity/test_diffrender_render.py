@@ -41,7 +41,7 @@ def rendered(arrays, facts, mesh, draw):
     factor, offset = (torch.from_numpy(arrays[name].copy()).requires_grad_() for name in ("z_factor", "uv_offset"))
     view = mesh.view(offset=offset, factor=factor)
     folder = read_view_folder(FOLDER / facts["folder"])
-    picture = torch.from_numpy(folder.picture(facts["reference_view"]))
+    picture = torch.from_numpy(folder.image(facts["reference_view"]))
     edges = torch.from_numpy(load_npz(FOLDER / facts["edge_map_of"])["edge_map"][0])
     texture = torch.cat([picture, edges], dim=-1)[None].contiguous()
     own = torch.linalg.inv(torch.from_numpy(load_npz(FOLDER / facts["edge_map_of"])["mv"]).double()).float()
@@ -88,7 +88,7 @@ def test_what_other_views_see(path, backend):
 
 def check_own_view(arrays, facts, mesh, view, backend):
     clip = (view @ mesh.projection.float().T)[None]
-    rast, depth = rasteriser(backend).draw(clip, mesh.triangles, -view[None, :, 2:3].contiguous(), mesh.shape)
+    rast, depth = rasteriser(backend).render(clip, mesh.triangles, -view[None, :, 2:3].contiguous(), mesh.shape)
     same = (rast[0, ..., 3] == torch.from_numpy(arrays["self_rast"][0, ..., 3])).numpy()
     assert same.mean() >= SHARE
     np.testing.assert_allclose(depth[0, ..., 0].detach().numpy()[same], arrays["self_depth"][same], atol=1e-3)

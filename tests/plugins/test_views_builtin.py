@@ -1,36 +1,15 @@
 """What the built-in methods on views do for a newcomer: the embedded scene, a few steps each, from the command line."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from run_refbench import refbench
 
 pytest.importorskip("torch")
 
 
 def run(folder, method, *options):
-    command = [
-        sys.executable,
-        "-m",
-        "refbench.cli.main",
-        "run",
-        "--method",
-        method,
-        "--out",
-        str(folder),
-        "--no-report",
-    ]
-    done = subprocess.run(
-        [*command, "--out", str(folder), *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    refbench(None, "run", "--method", method, "--out", folder, "--no-report", *options)
     return json.loads((folder / "result.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""A hill on a plain, textured, photographed by two cameras of any kind: the smallest scene of DSM mode."""
+"""A hill on a plain, textured, imaged by two cameras of any kind: the smallest scene of DSM mode."""
 
 import numpy as np
 from affine import Affine

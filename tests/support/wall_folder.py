@@ -1,4 +1,4 @@
-"""A folder of the official program: a wall with a bump, photographed three times, with every kind of picture."""
+"""A folder of the official program: a wall with a bump, imaged three times, with every kind of image."""
 
 import json
 
@@ -7,7 +7,7 @@ import torch
 
 from refbench_diffrender.official.config import read_official
 from refbench_diffrender.official.view import config_of, prepared
-from refbench_diffrender.views.depth_png import write_depth, write_picture
+from refbench_diffrender.views.depth_png import write_depth, write_pixels
 
 ROWS, COLS, FOCAL, NEAR, FAR = 48, 64, 60.0, 0.5, 20.0
 BEGIN = {
@@ -36,13 +36,13 @@ def write_wall_folder(folder):
     depth = depth_at(col, row)
     frames = []
     for number in range(3):
-        write_picture(folder / "color" / f"f{number}.png", np.rint(255 * picture(number)).astype(np.uint8))
+        write_pixels(folder / "color" / f"f{number}.png", np.rint(255 * picture(number)).astype(np.uint8))
         pose = np.eye(4)
         pose[0, 3] = 0.2 * (number - 1)
         frames.append({"file_path": f"color/f{number}.png", "transform_matrix": pose.tolist()})
     write_depth(folder / "depth" / "f1.png", depth)
     relative = (depth - depth.min()) / np.ptp(depth)
-    write_picture(folder / "depth_marigold" / "f1.png", np.rint(1 + 60000 * relative).astype(np.uint16))
+    write_pixels(folder / "depth_marigold" / "f1.png", np.rint(1 + 60000 * relative).astype(np.uint16))
     angle = 2 * np.arctan(COLS / 2 / FOCAL)
     facts = {"fl_x": FOCAL, "fl_y": FOCAL, "cx": COLS / 2, "cy": ROWS / 2, "w": COLS, "h": ROWS}
     content = {**facts, "camera_angle_x": angle, "frames": frames}

@@ -19,7 +19,7 @@ from refbench.city.finish import finished
 from refbench.city.mesh import BUILDING_KINDS, Kind
 from refbench.city.plan import Cover
 from refbench.city.render import Renderer
-from refbench.city.sensor import SatelliteSensor, photograph, render_station, sample_rays
+from refbench.city.sensor import SatelliteSensor, exposed_image, render_station, sample_rays
 from refbench.city.surface import surface_world
 from refbench.city.texture import Texture
 from refbench.city.variation import Dates, drawn, fixed
@@ -335,7 +335,7 @@ class _Maker:
         photos = []
         for index, station in enumerate(aerial_stations(rng, target, extent, count, shape), 1):
             radiance = render_station(self._renderer, station, self._origin, AERIAL_SAMPLES, self._high)
-            pixels = photograph(radiance, 1.9 * float(rng.uniform(0.92, 1.08)), rng)
+            pixels = exposed_image(radiance, 1.9 * float(rng.uniform(0.92, 1.08)), rng)
             start, direction = sample_rays(station, self._origin, 1, self._high)
             distance = self._renderer.tracer.cast(start, direction).distance
             seen = np.where(np.isfinite(distance), np.round(distance * DEPTH_STEPS) / DEPTH_STEPS, np.nan)

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from refbench.cli.completion import complete_suites
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.jobs import plan_rows, seed_note
 from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
@@ -38,7 +39,7 @@ RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all
 
 
 @click.command()
-@click.argument("suite")
+@click.argument("suite", shell_complete=complete_suites)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many jobs run at once.")
 @click.option("--resume", is_flag=True, help="Continue the sweep in --out: run only what is missing or stale.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refbench.cli.columns import columns
+from refbench.cli.completion import complete_checks, complete_methods
 from refbench.cli.options import config_option, json_option, set_option, weights_option
 from refbench.contracts.errors import InputError
 from refbench.reporting.terminal import echo
@@ -28,9 +29,15 @@ def _reasons(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 
 @click.command()
-@click.argument("method", required=False)
+@click.argument("method", required=False, shell_complete=complete_methods)
 @click.option("--scene", type=click.Path(path_type=Path), help="A scene of your own instead of the made one.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Run this check and those below it; repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CHECK",
+    shell_complete=complete_checks,
+    help="Run this check; repeatable.",
+)
 @click.option(
     "--expect-failure", "expected", multiple=True, metavar="CHECK=REASON", callback=_reasons, help="It fails; why."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from refbench.cli.completion import complete_reporters
 from refbench.cli.dry_run import dry_run
 from refbench.cli.options import (
     assessor_option,
@@ -23,6 +25,7 @@ from refbench.cli.options import (
     set_option,
     weights_option,
 )
+from refbench.cli.verbosity import is_quiet
 from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.scene import official_run
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from refbench.engine.job.result import Result
     from refbench.registry.records import ReporterRecord
 
+logger = logging.getLogger("refbench.run")
 RUNS_FOLDER = "refbench-runs"
 
 
@@ -116,10 +120,24 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
 )
+@click.option(
+    "--no-bridge",
+    "no_bridges",
+    multiple=True,
+    metavar="NAME",
+    help="Switch off a conversion that a method could use or needs, such as images-to-orthos; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
-@click.option("--reporter", "reporters", multiple=True, metavar="NAME", help="A further report; see refbench plugins.")
+@click.option(
+    "--reporter",
+    "reporters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_reporters,
+    help="A further report; see refbench plugins.",
+)
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @json_option
 def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: ANN401  # the options above
@@ -179,18 +197,25 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
         _TimeLeft(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or is_quiet(),
     ) as bar:
         task = bar.add_task("start", total=1.0, message="")
 
+        phases = [""]
+
         def show(phase: str, share: float, message: str) -> None:
+            if phase != phases[-1]:
+                logger.info("%s: %s", request.method, phase)
+                phases.append(phase)
             bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
 
         result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:
         echo((request.folder / "result.json").read_text())
-    else:
+    elif not is_quiet():
         print_summary(result, request.folder)
+    elif result.status is not Status.OK:
+        echo(f"{result.status.value}: {result.reason}", err=True)
     return result.status.exit_code
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, TextColumn
 
+from refbench.cli.completion import complete_methods
 from refbench.cli.options import config_option, set_option, weights_option
 from refbench.contracts.errors import InputError, SkippedError
 from refbench.contracts.method import Context, TrainableMethod
@@ -31,7 +32,7 @@ RANK_VARIABLE = "LOCAL_RANK"
 
 @click.command()
 @click.argument("scenes", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--method", metavar="NAME", help="The method; see refbench methods.")
+@click.option("--method", metavar="NAME", shell_complete=complete_methods, help="The method; see refbench methods.")
 @click.option("--recipe", metavar="NAME|FILE", help="A training by name: method, configuration, weights and steps.")
 @config_option
 @set_option

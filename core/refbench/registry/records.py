@@ -34,7 +34,7 @@ def resolve(target: str) -> Any:  # noqa: ANN401  # a target can be any object
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One number from a paper: metric key, value in metres or as a share, and where it stands."""
+    """One number from a paper: metric key, value in metres or as a fraction, and where it stands."""
 
     metric: str
     """Key of the metric."""
@@ -85,9 +85,9 @@ class MethodRecord:
     origin: str = ""
     """Address of the official code, or who made it."""
     licence: str = "MIT"
-    """Licence of the plugin."""
+    """Licence of the plugin's own code."""
     official_licence: str | None = None
-    """Licence of the method's official code; None where it grants none; "" where there is no official code."""
+    """Licence of the method's official code (``origin``); None where it grants none; "" where there is none."""
     paper: str = ""
     """Publication."""
     reported: tuple[Reported, ...] = ()
@@ -110,6 +110,17 @@ class MethodRecord:
     def load(self) -> Any:  # noqa: ANN401  # the class of a plugin
         """Return the method's class; nothing heavy is imported before this line."""
         return resolve(self.target)
+
+    def offers(self, name: str) -> bool:
+        """Return whether the plugin brings that reader or writer of official files, such as ``import_weights``."""
+        if self.official is None:
+            return False
+        return getattr(resolve(self.official), name) is not getattr(NoOfficialFiles, name)
+
+    @property
+    def is_unlicensed(self) -> bool:
+        """Whether there is official code, elsewhere, that grants no licence."""
+        return self.official_licence is None and bool(self.origin or self.official)
 
     def official_files(self) -> OfficialFiles:
         """Return the method's readers and writers of official files; without any, one that offers nothing."""

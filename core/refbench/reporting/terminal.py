@@ -26,9 +26,9 @@ def _acts(letter: str) -> bool:
     return letter in _TURNING or (letter not in _KEPT and unicodedata.category(letter) == "Cc")
 
 
-def echo(message: object = "", nl: bool = True, err: bool = False) -> None:
-    """Print plain text, by default with a line end."""
-    click.echo(plain(str(message)), nl=nl, err=err)
+def echo(message: object = "", err: bool = False, nl: bool = True) -> None:
+    """Print plain text, a line unless ``nl`` is False."""
+    click.echo(plain(str(message)), err=err, nl=nl)
 
 
 def never_refuse() -> None:

@@ -56,7 +56,8 @@ class _Up(nn.Module):
         self.conv = _ConvNorm(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
+        found: Tensor = self.conv(functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
+        return found
 
 
 def _joined(grown: Tensor, skipped: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ def _joined(grown: Tensor, skipped: Tensor) -> Tensor:
 
 
 class FeatureEncoder(nn.Module):
-    """A picture [B, 3, h, w] in [0, 1] -> coarse and fine features at a quarter of its size."""
+    """An image [B, 3, h, w] in [0, 1] -> coarse and fine features at a quarter of its size."""
 
     def __init__(self, coarse: int = 32, fine: int = 32) -> None:
         super().__init__()

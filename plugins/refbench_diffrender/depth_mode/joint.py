@@ -64,7 +64,7 @@ def refined_jointly(
         for run, progress, optimizer in zip(runs, schedule.progress, optimizers, strict=True):
             name = run.own.name
             log = stack.enter_context(RunLog(log_folder(context), as_file_name(name), config, progress.done))
-            optimiser = ViewOptimiser(run, config, context, name, kept, log, progress, schedule.share)
+            optimiser = ViewOptimiser(run, config, context, name, kept, log, progress, schedule.fraction)
             steps.append(_seeded(run, seed, optimiser.steps(optimizer)))
         schedule.go(steps)
     return {run.own.name: progress.notes for run, progress in zip(runs, schedule.progress, strict=True)}
@@ -103,10 +103,10 @@ class JointSchedule:
                 if next(steps[self.view], self) is self:
                     left.remove(self.view)
             run = self.runs[self.view]
-            self.share_map(run.own.name, current_depth(run))
+            self.publish_map(run.own.name, current_depth(run))
             self.view, self.taken = (self.view + 1) % len(steps), 0
 
-    def share_map(self, name: str, depth: Tensor) -> None:
+    def publish_map(self, name: str, depth: Tensor) -> None:
         """Show the depth map of a view to the others."""
         self.maps[name] = depth
         for run in self.runs:
@@ -114,8 +114,8 @@ class JointSchedule:
                 if run.targets[number].name == name:
                     run.held[number] = depth
 
-    def share(self) -> float:
-        """Return the share of the steps of all views that was taken."""
+    def fraction(self) -> float:
+        """Return the fraction of the steps of all views that was taken."""
         total = (self.config.init_steps + self.config.steps) * len(self.runs)
         return sum(one.done for one in self.progress) / max(1, total)
 
@@ -171,7 +171,7 @@ class JointCheckpoint:
                 take_progress(one, values)
             at.view, at.taken = content["turn"]
             for name, depth in content["maps"].items():
-                at.share_map(name, depth.to(at.runs[0].device))
+                at.publish_map(name, depth.to(at.runs[0].device))
         for one in at.progress:
             one.notes["checkpoint"] = resumed_from(one.where)
         return optimizers

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import Stage, StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.running.steps import Stage, StepReport
 
-PICTURES = 8
-"""How many pictures of the depth map a stage leaves in the log."""
+LOGGED_IMAGES = 8
+"""How many images of the depth map a stage leaves in the log."""
 STAGES: tuple[Stage, ...] = (1, 2)
 
 
@@ -33,9 +34,9 @@ def follow(
     name: str,
     watch: Callable[[StepReport], None] | None = None,
 ) -> dict[str, Any]:
-    """Run both stages of a view, tell how far it is, and return what was seen of it.
+    """Run both stages of a view, tell how far it is, and return what was observed of it.
 
-    ``span``: where the view's share of the progress bar begins and how long it is. ``watch`` sees every step. A stage
+    ``span``: where the view's part of the progress bar begins and how long it is. ``watch`` sees every step. A stage
     ends early where the mean loss of ``patience`` steps is no better than that of so many before. Curves go to the
     folder ``log`` in the scratch folder. With ``context.checkpoints`` the state is kept there, and a state that is
     there is resumed from.
@@ -72,7 +73,7 @@ class Checkpointer(Protocol):
 
 
 class ViewOptimiser:
-    """The steps of one view, one after the other: logged, kept, shown. ``overall``: the share of all work done."""
+    """The steps of one view, one after the other: logged, kept, shown. ``overall``: the fraction of all work done."""
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class ViewOptimiser:
         self.log.add_step(report, [group["lr"] for group in self.run.optimizer.param_groups])
         if self.watch is not None:
             self.watch(report)
-        if taken % max(1, steps // PICTURES) == 0:
+        if taken % max(1, steps // LOGGED_IMAGES) == 0:
             self.log.add_depth(report, self.run)
         keep_in_time(self.context, self.checkpoint is not None and self.checkpoint.is_due(), self._keep)
         self.told.tell(report, self.progress.done, self.overall())

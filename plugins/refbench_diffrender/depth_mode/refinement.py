@@ -6,9 +6,7 @@ docs/methods/diffrender.md.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +24,7 @@ from refbench_diffrender.mesh.decimate import decimated
 from refbench_diffrender.mesh.grid_mesh import grid_triangles, inside
 from refbench_diffrender.mesh.mesh_state import MeshState
 from refbench_diffrender.mesh.visibility import depth_of, solid_triangles, unhidden
+from refbench_diffrender.running.steps import cosine_fraction, descend
 from refbench_diffrender.views.depth_image import DepthImage, from_rendered
 from refbench_diffrender.views.image_sampling import resize_image
 
@@ -35,22 +34,12 @@ if TYPE_CHECKING:
     from refbench_diffrender.config import DiffrenderConfig, Mode
     from refbench_diffrender.depth_mode.encoder import FeatureEncoder
     from refbench_diffrender.rasteriser.rasteriser import Rasteriser
+    from refbench_diffrender.running.steps import Stage, StepReport
     from refbench_diffrender.views.gl_cameras import Intrinsics
-    from refbench_diffrender.views.view_image import Photograph, ReferenceNormals, SparsePoints
+    from refbench_diffrender.views.view_image import ReferenceNormals, SparsePoints, ViewImage
 
-Stage = Literal[1, 2]
 RIM = 1e-5
-"""Vertices so near to the border of the picture, in clip units, lie on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step: its number over both stages, its stage, total loss and terms, as logged."""
-
-    step: int
-    stage: Stage
-    total: float
-    terms: dict[str, float]
+"""Vertices so near to the border of the image, in clip units, lie on it."""
 
 
 class ViewRefinement:
@@ -82,20 +71,20 @@ class ViewRefinement:
 
     def __init__(
         self,
-        own: Photograph,
-        targets: Sequence[Photograph],
+        own: ViewImage,
+        targets: Sequence[ViewImage],
         intrinsics: Intrinsics,
         initial: DepthImage,
         source: Tensor,
         points: SparsePoints | None,
         planes: tuple[float, float],
         config: DiffrenderConfig,
-        draw: Rasteriser,
+        renderer: Rasteriser,
         encoder: FeatureEncoder | None = None,
         normals: ReferenceNormals | None = None,
         beyond: Tensor | None = None,
     ) -> None:
-        self.own, self.targets, self.config, self.draw = own, tuple(targets), config, draw
+        self.own, self.targets, self.config, self.renderer = own, tuple(targets), config, renderer
         self.intrinsics, self.planes, self.points, self.initial = intrinsics, planes, points, initial
         self.device = own.image.device
         self.normals, self.source, self.beyond = normals, source, beyond
@@ -108,6 +97,7 @@ class ViewRefinement:
         self._point_term = None if points is None else PointTerm(points.places, points.depths)
         weight = config.loss.poisson
         self._poisson_weight = weight if config.compat else weight_at(weight, self.shape)
+        self.mesh: MeshState
         self.take(decimated(self._grid(absolute), config.init_ratio))
         self.features = None if encoder is None or not config.loss.feature else self._encoded(encoder)
         self._world = torch.linalg.inv(own.model_view.double()).to(own.image)
@@ -118,7 +108,7 @@ class ViewRefinement:
         """Which targets are refined, too, so that their depth maps are compared with."""
         numbers = range(len(self.targets))
         self.others = [n for n in numbers if config.compat or n != self._number] or list(numbers)
-        """Which targets steps compare with: the own picture tells nothing of its depth, but was published as one."""
+        """Which targets steps compare with: the own image tells nothing of its depth, but was published as one."""
         self.tonemapper: Tonemapper | None = None
         if config.tonemapper:
             self.tonemapper = Tonemapper(len(self.targets), compat=config.compat).to(self.device)
@@ -138,7 +128,7 @@ class ViewRefinement:
         stride, at, device, depth = self.config.stride, self.intrinsics, depth.device, depth.cpu()
         down = torch.arange(rows // stride, device="cpu") * stride
         across = torch.arange(cols // stride, device="cpu") * stride
-        if not self.config.compat:  # the rim of the picture is covered, too
+        if not self.config.compat:  # the rim of the image is covered, too
             down, across = _to_rim(down.float(), rows), _to_rim(across.float(), cols)
         d = depth[down.clamp(max=rows - 1).long()][:, across.clamp(max=cols - 1).long()]
         x = (across[None] + 0.5 - at.cx) * d / at.fx
@@ -175,18 +165,18 @@ class ViewRefinement:
 
     def take(self, mesh: MeshState) -> None:
         """Put a mesh in the place of the one that is optimised."""
-        self.mesh: MeshState = mesh
+        self.mesh = mesh
         self.shown = mesh.triangles
         if not self.config.compat:
             self.shown = solid_triangles(mesh, self.config.cut_deg, self.beyond)
-        self._topology = self.draw.topology(self.shown)
+        self._topology = self.renderer.topology(self.shown)
 
     def optimise(self, stage: Stage) -> torch.optim.Optimizer:
         """Make the variables of a stage for the mesh as it is, and what optimises them; see ``begin``."""
         self.stage: Stage = stage
         config, parameters = self.config, self._variables(stage)
         groups = [{"params": parameters}] + ([] if self.tonemapper is None else self.tonemapper.groups())
-        self.optimizer = torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)  # type: ignore[arg-type]
+        self.optimizer = torch.optim.Adam(groups, lr=config.init_lr if stage == 1 else config.lr)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         return self.optimizer
@@ -194,9 +184,9 @@ class ViewRefinement:
     def _schedule(self, stage: Stage, left: int) -> None:
         """Set the learning rates for a step of a stage; ``left`` counts it and those after it."""
         if self.config.schedule == "cosine":
-            steps = max(1, self.config.init_steps if stage == 1 else self.config.steps)
+            steps = self.config.init_steps if stage == 1 else self.config.steps
             for group in self.optimizer.param_groups:
-                group["lr"] = 0.5 * (1 - math.cos(math.pi * left / steps)) * group["initial_lr"]
+                group["lr"] = cosine_fraction(left, steps) * group["initial_lr"]
 
     def _mode(self, stage: Stage) -> Mode:
         return self.config.init_train_mode if stage == 1 else self.config.train_mode
@@ -208,7 +198,7 @@ class ViewRefinement:
         self.offset = torch.zeros(vertices, 2, device=device, requires_grad=True) if "uv" in mode else None
         if self.offset is not None and not config.compat:  # two stages could pull the rim off the outer pixels
             inner = (self.mesh.position[:, :2].abs() < 1 - RIM).float()
-            self.offset.register_hook(lambda grad: grad * inner)
+            self.offset.register_hook(lambda grad: grad * inner)  # type: ignore[no-untyped-call]  # torch's stub
         self.scale = torch.tensor([0.0, 1.0], device=device, requires_grad=True) if mode == "scale" else None
         self.transfer = None
         if "transfer_func" in mode:
@@ -229,7 +219,7 @@ class ViewRefinement:
     def own_depth(self, view: Tensor) -> Tensor:
         """Return the depth [rows, cols] of the mesh in its own view; 0 where it is not."""
         clip = (view @ self.own.projection.to(view).T)[None]
-        _, depth = self.draw.draw(clip, self.mesh.triangles, -view[None, :, 2:3].contiguous(), self.shape)
+        _, depth = self.renderer.render(clip, self.mesh.triangles, -view[None, :, 2:3].contiguous(), self.shape)
         return depth[0, ..., 0]
 
     def depth_image(self, depth: Tensor) -> DepthImage:
@@ -242,13 +232,15 @@ class ViewRefinement:
         attributes = self.mesh.uv(self.offset)[None]
         if self._compares_depths:
             attributes = torch.cat([attributes.expand(len(clip), -1, -1), clip[..., 3:]], dim=2)
-        rast, found, looked = self.draw.shade(clip, self.shown, attributes, self._texture, self.shape, masked=COLOURS)
+        rast, found, looked = self.renderer.shade(
+            clip, self.shown, attributes, self._texture, self.shape, masked=COLOURS
+        )
         visible = (rast[..., 3:] > 0).to(view.dtype)
         held = [self.held[n] for n in numbers]
-        if self.config.hidden_share is not None and not self.config.compat and any(one is not None for one in held):
+        if self.config.hidden_fraction is not None and not self.config.compat and any(one is not None for one in held):
             depth = depth_of(rast, self.own.projection)
-            visible = visible * unhidden(depth, held, self.config.hidden_share)
-        blended = self.draw.antialias(looked, rast, clip, self.shown, self._topology, channels=COLOURS)
+            visible = visible * unhidden(depth, held, self.config.hidden_fraction)
+        blended = self.renderer.antialias(looked, rast, clip, self.shown, self._topology, channels=COLOURS)
         depths = found[..., 2] if self._compares_depths else None
         return Seen(visible, blended, depths)
 
@@ -272,9 +264,9 @@ class ViewRefinement:
         state = self.depth_image(self.own_depth(view))
         absolute = state.absolute
         self.compared = absolute.detach()
-        pictures = (weights.init_colour, weights.init_patch) if stage == 1 else (weights.colour, weights.patch)
-        if any(pictures):
-            found |= self._photometric(view, numbers, pictures)
+        images = (weights.init_colour, weights.init_patch) if stage == 1 else (weights.colour, weights.patch)
+        if any(images):
+            found |= self._photometric(view, numbers, images)
         if self.features is not None:
             found["feature"] = weights.feature * self._feature_loss(view, numbers)
         if weights.poisson:
@@ -298,7 +290,7 @@ class ViewRefinement:
     def own_normals(self, view: Tensor) -> Tensor:
         """Return the normals [1, 3, rows, cols] of the mesh in its own view, x to the left, y up."""
         clip = (view @ self.own.projection.to(view).T)[None]
-        _, places = self.draw.draw(clip, self.mesh.triangles, view[None, :, :3].contiguous(), self.shape)
+        _, places = self.renderer.render(clip, self.mesh.triangles, view[None, :, :3].contiguous(), self.shape)
         return normals_of(places.permute(0, 3, 1, 2))
 
     def _normal_loss(self, view: Tensor, wanted: ReferenceNormals) -> Tensor:
@@ -340,9 +332,9 @@ class ViewRefinement:
         assert self.features is not None  # the caller looked
         clip = self._clip(view, numbers)
         uv = self.mesh.uv(self.offset)[None]
-        rast, places = self.draw.draw(clip, self.shown, uv, self.shape)
+        rast, places = self.renderer.render(clip, self.shown, uv, self.shape)
         mask = (rast[..., 3:] > 0).to(view.dtype)
-        seen = self.draw.texture(self.features[self._number], places) * mask
+        seen = self.renderer.texture(self.features[self._number], places) * mask
         wanted = torch.cat([self.features[n] for n in numbers])
         size = (int(wanted.shape[1]), int(wanted.shape[2]))
         small, covered = (resize_image(x.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1) for x in (seen, mask))
@@ -365,12 +357,9 @@ class ViewRefinement:
             self._schedule(stage, len(batches) - number)
             optimizer.zero_grad(set_to_none=True)
             terms = self.losses(stage, [number for number in batch if number >= 0])
-            total = torch.stack(list(terms.values())).sum()
-            total.backward()
-            optimizer.step()
-            values = {name: float(value.detach()) for name, value in terms.items()}
+            report = descend(optimizer, terms, self.steps, stage)
             self.steps += 1
-            yield StepReport(self.steps - 1, stage, float(total.detach()), values)
+            yield report
 
     @torch.no_grad()
     def depth(self, stage: Stage = 2) -> Tensor:
@@ -379,5 +368,5 @@ class ViewRefinement:
 
 
 def _to_rim(places: Tensor, length: int) -> Tensor:
-    """Return vertex places that reach half a pixel beyond both sides of a picture."""
+    """Return vertex places that reach half a pixel beyond both sides of an image."""
     return torch.cat([places.new_tensor([-0.5]), places[1:], places.new_tensor([length - 0.5])])

@@ -66,7 +66,7 @@ def _variables(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 
 
 def digest(run: ViewRefinement, config: DiffrenderConfig, seed: int) -> str:
-    """Return the SHA-256 of all that a view's numbers depend on: configuration without paths, pictures, depths, seed.
+    """Return the SHA-256 of all that a view's numbers depend on: configuration without paths, images, depths, seed.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def digest(run: ViewRefinement, config: DiffrenderConfig, seed: int) -> str:
     values = {key: value for key, value in dataclasses.asdict(config).items() if key not in NO_NUMBERS}
     facts = {
         "config": values, "own": run.own.name, "targets": [view.name for view in run.targets], "seed": seed,
-        "planes": run.planes, "backend": run.draw.name,
+        "planes": run.planes, "backend": run.renderer.name,
         "alignment": (run.initial.offset, run.initial.scale),
     }  # fmt: skip
     return digest_of(facts, _inputs(run))

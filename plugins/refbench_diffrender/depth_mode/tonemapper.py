@@ -1,4 +1,4 @@
-"""Exposures and response of the cameras: colours of one view as another one would have photographed them.
+"""Exposures and response of the cameras: colours of one view as another one would have recorded them.
 
 Images hold sRGB values in [0, 1] with the three channels last, [..., rows, cols, 3].
 """
@@ -45,13 +45,13 @@ class Tonemapper(nn.Module):
         root = (1 / self._response()).clamp(min=DARKEST)
         return linear_of(image).clamp(min=DARKEST) ** root * 2 ** self.exposure[self._index(view)]
 
-    def photographed(self, light: Tensor, view: int) -> Tensor:
+    def image_of(self, light: Tensor, view: int) -> Tensor:
         """Return the image [..., rows, cols, 3] that ``view`` would take of scene light."""
         return encoded_of((light / 2 ** self.exposure[self._index(view)]) ** self._response())
 
     def forward(self, image: Tensor, of: int, by: int) -> Tensor:
         """Return an image [..., rows, cols, 3] that view ``of`` took as view ``by`` would have taken it."""
-        return self.photographed(self.linear(image, of), by)
+        return self.image_of(self.linear(image, of), by)
 
     def groups(self) -> list[dict[str, object]]:
         """Return the optimiser's groups of parameters: exposures, then responses."""

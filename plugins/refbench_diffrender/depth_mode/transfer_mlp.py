@@ -28,7 +28,7 @@ class TransferFunction(nn.Sequential):
     """uv in [0, 1] and depth in metres -> depth in metres: ``|z| max(|1 + o0|, 1e-8) + o1``.
 
     ``compat`` encodes the depth in metres as published, so that the encoding repeats every metre, and begins with
-    noise; else the depth enters as a share of ``span`` (nearest, farthest) and the function begins as the identity.
+    noise; else the depth enters as a fraction of ``span`` (nearest, farthest) and the function begins as the identity.
     Weights are drawn on the CPU, so that they are the same wherever it runs.
     """
 
@@ -61,5 +61,5 @@ class TransferFunction(nn.Sequential):
         """Return depths [N, 1] at ``uv`` [N, 2] of depths ``z`` [N, 1] of either sign, metres."""
         z = z.abs()
         seen = z if self.compat else (z - self.span[0]) / (self.span[1] - self.span[0])
-        found = self(encoding(uv, seen, self.frequencies))
+        found: Tensor = self(encoding(uv, seen, self.frequencies))
         return z * (1 + found[:, :1]).abs().clamp(min=LEAST_SCALE) + found[:, 1:]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from refbench.training.per_scene import optimise
 from refbench.training.step_log import log_folder
-from refbench_diffrender.depth_mode.loop import PICTURES
+from refbench_diffrender.depth_mode.loop import LOGGED_IMAGES
 from refbench_diffrender.running.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from refbench import Context
     from refbench.training.step_log import Step
-    from refbench_diffrender.depth_mode.refinement import StepReport
     from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
+    from refbench_diffrender.running.steps import StepReport
 
 TERMS = ("patch", "colour", "smooth", "prior")
 
 
 def follow_block(run: DsmRefinement, context: Context, span: tuple[float, float], name: str) -> dict[str, Any]:
-    """Take all steps of a block, tell how far it is, and return what was seen of it.
+    """Take all steps of a block, tell how far it is, and return what was observed of it.
 
-    ``span``: where the block's share of the progress bar begins and how long it is. Checkpoints and an early end are
+    ``span``: where the block's part of the progress bar begins and how long it is. Checkpoints and an early end are
     those of ``refbench.training.per_scene.optimise``.
 
     Raises
@@ -40,7 +40,7 @@ def follow_block(run: DsmRefinement, context: Context, span: tuple[float, float]
         return log[0]
 
     def show(step: Step, done: int) -> None:
-        if done % max(1, run.at.steps // PICTURES) == 0:
+        if done % max(1, run.at.steps // LOGGED_IMAGES) == 0:
             log[0].add_heights(cast("StepReport", step), run.heights())
 
     progress = optimise(

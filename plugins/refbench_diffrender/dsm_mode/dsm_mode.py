@@ -1,6 +1,6 @@
-"""DSM mode: the height field itself is refined by all photographs that see it, whatever their cameras.
+"""DSM mode: the height field itself is refined by all images that see it, whatever their cameras.
 
-A large DSM is cut into blocks that overlap and are blended; every block sees the parts of the pictures that show it.
+A large DSM is cut into blocks that overlap and are blended; every block sees the parts of the images that show it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from refbench.contracts.errors import UnsupportedError
 from refbench.geometry.depth import render_depth
 from refbench.geometry.nodata_fill import inside
 from refbench.training.step_log import kept_log
+from refbench_diffrender.dsm_mode.dsm_gate import block_evidence
 from refbench_diffrender.dsm_mode.dsm_loop import follow_block
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
-from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence, held_out_likeness
-from refbench_diffrender.dsm_mode.rpc_bias import pointed
+from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence, held_out_similarity
+from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias
 from refbench_diffrender.mesh.grid_mesh import cell_points
+from refbench_diffrender.outputs.gate import gate_notes, is_kept
 from refbench_diffrender.outputs.result_files import write_meshes
 from refbench_diffrender.outputs.surface_mesh import dsm_mesh
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
@@ -83,7 +85,7 @@ class _Blended:
 
 
 def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Prediction:
-    """Refine a scene's DSM by the photographs of its views.
+    """Refine a scene's DSM by the images of its views.
 
     Raises
     ------
@@ -96,33 +98,44 @@ def refined_dsm(scene: Scene, config: DiffrenderConfig, context: Context) -> Pre
     initial = scene.dsm.read()
     surface, grid = whole_surface(initial), initial.grid
     views, held = _views(scene, surface, config)
-    draw = rasteriser(config.backend, context.device)
+    renderer = rasteriser(config.backend, context.device)
     offsets: dict[str, tuple[float, float]] = {}
-    if config.dsm.pointing:
-        everything, offsets = pointed([*views, *held], surface, initial.valid, config, draw, context.device)
+    if config.dsm.rpc_bias:
+        everything, offsets = without_rpc_bias(
+            [*views, *held], surface, initial.valid, config, renderer, context.device
+        )
         views, held = everything[: len(views)], everything[len(views) :]
+    points = None if scene.points is None or not config.gate else scene.points.read().xyz
     blended, notes = _Blended(grid), {}
     blocks = list(_blocks(grid, config))
     for number, (window, weight) in enumerate(blocks):
         name = "dsm" if len(blocks) == 1 else f"dsm_block_{number}"
-        run = _block(surface, initial.valid, window, views, config, draw, context.device)
+        run = _block(surface, initial.valid, window, views, config, renderer, context.device)
         if run.has_pairs:
             notes[name] = follow_block(run, context, (number / len(blocks), 1 / len(blocks)), name)
+            if config.gate:
+                surfaces = _part(surface, window), DSM(run.heights(), run.grid)
+                cut = [_cut(each, surfaces[0]) for each in (views, held)]
+                evidence = block_evidence(surfaces, cut[0], cut[1], points, config, renderer, context.device)
+                notes[name]["gate"] = gate_notes(evidence)
+                if not is_kept(evidence):
+                    run = _block(surface, initial.valid, window, views, config, renderer, context.device)
         else:
             notes[name] = {"skipped": "no two views see this block under an angle: its heights are the initial ones"}
         blended.add(window, weight, run.heights(), *cell_confidence(run))
     if all("skipped" in note for note in notes.values()):
         raise UnsupportedError(
-            f"Scene {scene.id}: no two views see the same part of the DSM under an angle; give pictures that overlap, "
+            f"Scene {scene.id}: no two views see the same part of the DSM under an angle; give images that overlap, "
             "lower min_overlap, or take mode: depth."
         )
+    # Blocks overlap by the halo; their weights taper there, so seams do not show.
     heights = (blended.heights / blended.weight).astype(np.float32)
     refined, confidence = DSM(heights, grid), (blended.confidence / blended.weight).astype(np.float32)
-    facts: dict[str, Any] = {"mode": "dsm", "backend": draw.name, "views": [view.name for view in views]}
+    facts: dict[str, Any] = {"mode": "dsm", "backend": renderer.name, "views": [view.name for view in views]}
     if offsets:
-        facts["pointing_px"] = {name: [round(shift, 3) for shift in offset] for name, offset in offsets.items()}
+        facts["rpc_bias_px"] = {name: [round(shift, 3) for shift in offset] for name, offset in offsets.items()}
     if held:
-        facts["held_out"] = _held_out((surface, refined), views, held, config, draw, context.device)
+        facts["held_out"] = _held_out((surface, refined), views, held, config, renderer, context.device)
     return Prediction(
         dsm=refined,
         layers={"photo_consistency": confidence} if "confidence" in config.outputs else {},
@@ -168,14 +181,21 @@ def _block(
     window: Window,
     views: Sequence[GroundView],
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str,
 ) -> DsmRefinement:
-    at = window.slices
-    part = DSM(np.ascontiguousarray(surface.heights[at]), surface.grid.window(window))
+    part = _part(surface, window)
+    return DsmRefinement(part.heights, known[window.slices], part.grid, _cut(views, part), config, renderer, device)
+
+
+def _part(surface: DSM, window: Window) -> DSM:
+    return DSM(np.ascontiguousarray(surface.heights[window.slices]), surface.grid.window(window))
+
+
+def _cut(views: Sequence[GroundView], part: DSM) -> list[GroundView]:
+    """Return the parts of the views that show a block; views that do not see it are left out."""
     vertices = cell_points(part.heights, part.grid)
-    cut = [view for each in views if (view := each.cut(vertices)) is not None]
-    return DsmRefinement(part.heights, known[at], part.grid, cut, config, draw, device)
+    return [view for each in views if (view := each.cut(vertices)) is not None]
 
 
 def _held_out(
@@ -183,16 +203,17 @@ def _held_out(
     views: Sequence[GroundView],
     held: Sequence[GroundView],
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str,
 ) -> dict[str, Any]:
     """Return by held-out view how alike the others, carried into it, are: with the initial and the refined DSM."""
     found = {}
     for view in held:
         before, after = (
-            DsmRefinement(dsm.heights, dsm.valid, dsm.grid, [view, *views], config, draw, device) for dsm in surfaces
+            DsmRefinement(dsm.heights, dsm.valid, dsm.grid, [view, *views], config, renderer, device)
+            for dsm in surfaces
         )
-        found[view.name] = held_out_likeness(before, after, 0)
+        found[view.name] = held_out_similarity(before, after, 0)
     return found
 
 

@@ -1,7 +1,7 @@
-"""The optimisation of a height field by the photographs that see it: each is carried by the surface into others.
+"""The optimisation of a height field by the images that see it: each is carried by the surface into others.
 
-A step renders the surface into a few views (targets). Every triangle carries the pictures of other views (sources)
-along; where both see the surface, picture and photograph must be alike. Cells are what the surface moves by, see
+A step renders the surface into a few views (targets). Every triangle carries the images of other views (sources)
+along; where both see the surface, carried and own image must agree. Cells are what the surface moves by, see
 ``height_field``.
 """
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from refbench.training.per_scene import digest_of
-from refbench_diffrender.depth_mode.refinement import StepReport
 from refbench_diffrender.dsm_mode.height_field import HeightField
-from refbench_diffrender.losses.robust_loss import patch_loss, penalty_loss
-from refbench_diffrender.views.ground_view import DrawnView, GroundView
+from refbench_diffrender.losses.robust_loss import charbonnier, patch_loss, penalty_loss
+from refbench_diffrender.running.steps import StepReport, cosine_fraction, descend
+from refbench_diffrender.views.ground_view import GroundView, RenderedView
+from refbench_diffrender.views.image_sampling import values_at
 from refbench_diffrender.views.view_pairs import sampled, sources_of
 
 if TYPE_CHECKING:
@@ -58,25 +58,25 @@ class DsmRefinement:
         grid: Grid,
         views: Sequence[GroundView],
         config: DiffrenderConfig,
-        draw: Rasteriser,
+        renderer: Rasteriser,
         device: str = "cpu",
     ) -> None:
-        self.config, self.draw, self.at = config, draw, config.dsm
-        self.gsd = grid.gsd
+        self.config, self.renderer, self.at = config, renderer, config.dsm
+        self.grid, self.gsd = grid, grid.gsd
         self.surface = HeightField(heights, grid, self.at.reach, device)
         self.known = torch.from_numpy(known).to(device)
-        self.views = [DrawnView(view, self.surface.vertices, device) for view in views]
+        self.views = [RenderedView(view, self.surface.vertices, device) for view in views]
         points = sampled(self.surface.vertices, heights.shape)
         self.sources = sources_of(views, points, self.at.neighbours, config.min_overlap, config.best_angle_deg)
-        self.triangles = [self._drawable(view.placed) for view in self.views]
-        self.topologies = [draw.topology(triangles) for triangles in self.triangles]
+        self.triangles = [self._renderable(view.placed) for view in self.views]
+        self.topologies = [renderer.topology(triangles) for triangles in self.triangles]
         # Every view that a cell is compared in is further evidence; the mean over them does not grow with it.
         compared = sum(bool(sources) for sources in self.sources)
         self._smooth_weight = self.at.smooth * math.sqrt(2 / max(2, compared))
         self.optimizer = torch.optim.Adam([self.surface.field], lr=self.at.lr * self.gsd)
         self.steps = 0
 
-    def _drawable(self, placed: NDArray[np.bool_]) -> Tensor:
+    def _renderable(self, placed: NDArray[np.bool_]) -> Tensor:
         """Return the triangles whose corners a view can place."""
         triangles = self.surface.triangles
         if placed.all():
@@ -85,10 +85,10 @@ class DsmRefinement:
         return triangles[kept].contiguous()
 
     def show_known_only(self) -> None:
-        """Leave what spans holes of the initial DSM out of all pictures."""
+        """Leave what spans holes of the initial DSM out of all images."""
         kept = self.known.reshape(-1)
         self.triangles = [each[kept[each.long()].all(dim=1)].contiguous() for each in self.triangles]
-        self.topologies = [self.draw.topology(each) for each in self.triangles]
+        self.topologies = [self.renderer.topology(each) for each in self.triangles]
 
     @property
     def has_pairs(self) -> bool:
@@ -119,18 +119,14 @@ class DsmRefinement:
             self._schedule(len(batches) - number)
             self.optimizer.zero_grad(set_to_none=True)
             terms = self.losses(batch)
-            total = torch.stack(list(terms.values())).sum()
-            total.backward()
-            self.optimizer.step()
+            report = descend(self.optimizer, terms, self.steps, 2)
             self.steps += 1
-            values = {name: float(value.detach()) for name, value in terms.items()}
-            yield StepReport(self.steps - 1, 2, float(total.detach()), values)
+            yield report
 
     def _schedule(self, left: int) -> None:
         """Set the learning rate of a step; ``left`` counts it and those after it."""
-        share = 0.5 * (1 - math.cos(math.pi * left / max(1, self.at.steps)))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.at.lr * self.gsd * share
+            group["lr"] = self.at.lr * self.gsd * cosine_fraction(left, self.at.steps)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of a step."""
@@ -143,30 +139,33 @@ class DsmRefinement:
         for target, sources in batch:
             seen, wanted, visible = self.compared(target, sources, projected, z_buffers)
             if at.patch:
-                unlike = self._unlike(target, sources, seen, wanted, visible)
-                found.setdefault("patch", []).append(at.patch * unlike)
+                dissimilarity = self._dissimilarity(target, sources, seen, wanted, visible)
+                found.setdefault("patch", []).append(at.patch * dissimilarity)
             if at.colour:
                 found.setdefault("colour", []).append(at.colour * penalty_loss(seen, wanted, visible))
         terms = {name: torch.stack(values).mean() for name, values in found.items()}
+        # Slopes and shifts in cells: one configuration suits every GSD.
         cells = heights / self.gsd
         if at.smooth:
             slopes = [cells[:, 1:] - cells[:, :-1], cells[1:] - cells[:-1]]
-            rough = torch.stack([_robust(slope, at.smooth_from).mean() for slope in slopes]).sum()
+            rough = torch.stack([charbonnier(slope, at.smooth_from).mean() for slope in slopes]).sum()
             terms["smooth"] = self._smooth_weight * rough.float()
         if at.prior:
-            moved = _robust(cells - self.surface.initial / self.gsd, at.prior_from)
+            moved = charbonnier(cells - self.surface.initial / self.gsd, at.prior_from)
             terms["prior"] = at.prior * (moved * self.known).mean().float()
         return terms
 
-    def _unlike(self, target: int, sources: Sequence[int], seen: Tensor, wanted: Tensor, visible: Tensor) -> Tensor:
-        """Return how unlike patches are, the mean over the sources."""
+    def _dissimilarity(
+        self, target: int, sources: Sequence[int], seen: Tensor, wanted: Tensor, visible: Tensor
+    ) -> Tensor:
+        """Return how dissimilar patches are, the mean over the sources."""
         kinds = [self._kind(target, source) for source in sources]
         total = seen.new_zeros(())
         for kind in ("ssim", "ncc"):
             chosen = [number for number, one in enumerate(kinds) if one == kind]
             if chosen:
-                pictures = (part[chosen].contiguous() for part in (seen, wanted, visible))
-                loss = patch_loss(*pictures, patch=kind, size=self.at.patch_size)
+                images = (part[chosen].contiguous() for part in (seen, wanted, visible))
+                loss = patch_loss(*images, patch=kind, size=self.at.patch_size)
                 total = total + loss * (len(chosen) / len(kinds))
         return total
 
@@ -180,20 +179,21 @@ class DsmRefinement:
     def compared(
         self, target: int, sources: Sequence[int], projected: dict[int, Tensor], z_buffers: dict[int, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return carried pictures, the target's photograph and what both see, [sources, rows, cols, 1] each."""
+        """Return carried images, the target's image and what both see, [sources, rows, cols, 1] each."""
         view = self.views[target]
         clip, triangles = view.clip(projected[target]), self.triangles[target]
         attributes = torch.cat([self.views[n].carried(projected[n]) for n in sources], dim=1)[None]
-        rast, found = self.draw.draw(clip, triangles, attributes, view.view.shape)
-        drawn = (rast[0, ..., 3:] > 0) & view.known[..., None]
-        pictures, visible = [], []
+        rast, found = self.renderer.render(clip, triangles, attributes, view.view.shape)
+        rendered = (rast[0, ..., 3:] > 0) & view.known[..., None]
+        images, visible = [], []
         for number, source in enumerate(sources):
             carried = found[..., 4 * number : 4 * number + 4]
-            w = torch.where(drawn[None], carried[..., 2:3], torch.ones_like(carried[..., 2:3]))
+            # What is carried is affine in clip space: divided by w it is perspective-correct.
+            w = torch.where(rendered[None], carried[..., 2:3], torch.ones_like(carried[..., 2:3]))
             uv = carried[..., :2] / w
-            pictures.append(self.draw.texture(self.views[source].image, uv.contiguous()))
-            visible.append(self.visible(uv.detach(), carried[0, ..., 3].detach(), z_buffers[source]) & drawn[..., 0])
-        blended = self.draw.antialias(torch.cat(pictures, dim=3), rast, clip, triangles, self.topologies[target])
+            images.append(self.renderer.texture(self.views[source].image, uv.contiguous()))
+            visible.append(self.visible(uv.detach(), carried[0, ..., 3].detach(), z_buffers[source]) & rendered[..., 0])
+        blended = self.renderer.antialias(torch.cat(images, dim=3), rast, clip, triangles, self.topologies[target])
         seen = blended[0].permute(2, 0, 1)[..., None].contiguous()
         return seen, view.image.expand_as(seen).contiguous(), torch.stack(visible)[..., None].to(seen)
 
@@ -203,7 +203,8 @@ class DsmRefinement:
         ``z_buffer`` is what the method of that name returns for the source; depths count as its do.
         """
         inside = ((uv > 0) & (uv < 1)).all(dim=3)[0]
-        nearest = functional.grid_sample(z_buffer[None, None], 2 * uv - 1, mode="nearest", align_corners=False)[0, 0]
+        # As shadow mapping: a point is seen unless the z-buffer holds something clearly nearer.
+        nearest = values_at(z_buffer, 2 * uv[0] - 1)
         return inside & (depth <= nearest + self.at.hidden * self.gsd)
 
     @torch.no_grad()
@@ -211,7 +212,7 @@ class DsmRefinement:
         """Return the depths [rows, cols] of what a view sees of the surface; minus infinity where it knows nothing."""
         view = self.views[number]
         depth = view.carried(projected)[None, :, 3:].contiguous()
-        rast, found = self.draw.draw(view.clip(projected), self.triangles[number], depth, view.view.shape)
+        rast, found = self.renderer.render(view.clip(projected), self.triangles[number], depth, view.view.shape)
         seen = (rast[0, ..., 3] > 0) & view.known
         return torch.where(seen, found[0, ..., 0], torch.full_like(found[0, ..., 0], -torch.inf))
 
@@ -241,16 +242,11 @@ class DsmRefinement:
         """Return the SHA-256 of all that the numbers depend on."""
         facts = {
             "dsm": asdict(self.at), "overlap": self.config.min_overlap, "angle": self.config.best_angle_deg,
-            "seed": seed, "backend": self.draw.name, "sources": self.sources,
+            "seed": seed, "backend": self.renderer.name, "sources": self.sources,
         }  # fmt: skip
-        return digest_of(facts, (self.surface.vertices, self.known, *self._pictures()))
+        return digest_of(facts, (self.surface.vertices, self.known, *self._images()))
 
-    def _pictures(self) -> Iterator[NDArray[np.generic]]:
-        for drawn in self.views:
-            yield from (drawn.view.brightness, drawn.view.known)
-            yield np.stack(drawn.view.project(self.surface.vertices[:: max(1, len(self.surface.vertices) // 99)]))
-
-
-def _robust(values: Tensor, scale: float) -> Tensor:
-    """Return the Charbonnier penalty: quadratic near 0, linear from ``scale`` on."""
-    return torch.sqrt(values**2 + scale**2) - scale
+    def _images(self) -> Iterator[NDArray[np.generic]]:
+        for rendered in self.views:
+            yield from (rendered.view.brightness, rendered.view.known)
+            yield np.stack(rendered.view.project(self.surface.vertices[:: max(1, len(self.surface.vertices) // 99)]))

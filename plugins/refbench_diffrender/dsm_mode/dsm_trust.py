@@ -1,4 +1,4 @@
-"""What the photographs say of a refined height field: confidence by cell, and likeness of views that took no part."""
+"""What the images say of a refined height field: confidence by cell, and similarity of views that took no part."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def cell_confidence(run: DsmRefinement) -> tuple[NDArray[np.float32], NDArray[np
     shape = (int(heights.shape[0]), int(heights.shape[1]))
     looked = [_looked(run, number, points, shape) for number in range(len(run.views))]
     summed, pairs = np.zeros(shape), np.zeros(shape)
+    # Every pair once, whichever of the two is the target.
     listed = {tuple(sorted((target, one))) for target, sources in enumerate(run.sources) for one in sources}
     for first, second in sorted(listed):
         both = np.isfinite(looked[first]) & np.isfinite(looked[second])
@@ -59,8 +60,8 @@ def _looked(run: DsmRefinement, number: int, points: Tensor, shape: tuple[int, i
 
 
 @torch.no_grad()
-def held_out_likeness(before: DsmRefinement, after: DsmRefinement, target: int) -> dict[str, Any]:
-    """Return how well pictures, carried into a view by two surfaces, look like its photograph.
+def held_out_similarity(before: DsmRefinement, after: DsmRefinement, target: int) -> dict[str, Any]:
+    """Return how well images, carried into a view by two surfaces, look like its image.
 
     Parameters
     ----------
@@ -83,9 +84,9 @@ def held_out_likeness(before: DsmRefinement, after: DsmRefinement, target: int) 
     facts["pixels"] = int(both.sum())
     if facts["pixels"]:
         for name, (seen, wanted, _) in zip(("before", "after"), found, strict=True):
-            unlike = float(patch_loss(seen, wanted, both, patch="ncc", size=before.at.patch_size))
+            dissimilarity = float(patch_loss(seen, wanted, both, patch="ncc", size=before.at.patch_size))
             error = float((((seen - wanted) ** 2) * both).sum() / both.sum())
-            facts[name] = {"correlation": 1 - 2 * unlike, "psnr": float(-10 * np.log10(max(error, 1e-12)))}
+            facts[name] = {"correlation": 1 - 2 * dissimilarity, "psnr": float(-10 * np.log10(max(error, 1e-12)))}
     return facts
 
 

@@ -44,14 +44,17 @@ class HeightField:
         self.triangles = torch.from_numpy(grid_triangles(rows, cols)).to(device)
         self.field = torch.zeros(rows, cols, device=device, requires_grad=True)
         self._waves = [_cosines(side, device) for side in (rows, cols)]
+        # Eigenvalues of the 1-D Laplacian with mirrored borders, of wave number n: 2 - 2 cos(pi n / side).
         roots = [2 - 2 * torch.cos(torch.pi * torch.arange(side, device=device) / side) for side in (rows, cols)]
         self._kept = 1 / (1 + reach**2 * (roots[0][:, None] + roots[1][None]))
 
     def change(self) -> Tensor:
         """Return by how many metres the heights were moved, float32 [rows, cols]."""
         down, across = self._waves
+        # DCT along both axes, divided by the eigenvalues of 1 + reach^2 L, and back.
         waves = down @ self.field @ across.T
-        return down.T @ (waves * self._kept) @ across
+        moved: Tensor = down.T @ (waves * self._kept) @ across
+        return moved
 
     def heights(self) -> Tensor:
         """Return the heights now, float64 [rows, cols] in metres."""
@@ -65,6 +68,6 @@ class HeightField:
 def _cosines(side: int, device: str) -> Tensor:
     """Return the orthonormal matrix [side, side] of the cosine transform (DCT-II)."""
     number = torch.arange(side, dtype=torch.float64, device=device)
-    waves = torch.cos(torch.pi / side * (number[None] + 0.5) * number[:, None]) * (2 / side) ** 0.5
+    waves: Tensor = torch.cos(torch.pi / side * (number[None] + 0.5) * number[:, None]) * (2 / side) ** 0.5
     waves[0] /= 2**0.5
     return waves.float()

@@ -52,9 +52,10 @@ def bilateral_atrous(image: Tensor, spacing: int = 1) -> Tensor:
     values, inside = (functional.pad(plane, (half,) * 4) for plane in (image, torch.ones_like(image)))
     rows, cols = image.shape
     total, sums = torch.zeros_like(image), torch.zeros_like(image)
-    for y, row_share in enumerate(LINE):
-        for x, col_share in enumerate(LINE):
+    for y, row_weight in enumerate(LINE):
+        for x, col_weight in enumerate(LINE):
             part = slice(y * spacing, y * spacing + rows), slice(x * spacing, x * spacing + cols)
-            share = row_share * col_share * inside[part] * torch.exp(-(image - values[part]).abs())
-            total, sums = total + share, sums + share * values[part]
+            # Taps beyond the border do not count; dissimilar ones hardly (bilateral weight).
+            fraction = row_weight * col_weight * inside[part] * torch.exp(-(image - values[part]).abs())
+            total, sums = total + fraction, sums + fraction * values[part]
     return sums / total

@@ -1,32 +1,35 @@
-"""The photometric term: rendered against photographed colours, damped near depth steps."""
+"""The photometric term: rendered against observed colours, damped near depth steps."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from refbench_diffrender.losses.fused_loss import require_sizes, runs_compiled
+from refbench_diffrender.rasteriser.autograd import applied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from refbench_diffrender.rasteriser.autograd import Context
+
 COLOURS = 3
 
 
 def colour_loss(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, *, compat: bool = False) -> Tensor:
-    """Return the mean squared colour difference where the edge map is high, raised by the share of low edges.
+    """Return the mean squared colour difference where the edge map is high, raised by the fraction of low edges.
 
     Parameters
     ----------
     found, wanted
-        Rendered and photographed colours [B, rows, cols, 3]. The mean is over all of them.
+        Rendered and observed colours [B, rows, cols, 3]. The mean is over all of them.
     mask
-        1 where the mesh is seen, else 0, [B, rows, cols, 1]. As the photographs it gets no gradient.
+        1 where the mesh is seen, else 0, [B, rows, cols, 1]. As the images it gets no gradient.
     edges
         The rendered edge map in [0, 1], [B, rows, cols, 1].
     compat
@@ -35,12 +38,14 @@ def colour_loss(found: Tensor, wanted: Tensor, mask: Tensor, edges: Tensor, *, c
     require_sizes(tuple(found.shape), wanted)
     require_sizes((*found.shape[:-1], 1), mask, edges)
     if runs_compiled(found, wanted, mask, edges):
-        return _Compiled.apply(found, wanted, mask, edges, compat)
+        return applied(_Compiled, found, wanted, mask, edges, compat)
     wanted, mask = wanted.detach(), mask.detach()
+    # The edge map (1 on smooth depth, 0 at steps) takes pixels out where a small error moves a silhouette.
     damped = ((wanted - found) ** 2 * (mask * edges) ** 2).mean()
+    # Without this factor the mesh could lower the loss by making edges everywhere.
     low = 1 - edges
-    share = low.mean() if compat else (low * mask).sum() / mask.sum().clamp(min=1)
-    return damped * (1 + share)
+    fraction = low.mean() if compat else (low * mask).sum() / mask.sum().clamp(min=1)
+    return damped * (1 + fraction)
 
 
 def blended_loss(blended: Tensor, wanted: Sequence[Tensor], mask: Tensor, *, compat: bool = False) -> Tensor:
@@ -51,14 +56,14 @@ def blended_loss(blended: Tensor, wanted: Sequence[Tensor], mask: Tensor, *, com
     blended
         Rendered colours and, last, the rendered edge map, not yet clamped, [B, rows, cols, 4].
     wanted
-        Photographs [rows, cols, 3], one for every view.
+        Images [rows, cols, 3], one for every view.
     mask, compat
         See ``colour_loss``.
     """
     require_sizes((*blended.shape[:-1], 1), mask)
     require_sizes((*blended.shape[1:-1], COLOURS), *wanted)
     if runs_compiled(blended, mask, *wanted):
-        return _CompiledOfBlended.apply(blended, mask, compat, *wanted)
+        return applied(_CompiledOfBlended, blended, mask, compat, *wanted)
     edges = blended[..., COLOURS:].clamp(0, 1)
     return colour_loss(blended[..., :COLOURS], torch.stack(list(wanted)), mask, edges, compat=compat)
 
@@ -68,7 +73,7 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        ctx: Context,
         found: Tensor,
         wanted: Tensor,
         mask: Tensor,
@@ -86,12 +91,12 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's context
+    def backward(ctx: Context, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         from refbench_diffrender.losses.kernels_colour import colour_gradients
 
         # numpy asks for huge pages, which cost less than torch's
         outs = tuple(np.empty(tuple(part.shape), np.float32) for part in ctx.saved_tensors[::3])
-        colour_gradients(ctx.saved_tensors, ctx.terms, ctx.rules, float(cotangent), outs)
+        colour_gradients(ctx.saved_tensors, ctx.terms, ctx.rules, float(cotangent), (outs[0], outs[1]))
         to_found, to_edges = (
             torch.from_numpy(gradient) if needed else None
             for gradient, needed in zip(outs, (ctx.needs_input_grad[0], ctx.needs_input_grad[3]), strict=True)
@@ -103,7 +108,7 @@ class _CompiledOfBlended(torch.autograd.Function):
     """``_Compiled`` of an image whose last channel is the edge map."""
 
     @staticmethod
-    def forward(ctx: Any, blended: Tensor, mask: Tensor, compat: bool, *wanted: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Context, blended: Tensor, mask: Tensor, compat: bool, *wanted: Tensor) -> Tensor:
         from refbench_diffrender.losses.kernels_colour import colour_sums
 
         ctx.rules = compat, True
@@ -116,7 +121,7 @@ class _CompiledOfBlended(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's context
+    def backward(ctx: Context, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         from refbench_diffrender.losses.kernels_colour import colour_gradients
 
         blended, mask, *wanted = ctx.saved_tensors

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from refbench_diffrender.losses.filters import gaussian_blur, gaussian_line, gradients
 from refbench_diffrender.losses.fused_loss import FusedLoss, require_sizes, runs_compiled
+from refbench_diffrender.rasteriser.autograd import applied
+from refbench_diffrender.views.image_sampling import values_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,7 @@ def edge_map(depth: Tensor, scale: float = SCALE) -> Tensor:
     """Return the edge map of depths in metres, in the shape [..., rows, cols] of ``depth``."""
     known = depth.clamp(min=NEAREST)
     along_cols, along_rows = gradients(known)
+    # Relative Prewitt steps: a step of a fifth of the depth brings the map to 0.
     steps = (scale * (along_cols / known).abs()) ** 2 + (scale * (along_rows / known).abs()) ** 2
     return gaussian_blur(1 - torch.sqrt(steps + INSIDE_ROOT), BLUR_SIZE)
 
@@ -56,7 +58,7 @@ class EdgeMapTerm:
                 self._memory = workspace(*self.wanted.shape)
             settings = (SCALE, NEAREST, INSIDE_ROOT)
             arguments = (self.wanted, settings, gaussian_line(BLUR_SIZE), self._memory)
-            return FusedLoss.apply(edge_loss, depth, *arguments)
+            return applied(FusedLoss, edge_loss, depth, *arguments)
         return ((edge_map(depth).clamp(-1, 1) - self.wanted) ** 2).mean()
 
 
@@ -81,16 +83,16 @@ class UvEdginess:
         return self._faded(uv) if self.compat else self._sampled(uv)
 
     def _sampled(self, uv: Tensor) -> Tensor:
-        places = (2 * uv - 1).reshape(1, 1, -1, 2)
-        return functional.grid_sample(self.source[None, None], places, align_corners=False).mean()
+        return values_at(self.source, 2 * uv - 1, "bilinear").mean()
 
     def _faded(self, uv: Tensor) -> Tensor:
         cols = len(self.source)
+        # [-1, 1] is read as the image's width, pixel centres at half numbers.
         col = ((uv[:, 1] + 1) * cols - 1) / 2
         left = col.detach().floor()
-        share = col - left
+        fraction = col - left
         taps = [self._at(left.long()), self._at(left.long() + 1)]
-        return ((taps[0] * (1 - share) + taps[1] * share) * (1 - uv[:, 0] / 2)).mean()
+        return ((taps[0] * (1 - fraction) + taps[1] * fraction) * (1 - uv[:, 0] / 2)).mean()
 
     def _at(self, col: Tensor) -> Tensor:
         """Return the row average at columns; 0 beyond the image."""

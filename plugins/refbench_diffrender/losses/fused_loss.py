@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from refbench_diffrender.rasteriser.autograd import Context
 
 
 @cache
@@ -48,7 +50,7 @@ class FusedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401  # torch's context takes any attribute
+        ctx: Context,
         kernel: Callable[..., tuple[float, Tensor | None]],
         target: Tensor,
         *arguments: object,
@@ -62,7 +64,7 @@ class FusedLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # torch's context
+    def backward(ctx: Context, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradient that the forward pass left."""
         (gradient,) = ctx.saved_tensors
         return (None, gradient * cotangent, *[None] * ctx.number)

@@ -50,7 +50,7 @@ def edge_loss(
 
 
 @compiled
-def _blur_into(image, lines, line):  # type: ignore[no-untyped-def]
+def _blur_into(image, lines, line):
     """Blur a padded image in place with a symmetric window of 7; ``lines`` is of the same size."""
     rows, cols = image.shape[0] - 6, image.shape[1] - 6
     w0, w1, w2, w3 = line[3], line[2], line[1], line[0]
@@ -73,7 +73,7 @@ def _blur_into(image, lines, line):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _edge_loss(  # type: ignore[no-untyped-def]
+def _edge_loss(
     depth, wanted, factor, nearest, inside_root, line, known, map_, lines, along_cols, along_rows, gradient, with_grad
 ):
     """Return the summed squares; fill ``gradient`` with the gradient of their mean. Padded images hold zeros."""
@@ -83,6 +83,7 @@ def _edge_loss(  # type: ignore[no-untyped-def]
             known[r + 3, c + 3] = max(depth[r, c], nearest)
     for r in range(3, rows + 3):
         for c in range(3, cols + 3):
+            # Prewitt windows: sums of three neighbours on either side.
             left = known[r - 1, c - 1] + known[r, c - 1] + known[r + 1, c - 1]
             right = known[r - 1, c + 1] + known[r, c + 1] + known[r + 1, c + 1]
             above = known[r - 1, c - 1] + known[r - 1, c] + known[r - 1, c + 1]
@@ -99,16 +100,17 @@ def _edge_loss(  # type: ignore[no-untyped-def]
             found = map_[r + 3, c + 3]
             rest = min(max(found, np.float32(-1.0)), np.float32(1.0)) - wanted[r, c]
             total += rest * rest
+            # The clamp passes no gradient beyond [-1, 1].
             map_[r + 3, c + 3] = mean * rest if -1.0 <= found <= 1.0 else np.float32(0.0)
     if with_grad:
         _blur_into(map_, lines, line)
-        _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, lines)
+        _step_gradients(factor, inside_root, map_, known, along_cols, along_rows, lines)
         _to_depth(depth, nearest, lines, along_cols, along_rows, gradient)
     return total
 
 
 @compiled
-def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, own):  # type: ignore[no-untyped-def]
+def _step_gradients(factor, inside_root, map_, known, along_cols, along_rows, own):
     """Turn relative steps into the gradients by the sums of the two windows, and ``own`` into that by the divisor.
 
     ``map_`` is the gradient by the unblurred edge map.
@@ -118,13 +120,14 @@ def _shares_of_steps(factor, inside_root, map_, known, along_cols, along_rows, o
         for c in range(3, cols - 3):
             gx, gy = along_cols[r, c], along_rows[r, c]
             squares = gx * gx + gy * gy
-            share = -map_[r, c] * factor / (known[r, c] * np.sqrt(factor * squares + inside_root))
-            along_cols[r, c], along_rows[r, c] = gx * share, gy * share
-            own[r, c] = -squares * share
+            # d/dg of 1 - sqrt(factor g^2 + c), with g = window / divisor.
+            fraction = -map_[r, c] * factor / (known[r, c] * np.sqrt(factor * squares + inside_root))
+            along_cols[r, c], along_rows[r, c] = gx * fraction, gy * fraction
+            own[r, c] = -squares * fraction
 
 
 @compiled
-def _to_depth(depth, nearest, own, along_cols, along_rows, gradient):  # type: ignore[no-untyped-def]
+def _to_depth(depth, nearest, own, along_cols, along_rows, gradient):
     """Fill the gradient by the depths; those below ``nearest`` have none."""
     rows, cols = depth.shape
     for r in range(3, rows + 3):

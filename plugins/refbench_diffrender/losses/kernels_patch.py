@@ -1,4 +1,4 @@
-"""Likeness of patches in compiled loops (numba): value and gradient; one image a task."""
+"""Similarity of patches in compiled loops (numba): value and gradient; one image a task."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def patch_cost(
     flat: float,
     with_gradient: bool,
 ) -> tuple[float, Tensor | None]:
-    """Return the mean unlikeness of patches of ``found`` [B, rows, cols] and its gradient.
+    """Return the mean dissimilarity of patches of ``found`` [B, rows, cols] and its gradient.
 
-    Likeness is SSIM with the constants ``light`` and ``contrast``, or, where ``flat`` is above 0, the correlation with
-    ``flat`` added to the variances.
+    Similarity is SSIM with the constants ``light`` and ``contrast``, or, where ``flat`` is above 0, the correlation
+    with ``flat`` added to the variances.
     """
     images = [image.detach().contiguous().numpy() for image in (found, wanted, visible)]
     rows, cols = found.shape[1:]
@@ -46,7 +46,7 @@ def patch_cost(
 
 
 @compiled
-def _sum_rows(found, wanted, visible, row, half, lines):  # type: ignore[no-untyped-def]
+def _sum_rows(found, wanted, visible, row, half, lines):
     """Fill the weighted moments of every column over the rows of the patches around ``row``."""
     lines[:] = 0
     rows, cols = found.shape
@@ -62,7 +62,7 @@ def _sum_rows(found, wanted, visible, row, half, lines):  # type: ignore[no-unty
 
 
 @compiled
-def _sum_cols(lines, cols, size, sums):  # type: ignore[no-untyped-def]
+def _sum_cols(lines, cols, size, sums):
     sums[:] = 0
     for n in range(lines.shape[0]):
         for tap in range(size):
@@ -71,18 +71,21 @@ def _sum_cols(lines, cols, size, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _likeness(sums, c, light, contrast, flat):  # type: ignore[no-untyped-def]
-    """Return likeness, summed weight, both means and the slopes by mean, variance and covariance of the first patch."""
+def _similarity(sums, c, light, contrast, flat):
+    """Return similarity, summed weight, both means and the slopes by the first patch's mean, variance, covariance."""
     total = max(sums[0, c], np.float32(1.0))
     one, two = sums[1, c] / total, sums[2, c] / total
+    # E[x^2] - E[x]^2 may fall below 0 by rounding: it is clamped and then has no gradient.
     variance, other = sums[3, c] / total - one * one, max(sums[4, c] / total - two * two, np.float32(0.0))
     moves = np.float32(1.0) if variance > 0 else np.float32(0.0)
     variance = max(variance, np.float32(0.0))
     together = sums[5, c] / total - one * two
     if flat > 0:
+        # Correlation: covariance over the root of both variances, kept from 0 by ``flat``.
         root = np.float32(1.0) / np.sqrt((variance + flat) * (other + flat))
         found = together * root
         return found, total, one, two, np.float32(0.0), moves * np.float32(-0.5) * found / (variance + flat), root
+    # SSIM: brightness (2 m1 m2 + c1) / (m1^2 + m2^2 + c1) times structure (2 s12 + c2) / (s1^2 + s2^2 + c2).
     middle = one * one + two * two + light
     brightness = (np.float32(2.0) * one * two + light) / middle
     spread = variance + other + contrast
@@ -93,10 +96,10 @@ def _likeness(sums, c, light, contrast, flat):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _patch_cost(  # type: ignore[no-untyped-def]
+def _patch_cost(
     found, wanted, visible, size, light, contrast, flat, number, lines, maps, gradient, cost, with_gradient
 ):
-    """Add the summed unlikeness of one image to ``cost`` and fill the gradient of the mean over ``number`` pixels."""
+    """Add the summed dissimilarity of an image to ``cost``; fill the gradient of the mean over ``number`` pixels."""
     rows, cols = found.shape
     half = size // 2
     sums = np.zeros((6, cols), np.float32)
@@ -104,12 +107,13 @@ def _patch_cost(  # type: ignore[no-untyped-def]
         _sum_rows(found, wanted, visible, r, half, lines)
         _sum_cols(lines, cols, size, sums)
         for c in range(cols):
-            like, total, one, two, by_mean, by_variance, by_both = _likeness(sums, c, light, contrast, flat)
-            cost[0] += visible[r, c] * (np.float32(1.0) - like) / 2
-            share = np.float32(-0.5) * visible[r, c] / (number * total)
-            maps[0, half + r, half + c] = share * (by_mean - np.float32(2.0) * one * by_variance - two * by_both)
-            maps[1, half + r, half + c] = share * by_variance
-            maps[2, half + r, half + c] = share * by_both
+            similarity, total, one, two, by_mean, by_variance, by_both = _similarity(sums, c, light, contrast, flat)
+            cost[0] += visible[r, c] * (np.float32(1.0) - similarity) / 2
+            # A pixel's gradient is a sum over the patches that hold it: constant, by x and by y, each summed below.
+            fraction = np.float32(-0.5) * visible[r, c] / (number * total)
+            maps[0, half + r, half + c] = fraction * (by_mean - np.float32(2.0) * one * by_variance - two * by_both)
+            maps[1, half + r, half + c] = fraction * by_variance
+            maps[2, half + r, half + c] = fraction * by_both
     if with_gradient:
         for r in range(rows):
             lines[:] = 0

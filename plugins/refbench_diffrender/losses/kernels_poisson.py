@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from refbench_diffrender.losses.poisson import PoissonAxis
+    from refbench_diffrender.losses.poisson_axis import PoissonAxis
 
 TAP_1, TAP_2 = np.float32(2 / 3), np.float32(1 / 6)
 PAD = 2
@@ -43,7 +43,7 @@ def poisson_loss(
 
 
 @compiled
-def _spread_into(image, lines):  # type: ignore[no-untyped-def]
+def _spread_into(image, lines):
     """Replace a padded image by the sum over the taps of its pixels; ``lines`` is of the same size."""
     rows, cols = image.shape[0] - 4, image.shape[1] - 4
     for r in range(rows):
@@ -59,9 +59,7 @@ def _spread_into(image, lines):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _axis_loss(  # type: ignore[no-untyped-def]
-    target, axis, weight, source, counted, inverse, blur, with_gradient, image, lines, gradient
-):
+def _axis_loss(target, axis, weight, source, counted, inverse, blur, with_gradient, image, lines, gradient):
     """Return the summed squares of one axis; add their gradient, over the number of pixels, to ``gradient``."""
     rows, cols = target.shape
     down, right = (1, 0) if axis == 1 else (0, 1)
@@ -75,6 +73,7 @@ def _axis_loss(  # type: ignore[no-untyped-def]
     factor = np.float32(2.0 / target.size)
     for r in range(rows):
         for c in range(cols):
+            # weight (filtered target - filtered source); the filter is linear and symmetric, so its adjoint is itself.
             rest = weight[r, c] * (image[r + 2, c + 2] * inverse[r, c] - source[r, c])
             total += rest * rest
             image[r + 2, c + 2] = factor * rest * weight[r, c] * inverse[r, c]
@@ -83,9 +82,9 @@ def _axis_loss(  # type: ignore[no-untyped-def]
             _spread_into(image, lines)
         for r in range(rows - down):
             for c in range(cols - right):
-                share = image[r + 2, c + 2] * counted[r, c]
-                gradient[r + down, c + right] += share
-                gradient[r, c] -= share
+                fraction = image[r + 2, c + 2] * counted[r, c]
+                gradient[r + down, c + right] += fraction
+                gradient[r, c] -= fraction
     return total
 
 
@@ -115,7 +114,7 @@ def update_axes(
 
 
 @compiled
-def _mark_changes(before, valid, steps, sums):  # type: ignore[no-untyped-def]
+def _mark_changes(before, valid, steps, sums):
     """Mark pixels of which differences, and of which filtered values may have changed."""
     rows, cols = valid.shape
     for r in range(rows):
@@ -126,12 +125,12 @@ def _mark_changes(before, valid, steps, sums):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _mask_at(source, valid, r, c):  # type: ignore[no-untyped-def]
+def _mask_at(source, valid, r, c):
     return valid[r, c] if source[r, c] != 0 else np.float32(0.0)
 
 
 @inlined
-def _step_at(source, valid, axis, r, c):  # type: ignore[no-untyped-def]
+def _step_at(source, valid, axis, r, c):
     """The difference of the masked source to the next column (axis 0) or row; 0 in the last one."""
     r1, c1 = (r + 1, c) if axis == 1 else (r, c + 1)
     if r1 >= source.shape[0] or c1 >= source.shape[1]:
@@ -140,7 +139,7 @@ def _step_at(source, valid, axis, r, c):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _update_steps(source, valid, axis, scale, blur, dirty, weight, steps, counted):  # type: ignore[no-untyped-def]
+def _update_steps(source, valid, axis, scale, blur, dirty, weight, steps, counted):
     """Fill the weights of marked pixels and what they count; without ``blur`` also their differences."""
     rows, cols = source.shape
     for r in range(rows):
@@ -161,7 +160,7 @@ def _update_steps(source, valid, axis, scale, blur, dirty, weight, steps, counte
 
 
 @compiled
-def _update_sums(source, valid, axis, dirty, weight, filtered, inverse):  # type: ignore[no-untyped-def]
+def _update_sums(source, valid, axis, dirty, weight, filtered, inverse):
     """Fill the filtered differences of the source and 1 / (summed weight) of marked pixels."""
     rows, cols = source.shape
     none = np.float32(0.0)
@@ -172,10 +171,10 @@ def _update_sums(source, valid, axis, dirty, weight, filtered, inverse):  # type
             total, known, field = none, none, none
             for y in range(max(r - PAD, 0), min(r + PAD + 1, rows)):
                 for x in range(max(c - PAD, 0), min(c + PAD + 1, cols)):
-                    share = _TAPS[y - r + PAD] * _TAPS[x - c + PAD] * weight[y, x]
-                    known += share
-                    field += share * _step_at(source, valid, axis, y, x)
+                    fraction = _TAPS[y - r + PAD] * _TAPS[x - c + PAD] * weight[y, x]
+                    known += fraction
+                    field += fraction * _step_at(source, valid, axis, y, x)
                     if valid[y, x] >= _LEAST:
-                        total += share
+                        total += fraction
             filtered[r, c] = field / known if known > _LEAST else none
             inverse[r, c] = np.float32(1.0) / total if total > _LEAST else none

@@ -1,4 +1,4 @@
-"""The loss terms that need nothing but their arguments: features, medians, smoothness, normals, texture coordinates.
+"""The loss terms that need nothing but their arguments: features, medians, smoothness, consistency, normals.
 
 The terms of every step have modules of their own: ``colour_loss``, ``poisson``, ``edge_map``, ``point_loss``.
 """
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from refbench_diffrender.losses.edge_map import NEAREST
-from refbench_diffrender.losses.filters import forward_differences, gaussian_blur, median_filter
+from refbench_diffrender.losses.filters import gaussian_blur, median_filter
+from refbench_diffrender.losses.robust_loss import charbonnier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +21,8 @@ FULL_MASK = 1 - 1e-4
 """A blurred mask from here on is full; float32 weights sum up to a little less than 1."""
 BORDER = 4
 """Pixels at the border that the normals' loss leaves out: their derivatives saw zeros."""
-MAX_STRETCH = 3.0
-FLAT_SLACK = 0.01
 AGREEMENT = 1e-3
-"""Share of the depth from which on a difference between depth maps counts linearly."""
+"""Fraction of the depth from which on a difference between depth maps counts linearly."""
 
 
 def feature_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
@@ -32,7 +31,7 @@ def feature_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
 
 
 def consistency_loss(depth: Tensor, held: Sequence[Tensor | None], visible: Tensor) -> Tensor:
-    """Return how much a mesh and the depth maps of the views that see it differ, as a robust share of the depth.
+    """Return how much a mesh and the depth maps of the views that see it differ, as a robust fraction of the depth.
 
     Parameters
     ----------
@@ -52,8 +51,8 @@ def consistency_loss(depth: Tensor, held: Sequence[Tensor | None], visible: Tens
         if known is None:
             continue
         counts = visible[view, ..., 0].detach() * (known > 0)
-        share = (depth[view] - known) / torch.where(known > 0, known, 1)
-        total = total + (counts * (torch.sqrt(share**2 + AGREEMENT**2) - AGREEMENT)).sum()
+        fraction = (depth[view] - known) / torch.where(known > 0, known, 1)
+        total = total + (counts * charbonnier(fraction, AGREEMENT)).sum()
         number = number + counts.sum()
     return total / number.clamp(min=1)
 
@@ -95,30 +94,3 @@ def normal_loss(found: Tensor, wanted: Tensor, certainty: Tensor, edges: Tensor)
     inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     cosine = torch.cosine_similarity(found[inner], wanted[inner], dim=1)[:, None]
     return -(edges[inner] * certainty[inner] * cosine).mean()
-
-
-def uv_stretch_loss(uv: Tensor) -> Tensor:
-    """Return how far texture coordinates [rows, cols, 2] of the own view are from one texel per pixel."""
-    rows, cols = uv.shape[:2]
-    u_step, _ = forward_differences(uv[..., 0] * cols)
-    _, v_step = forward_differences(uv[..., 1] * rows)
-    return sum((((step - 1) ** 2).clamp(0, MAX_STRETCH).mean() for step in (u_step, v_step)), uv.new_zeros(())) / 2
-
-
-def uv_flatness(uv: Tensor, mask: Tensor, scale: float = 3.0) -> Tensor:
-    """Return where texture coordinates hardly change from pixel to pixel, [rows, cols]; its mean is a loss.
-
-    Parameters
-    ----------
-    uv
-        Texture coordinates [rows, cols, 2] of a view.
-    mask
-        1 where the mesh is seen, else 0, [rows, cols].
-    scale
-        How fast the map falls with the squared step in texels.
-    """
-    rows, cols = uv.shape[:2]
-    texels = (uv * uv.new_tensor([cols, rows])).movedim(-1, 0)
-    along_cols, along_rows = ((step**2).sum(dim=0) for step in forward_differences(texels))
-    flat = (1 - (scale * torch.minimum(along_cols, along_rows)).clamp(max=1) - FLAT_SLACK).clamp(min=0)
-    return gaussian_blur(flat, 5) * gaussian_blur(mask, 5)

@@ -1,4 +1,4 @@
-"""The photometric terms of a step: colours, squared or robust, and the likeness of patches, on visible pixels."""
+"""The photometric terms of a step: colours, squared or robust, and the similarity of patches, on visible pixels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def photometric_terms(
     Parameters
     ----------
     found, wanted
-        Rendered and photographed colours [B, rows, cols, 3].
+        Rendered and observed colours [B, rows, cols, 3].
     visible
         1 where the mesh is seen and nothing hides it, else 0, [B, rows, cols, 1].
     edges
@@ -59,7 +59,7 @@ def photometric_terms(
     weights
         Of colour and patch.
     config
-        Tells which penalty and which likeness.
+        Tells which penalty and which similarity.
     compat
         As ``colour_loss``.
     """

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from refbench_diffrender.views.image_sampling import values_at
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,26 +21,13 @@ def relative_huber(found: Tensor, wanted: Tensor, delta: float = DELTA) -> Tenso
     return (functional.huber_loss(found, wanted, reduction="none", delta=delta) / wanted).mean()
 
 
-def nearest_values(image: Tensor, places: Tensor) -> Tensor:
-    """Return the values [N] of an image [rows, cols] in the pixels that hold ``places``; 0 outside.
-
-    Parameters
-    ----------
-    image
-        Values [rows, cols].
-    places
-        (x, y) [N, 2]: -1 is the left or top edge of the image, 1 the right or bottom edge.
-    """
-    return functional.grid_sample(image[None, None], places[None, None], mode="nearest", align_corners=False)[0, 0, 0]
-
-
 class PointTerm:
     """Sparse depths against a depth map.
 
     Parameters
     ----------
     places
-        Image positions of the points, as for ``nearest_values`` [N, 2].
+        Image positions of the points, as for ``values_at`` [N, 2].
     depths
         Their depths in metres [N], positive.
     delta
@@ -62,6 +51,6 @@ class PointTerm:
     def _remember(self, shape: tuple[int, ...], device: torch.device) -> None:
         """Look the pixels up once: points and size stay the same from step to step."""
         number = torch.arange(shape[0] * shape[1], dtype=torch.float64, device=device).reshape(shape) + 1
-        found = nearest_values(number, self.places.to(number)).long()
+        found = values_at(number, self.places.to(number)).long()
         self._pixels, self._inside = (found - 1).clamp(min=0), (found > 0).to(self.depths.dtype)
         self._shape = shape

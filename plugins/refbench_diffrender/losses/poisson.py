@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from refbench_diffrender.losses.atrous import TINY, inverse_weight, spread
+from refbench_diffrender.losses.atrous import TINY, inverse_weight, masked_atrous, spread
 from refbench_diffrender.losses.filters import forward_differences
 from refbench_diffrender.losses.fused_loss import FusedLoss, require_sizes, runs_compiled
+from refbench_diffrender.losses.poisson_axis import PoissonAxis
+from refbench_diffrender.rasteriser.autograd import applied
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,20 +24,6 @@ OFFICIAL_PIXELS = 720 * 1280
 def weight_at(weight: float, shape: tuple[int, int]) -> float:
     """Return the term's weight for a smaller or larger map, so that slopes of the surface count the same."""
     return weight * shape[0] * shape[1] / OFFICIAL_PIXELS
-
-
-@dataclass(frozen=True)
-class PoissonAxis:
-    """All that does not change from step to step, for the gradients along one axis; [rows, cols] each."""
-
-    weight: Tensor
-    """Of the difference between the two gradient fields."""
-    source: Tensor
-    """The gradient field to keep, filtered."""
-    counted: Tensor
-    """What a gradient of the target counts in the filter; 0 where it touches the unknown."""
-    inverse: Tensor
-    """1 / (summed weight of a pixel's taps)."""
 
 
 class PoissonTerm:
@@ -75,7 +62,7 @@ class PoissonTerm:
 
             if self._memory is None:
                 self._memory = workspace(*target.shape)
-            return FusedLoss.apply(poisson_loss, target, axes, self.blur, self._memory)
+            return applied(FusedLoss, poisson_loss, target, axes, self.blur, self._memory)
         terms = [
             (axis.weight * (field - axis.source)) ** 2
             for axis, field in zip(axes, self.fields(target, valid), strict=True)
@@ -121,17 +108,19 @@ class PoissonTerm:
         return self._axis(steps[0], masked, mask, inner), self._axis(steps[1], masked, mask, inner)
 
     def _axis(self, step: Tensor, masked: Tensor, mask: Tensor, inner: Tensor) -> PoissonAxis:
+        # Steps of the source say where slopes may change: there the target is free.
         weight = mask * torch.exp(-self.scale * (step / (masked + 1e-5)).abs())
         if not self.blur:
             return PoissonAxis(weight, step, inner.to(step), torch.ones_like(step))
+        # The source is filtered over what it knows itself, the target over what both know.
+        source = masked_atrous(step, weight, (self.source != 0).to(step))
         tap = weight * (mask >= TINY)
-        known = weight * (self.source != 0)
-        source = spread(step * known) * inverse_weight(known)
         return PoissonAxis(weight, source, tap * inner, inverse_weight(tap))
 
 
 def _inner(mask: Tensor) -> Tensor:
     """Return where neither the next column nor the next row has another mask; the last ones follow the last but one."""
     along_cols, along_rows = forward_differences(mask)
+    # Forward differences end with 0: the last column and row take those of their neighbours.
     along_cols[:, -1], along_rows[-1] = along_cols[:, -2], along_rows[-2]
     return (along_cols == 0) & (along_rows == 0)

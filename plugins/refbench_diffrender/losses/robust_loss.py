@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from refbench_diffrender.losses.filters import correlate
 from refbench_diffrender.losses.fused_loss import FusedLoss, require_sizes, runs_compiled
+from refbench_diffrender.rasteriser.autograd import applied
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,14 +34,19 @@ def penalty_loss(
     """Return the mean penalty of colour differences, in units of colour: quadratic near 0, linear beyond ``scale``."""
     rest = found - wanted
     if penalty == "charbonnier":
-        cost = torch.sqrt(rest**2 + scale**2) - scale
+        cost = charbonnier(rest, scale)
     else:
         cost = functional.huber_loss(found, wanted, reduction="none", delta=scale) / scale
     return _mean(cost, visible)
 
 
+def charbonnier(values: Tensor, scale: float) -> Tensor:
+    """Return the penalty of values in any shape: about v^2 / (2 ``scale``) near 0, |v| from ``scale`` on."""
+    return torch.sqrt(values**2 + scale**2) - scale
+
+
 def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch = "ssim", size: int = 7) -> Tensor:
-    """Return how unlike the brightness of patches around visible pixels is, from 0 (alike) to 1 (opposite).
+    """Return how dissimilar the brightness of patches around visible pixels is, from 0 (alike) to 1 (opposite).
 
     Parameters
     ----------
@@ -58,13 +64,14 @@ def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch =
         from refbench_diffrender.losses.kernels_patch import patch_cost
 
         constants = SSIM_LIGHT, SSIM_CONTRAST, FLAT if patch == "ncc" else 0.0
-        return FusedLoss.apply(patch_cost, one, two, weight, size, *constants)
-    likeness = _likeness(one, two, weight, patch, size)
-    return _mean(((1 - likeness) / 2)[..., None], weight[..., None])
+        return applied(FusedLoss, patch_cost, one, two, weight, size, *constants)
+    similarity = _similarity(one, two, weight, patch, size)
+    return _mean(((1 - similarity) / 2)[..., None], weight[..., None])
 
 
-def _likeness(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int) -> Tensor:
-    """Return the likeness [B, rows, cols] of the patches around every pixel."""
+def _similarity(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int) -> Tensor:
+    """Return the similarity [B, rows, cols] of the patches around every pixel."""
+    # Weighted sums of w, wx, wy, wx^2, wy^2, wxy over every patch give means, variances and the covariance.
     moments = torch.stack([weight, weight * one, weight * two, weight * one**2, weight * two**2, weight * one * two])
     taps = [1.0] * size
     sums = correlate(moments, taps, taps)
@@ -72,9 +79,11 @@ def _likeness(one: Tensor, two: Tensor, weight: Tensor, patch: Patch, size: int)
     variance_1, variance_2 = (square_1 - mean_1**2).clamp(min=0), (square_2 - mean_2**2).clamp(min=0)
     covariance = product - mean_1 * mean_2
     if patch == "ncc":
-        return covariance / torch.sqrt((variance_1 + FLAT) * (variance_2 + FLAT))
-    light = (2 * mean_1 * mean_2 + SSIM_LIGHT) / (mean_1**2 + mean_2**2 + SSIM_LIGHT)
-    return light * (2 * covariance + SSIM_CONTRAST) / (variance_1 + variance_2 + SSIM_CONTRAST)
+        correlation: Tensor = covariance / torch.sqrt((variance_1 + FLAT) * (variance_2 + FLAT))
+        return correlation
+    light: Tensor = (2 * mean_1 * mean_2 + SSIM_LIGHT) / (mean_1**2 + mean_2**2 + SSIM_LIGHT)
+    structure: Tensor = (2 * covariance + SSIM_CONTRAST) / (variance_1 + variance_2 + SSIM_CONTRAST)
+    return light * structure
 
 
 def _mean(cost: Tensor, visible: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 LEAST = 1e-12
 NEAR_ROOM, FAR_SHARE = 1e-6, 0.999
 STEP_SHARE = 0.25
-"""Of the distance between vertices, in clip units of half a picture."""
+"""Of the distance between vertices, in clip units of half an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeshState:
     """``position`` [V, 3] after division, in [-1, 1]; ``triangles`` int32 [T, 3]; the clip matrix and its planes.
 
-    ``stride`` is the distance of vertices in pixels of a picture of ``shape`` (rows, cols).
+    ``stride`` is the distance of vertices in pixels of an image of ``shape`` (rows, cols).
     """
 
     position: Tensor

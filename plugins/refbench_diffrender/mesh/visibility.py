@@ -72,7 +72,7 @@ def unhidden(depth: Tensor, held: Sequence[Tensor | None], tolerance: float) -> 
     held
         The depth map [rows, cols] of every view, 0 unknown: there a pixel counts. None counts everywhere.
     tolerance
-        Share of its depth by which the mesh may lie behind.
+        Fraction of its depth by which the mesh may lie behind.
     """
     found = torch.ones_like(depth)
     for view, known in zip(range(len(depth)), held, strict=True):

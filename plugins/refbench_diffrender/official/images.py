@@ -1,4 +1,4 @@
-"""Pictures of the refinement under the official names: what a person looks at."""
+"""Images of the refinement under the official names: what a person looks at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from refbench_diffrender.depth_mode.refinement import ViewRefinement
 
-    Picture = NDArray[np.uint8]
+    ByteImage = NDArray[np.uint8]
 
 FRACTION_BITS = 4
 """Of the places between pixels at which lines are drawn."""
@@ -25,48 +25,50 @@ HASHES = (73, 151, 199)
 """Steps from one triangle's red, green and blue to the next one's."""
 
 
-def shares(values: NDArray[np.floating]) -> Picture:
+def byte_codes(values: NDArray[np.floating]) -> ByteImage:
     """Return values in [0, 1] of any shape as 8-bit codes; what lies beyond is cut off."""
     return np.asarray(np.rint(np.clip(values, 0, 1) * 255), np.uint8)
 
 
 @torch.no_grad()
-def mesh_pictures(run: ViewRefinement) -> dict[str, Picture]:
+def mesh_images(run: ViewRefinement) -> dict[str, ByteImage]:
     """Return ``uv``, ``tris`` and ``wireframe`` [rows, cols, 3] of the mesh in its own view as it is now."""
     view = run.view_points(2)
     clip = (view @ run.own.projection.to(view).T)[None]
     uv = run.mesh.uv(run.offset)[None]
-    rast, places = run.draw.draw(clip, run.mesh.triangles, uv, run.shape)
+    rast, places = run.renderer.render(clip, run.mesh.triangles, uv, run.shape)
     number = rast[0, ..., 3].cpu().numpy().astype(np.int64)
     seen = (number > 0)[..., None]
     coordinates = np.concatenate([places[0].cpu().numpy(), np.zeros((*run.shape, 1))], axis=-1)
     colours = (number[..., None] * np.array(HASHES) % 256).astype(np.uint8)
     return {
-        "uv": shares(coordinates * seen),
+        "uv": byte_codes(coordinates * seen),
         "tris": np.where(seen, colours, np.uint8(0)),
         "wireframe": _wireframe(run, clip[0].cpu().numpy()),
     }
 
 
-def _wireframe(run: ViewRefinement, clip: NDArray[np.float32]) -> Picture:
-    """Return the own photograph, enlarged where the mesh is fine, with the edges of all triangles."""
+def _wireframe(run: ViewRefinement, clip: NDArray[np.float32]) -> ByteImage:
+    """Return the own image, enlarged where the mesh is fine, with the edges of all triangles."""
     times = -(-LEGIBLE // run.config.stride)
     rows, cols = (times * side for side in run.shape)
     place = (clip[:, :2] / clip[:, 3:] + 1) / 2 * (cols, rows) - 0.5
     triangles = run.mesh.triangles.cpu().numpy()
     corners = place[triangles[(triangles >= 0).all(axis=1)]]
     lines = list(np.rint(corners * 2**FRACTION_BITS).astype(np.int32))
-    picture = cv2.resize(shares(run.own.image.cpu().numpy()), (cols, rows), interpolation=cv2.INTER_NEAREST)
-    cv2.polylines(picture, lines, isClosed=True, color=(255, 255, 0), shift=FRACTION_BITS)
-    return picture
+    image: ByteImage = cv2.resize(
+        byte_codes(run.own.image.cpu().numpy()), (cols, rows), interpolation=cv2.INTER_NEAREST
+    )
+    cv2.polylines(image, lines, isClosed=True, color=(255, 255, 0), shift=FRACTION_BITS)
+    return image
 
 
-def coloured(depth: NDArray[np.floating], span: tuple[float, float]) -> Picture:
+def coloured(depth: NDArray[np.floating], span: tuple[float, float]) -> ByteImage:
     """Return colours [rows, cols, 3] of a depth map, blue at the near end of ``span``; unknown is black."""
-    share = (depth - span[0]) / max(span[1] - span[0], 1e-12)
-    colours = cv2.applyColorMap(shares(share), cv2.COLORMAP_TURBO)[..., ::-1]
-    picture: Picture = np.where((depth > 0)[..., None], colours, 0).astype(np.uint8)
-    return picture
+    fraction = (depth - span[0]) / max(span[1] - span[0], 1e-12)
+    colours = cv2.applyColorMap(byte_codes(fraction), cv2.COLORMAP_TURBO)[..., ::-1]
+    image: ByteImage = np.where((depth > 0)[..., None], colours, 0).astype(np.uint8)
+    return image
 
 
 def scatter(path: Path, known: NDArray[np.floating], found: NDArray[np.floating], title: str) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from refbench_diffrender.depth_mode.tonemapper import save_tonemapper
-from refbench_diffrender.losses.point_loss import nearest_values
-from refbench_diffrender.official.images import coloured, mesh_pictures, scatter, shares
-from refbench_diffrender.views.depth_png import codes_of_normals, write_depth, write_picture
+from refbench_diffrender.official.images import byte_codes, coloured, mesh_images, scatter
+from refbench_diffrender.views.depth_png import codes_of_normals, write_depth, write_pixels
+from refbench_diffrender.views.image_sampling import values_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
     from refbench_diffrender.official.source import OfficialSource
+    from refbench_diffrender.running.steps import StepReport
 
 MAPS = "dm"
 
@@ -42,15 +43,15 @@ class OfficialOutputs:
         """Write the arguments and what is known before the first step."""
         write_json(self.folder / "config.json", dict(self.source.official.values))
         self._depth("depth_init", self.run.depth())
-        self._picture("edge_map", shares(self.run.edges.cpu().numpy()))
+        self._image("edge_map", byte_codes(self.run.edges.cpu().numpy()))
         if self.source.reference is not None:
             self._depth("depth_ref", self.source.reference)
         if self.run.normals is not None:
-            self._picture("normals_ref", codes_of_normals(self.run.normals.directions[0].cpu().numpy()))
+            self._image("normals_ref", codes_of_normals(self.run.normals.directions[0].cpu().numpy()))
         if self.run.points is not None:
             initial, points = self.run.initial, self.run.points
             title = f"offset {initial.offset:.4g} m, scale {initial.scale:.4g} m"
-            under = nearest_values(initial.absolute, points.places)
+            under = values_at(initial.absolute, points.places)
             scatter(self.folder / "pcd_aligned.png", points.depths.cpu().numpy(), under.cpu().numpy(), title)
 
     def log(self, report: StepReport, metrics: Mapping[str, float]) -> None:
@@ -69,10 +70,10 @@ class OfficialOutputs:
             self._depth(name, each)
         known = run.initial.absolute[run.initial.valid > 0]
         span = (float(known.min()), float(known.max())) if len(known) else run.planes
-        self._picture(f"depth_colored_{iteration}", coloured(depth.cpu().numpy(), span))
-        self._picture("normals", codes_of_normals(run.own_normals(run.view_points(2)).detach()[0].cpu().numpy()))
-        for name, picture in mesh_pictures(run).items():
-            self._picture(name, picture)
+        self._image(f"depth_colored_{iteration}", coloured(depth.cpu().numpy(), span))
+        self._image("normals", codes_of_normals(run.own_normals(run.view_points(2)).detach()[0].cpu().numpy()))
+        for name, image in mesh_images(run).items():
+            self._image(name, image)
         if run.tonemapper is not None:
             save_tonemapper(run.tonemapper, self.folder / "exposure.txt", self.folder / "response.txt")
         if metrics:
@@ -83,8 +84,8 @@ class OfficialOutputs:
         unit = float(self.source.official.values["depth_image_depth_scale"])
         write_depth(self.folder / MAPS / f"{name}.png", values, unit, compat=self.run.config.compat)
 
-    def _picture(self, name: str, values: NDArray[np.generic]) -> None:
-        write_picture(self.folder / MAPS / f"{name}.png", values)
+    def _image(self, name: str, values: NDArray[np.generic]) -> None:
+        write_pixels(self.folder / MAPS / f"{name}.png", values)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

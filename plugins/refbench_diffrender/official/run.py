@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from refbench import Context
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
     from refbench_diffrender.official.source import OfficialSource
+    from refbench_diffrender.running.steps import StepReport
     from refbench_diffrender.views.gl_cameras import Intrinsics
 
 FOLDER = "official"

@@ -15,7 +15,7 @@ from refbench.formats.raster import open_image
 from refbench.geometry.cameras import Pinhole
 from refbench_diffrender.official.config import read_official
 from refbench_diffrender.official.view_folder import FILE, find_folder_view, read_view_folder, view_names
-from refbench_diffrender.views.depth_png import read_codes
+from refbench_diffrender.views.depth_png import depths_of, read_codes
 from refbench_diffrender.views.gl_cameras import model_view
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class CodedDepth:
         """None: depth maps lie in their camera's pixels."""
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols), by the head of the file."""
+        return open_image(self._path, in_camera=True).shape
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The file, for hashing."""
         return (self._path,)
@@ -58,7 +63,7 @@ class CodedDepth:
             raise ValueError("depth maps are read as a whole")
         codes = read_codes(self._path)
         known = codes > 0
-        metres = np.where(known, codes * self._unit, np.nan).astype(np.float32)
+        metres = np.where(known, depths_of(codes, self._unit), np.float32(np.nan))
         return Image(metres[None], None, ("depth",), known)
 
 
@@ -71,7 +76,7 @@ def official_scene(official: OfficialConfig) -> Scene:
     Raises
     ------
     InputError
-        No folder or view is named; a picture is missing, ``transforms.json`` is missing or broken.
+        No folder or view is named; an image is missing, ``transforms.json`` is missing or broken.
     """
     folder = _folder_of(official)
     views = read_view_folder(folder)
@@ -115,7 +120,7 @@ def _folder_of(official: OfficialConfig) -> Path:
 
 
 def _camera(views: ViewFolder, place: int, shape: tuple[int, int], *, flip: bool) -> Pinhole:
-    """Return a view's camera for its picture of ``shape`` [rows, cols], in OpenCV's axes and with pixel centres."""
+    """Return a view's camera for its image of ``shape`` [rows, cols], in OpenCV's axes and with pixel centres."""
     pose = views.camera_to_world[place]
     # The model-view matrix has OpenGL's axes (y up, looking along -z): turning y and z makes it OpenCV's.
     matrix = np.diag([1.0, -1.0, -1.0, 1.0]) @ model_view(pose, flip=flip, turn=False)

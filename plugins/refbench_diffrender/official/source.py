@@ -12,7 +12,7 @@ import torch
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.scenes.importers.colmap_model import read_model
 from refbench_diffrender.official.view_folder import SeenPoints, read_view_folder, sampled_points, seen_points
-from refbench_diffrender.views.depth_png import normals_of_codes, read_codes, shares_of_codes
+from refbench_diffrender.views.depth_png import fractions_of_codes, normals_of_codes, read_codes
 from refbench_diffrender.views.gl_cameras import find_view, model_view
 from refbench_diffrender.views.image_sampling import resize_map
 from refbench_diffrender.views.view_image import ReferenceNormals
@@ -52,7 +52,7 @@ class OfficialSource:
         return self.folder.names[self.number]
 
     def codes(self, key: str) -> NDArray[np.uint16] | None:
-        """Return the view's depth picture in the folder that a key names; None where there is none."""
+        """Return the view's depth image in the folder that a key names; None where there is none."""
         return self.folder.codes(self.number, str(self.official.values[key]))
 
 
@@ -103,7 +103,7 @@ def _points(
         seen = sampled_points(
             reference,
             folder.intrinsics,
-            folder.picture(number),
+            folder.image(number),
             rng,
             number=values["sparse_pcd_from_ref_num_points"],
             outliers=values["sparse_pcd_from_ref_outlier_ratio"],
@@ -149,7 +149,7 @@ def read_normals(source: OfficialSource, config: DiffrenderConfig) -> ReferenceN
     Raises
     ------
     InputError
-        A picture is missing or has another format; a suffix that the published rule does not know, under ``compat``.
+        An image is missing or has another format; a suffix that the published rule does not know, under ``compat``.
     """
     folder = source.official.folder("input_normal_dir")
     if folder is None or not config.loss.normal:
@@ -157,7 +157,7 @@ def read_normals(source: OfficialSource, config: DiffrenderConfig) -> ReferenceN
     file = Path(source.name)
     if config.compat and file.suffix != PUBLISHED_SUFFIX:
         raise InputError(
-            f"As published, normals are found for pictures of the suffix {PUBLISHED_SUFFIX} only and {source.name} has "
+            f"As published, normals are found for images of the suffix {PUBLISHED_SUFFIX} only and {source.name} has "
             "another: set compat to false, or input_normal_dir to None."
         )
     paths = folder / f"{file.stem}.png", folder / f"{file.stem}_certainty.png"
@@ -168,5 +168,5 @@ def read_normals(source: OfficialSource, config: DiffrenderConfig) -> ReferenceN
                 "None."
             )
     directions = torch.from_numpy(normals_of_codes(read_codes(paths[0], bands=3)))[None]
-    certainty = torch.from_numpy(shares_of_codes(read_codes(paths[1])))[None, None]
+    certainty = torch.from_numpy(fractions_of_codes(read_codes(paths[1])))[None, None]
     return ReferenceNormals(resize_map(directions, source.shape), resize_map(certainty, source.shape))

@@ -14,7 +14,6 @@ from refbench_diffrender.config import DiffrenderConfig, LossConfig
 from refbench_diffrender.depth_mode.encoder import read_encoder
 from refbench_diffrender.depth_mode.refinement import ViewRefinement
 from refbench_diffrender.depth_mode.tonemapper import load_tonemapper
-from refbench_diffrender.losses.point_loss import nearest_values
 from refbench_diffrender.official.source import checked_depth, read_normals, read_source
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
 from refbench_diffrender.views.alignment import map_alignment, quantile_alignment, usable_points
@@ -27,8 +26,8 @@ from refbench_diffrender.views.depth_image import (
     poisson_source,
 )
 from refbench_diffrender.views.gl_cameras import model_view
-from refbench_diffrender.views.image_sampling import linear_of, resize_image, resize_map
-from refbench_diffrender.views.view_image import Photograph, ReferenceNormals, SparsePoints
+from refbench_diffrender.views.image_sampling import linear_of, resize_image, resize_map, values_at
+from refbench_diffrender.views.view_image import ReferenceNormals, SparsePoints, ViewImage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +111,7 @@ def prepared(
     source = source or read_source(official, config, np.random.default_rng(0))
     if config.srgb and config.tonemapper and not config.compat:
         raise ConfigError(f"{official.path}: use_tonemapper compares encoded colours and srgb linear light; take one.")
-    own, targets = _photographs(source, config, device)
+    own, targets = _view_images(source, config, device)
     initial, kept = _initial(source, config)
     initial = replace(initial, relative=initial.relative.to(device), valid=initial.valid.to(device))
     points = None
@@ -123,7 +122,7 @@ def prepared(
     normals = read_normals(source, config)
     if normals is not None:
         normals = ReferenceNormals(normals.directions.to(device), normals.certainty.to(device))
-    draw = rasteriser(config.backend, device)
+    renderer = rasteriser(config.backend, device)
     if encoder is None and config.features is not None and config.loss.feature:
         encoder = read_encoder(Path(config.features))
     run = ViewRefinement(
@@ -135,7 +134,7 @@ def prepared(
         points,
         source.planes,
         config,
-        draw,
+        renderer,
         None if encoder is None else encoder.to(device),
         normals,
     )
@@ -144,21 +143,21 @@ def prepared(
     return run
 
 
-def _photographs(source: OfficialSource, config: DiffrenderConfig, device: str) -> tuple[Photograph, list[Photograph]]:
+def _view_images(source: OfficialSource, config: DiffrenderConfig, device: str) -> tuple[ViewImage, list[ViewImage]]:
     """Return the own view, and all views as they are compared with: linear light under ``srgb``.
 
-    As published, the own view's picture on the mesh stays encoded.
+    As published, the own view's image on the mesh stays encoded.
     """
     folder = source.folder
     projection = torch.from_numpy(source.intrinsics.projection(*source.planes)).to(device)
     targets = []
-    own: Photograph | None = None
+    own: ViewImage | None = None
     for place, name in enumerate(folder.names):
         matrix = model_view(folder.camera_to_world[place], flip=bool(source.official.values["cam_use_flip_mat"]))
-        picture = torch.from_numpy(folder.picture(place)).to(device).permute(2, 0, 1)[None]
-        kinds = [linear_of(picture), picture] if config.srgb else [picture]
+        colours = torch.from_numpy(folder.image(place)).to(device).permute(2, 0, 1)[None]
+        kinds = [linear_of(colours), colours] if config.srgb else [colours]
         images = [resize_image(kind, source.shape)[0].permute(1, 2, 0).contiguous() for kind in kinds]
-        views = [Photograph(name, image, torch.from_numpy(matrix).to(device), projection) for image in images]
+        views = [ViewImage(name, image, torch.from_numpy(matrix).to(device), projection) for image in images]
         targets.append(views[0])
         if place == source.number:
             own = views[-1] if config.compat else views[0]
@@ -208,7 +207,7 @@ def _alignment(source: OfficialSource, relative: torch.Tensor) -> Alignment:
         return map_alignment(relative.numpy(), checked_depth(source, "init_ref_depth_dir"))
     if source.seen is None:
         raise ConfigError(f"{source.official.path}: init_depth_mode relative_to_abspcd needs input_colmap_sparse.")
-    at = nearest_values(relative, torch.from_numpy(source.seen.places)).numpy()
+    at = values_at(relative, torch.from_numpy(source.seen.places)).numpy()
     pairs = usable_points(at, -source.seen.xyz[:, 2], source.planes)
     how: Quantile = "max" if values["scale_init_align_for"] == "max" else "median"
     return quantile_alignment(*pairs, values["scale_init_percentile"], how)[0]

@@ -24,7 +24,7 @@ FILE = "transforms.json"
 NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x")
 COLOUR = "color"
 SIZE_SLACK = 2.0
-"""Pixels by which a picture may miss the proportions of the intrinsics: sizes are rounded."""
+"""Pixels by which an image may miss the proportions of the intrinsics: sizes are rounded."""
 FOCAL_RATIO = 1.25
 """By which focal length and opening angle may contradict each other."""
 
@@ -38,8 +38,8 @@ class ViewFolder:
     camera_to_world: NDArray[np.float64]
     intrinsics: Intrinsics
 
-    def picture(self, view: int) -> NDArray[np.float32]:
-        """Read a view's picture, float32 [rows, cols, 3] in [0, 1].
+    def image(self, view: int) -> NDArray[np.float32]:
+        """Read a view's image, float32 [rows, cols, 3] in [0, 1].
 
         Raises
         ------
@@ -49,33 +49,33 @@ class ViewFolder:
         path, at = self.path / self.names[view], self.intrinsics
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if pixels is None:
-            raise MissingFileError(f"{path} is missing or no picture; {self.path / FILE} names it.")
+            raise MissingFileError(f"{path} is missing or no image; {self.path / FILE} names it.")
         rows, cols = pixels.shape[:2]
         if abs(cols - rows * at.width / at.height) > SIZE_SLACK:
             raise InputError(
                 f"{path} has {cols} x {rows} pixels, which is no size of the {at.width} x {at.height} in "
-                f"{self.path / FILE}: give w, h, focal lengths and principal point of these pictures."
+                f"{self.path / FILE}: give w, h, focal lengths and principal point of these images."
             )
         return np.ascontiguousarray(pixels[..., ::-1]).astype(np.float32) / np.float32(255)
 
     def codes(self, view: int, folder: str) -> NDArray[np.uint16] | None:
-        """Read a view's 16-bit depth picture from the folder beside the colours; None where there is none.
+        """Read a view's 16-bit depth image from the folder beside the colours; None where there is none.
 
         Raises
         ------
         InputError
-            The picture lies in no folder of colours; the depth picture has not one band of 16 bits.
+            The image lies in no folder of colours; the depth image has not one band of 16 bits.
         """
         path = self.depth_path(view, folder)
         if path is None:
             raise InputError(
                 f"{self.path / FILE}: file_path {self.names[view]} does not contain {COLOUR!r}, which {folder} would "
-                "take the place of: put the pictures into such a folder."
+                "take the place of: put the images into such a folder."
             )
         return read_codes(path) if path.is_file() else None
 
     def depth_path(self, view: int, folder: str) -> Path | None:
-        """Return where a view's depth picture lies in ``folder``; None where its picture is in no folder of colours."""
+        """Return where a view's depth image lies in ``folder``; None where its image is in no folder of colours."""
         if COLOUR not in self.names[view]:
             return None
         return (self.path / self.names[view].replace(COLOUR, folder)).with_suffix(".png")
@@ -144,7 +144,7 @@ def _check_intrinsics(file: Path, values: dict[str, float]) -> None:
     if not 1 / FOCAL_RATIO < values["fl_x"] / meant < FOCAL_RATIO:
         raise InputError(
             f"{file}: fl_x {values['fl_x']:g} does not belong to w {values['w']:g}, for which camera_angle_x makes it "
-            f"{meant:.4g}: give both for the same picture size."
+            f"{meant:.4g}: give both for the same image size."
         )
 
 
@@ -168,7 +168,7 @@ def _pose(file: Path, number: int, frame: Any) -> NDArray[np.float64]:  # noqa: 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenPoints:
     """Sparse points of a view: ``xyz`` [N, 4] in view space (OpenGL axes), ``places`` [N, 2] in [-1, 1]; ``rgb`` of all
-    that lie in the picture, those too near among them.
+    that lie in the image, those too near among them.
     """
 
     xyz: NDArray[np.float64]
@@ -181,20 +181,20 @@ def seen_points(
 ) -> SeenPoints:
     """Return the points that a view observed, see ``SeenPoints``.
 
-    ``model_view`` takes the model's frame to the view (no turned world). ``compat``: the last picture whose name holds
+    ``model_view`` takes the model's frame to the view (no turned world). ``compat``: the last image whose name holds
     the view's stem, as published; else the one of that stem.
 
     Raises
     ------
     InputError
-        The model has no such picture.
+        The model has no such image.
     """
     stem = Path(name).stem
     fitting = [
         image for image in model.images.values() if (stem in image.name if compat else Path(image.name).stem == stem)
     ]
     if not fitting:
-        raise InputError(f"The COLMAP model has no picture of the view {name}.")
+        raise InputError(f"The COLMAP model has no image of the view {name}.")
     if not compat and len(fitting) > 1:
         exact = [image for image in fitting if image.name == name or name.endswith(f"/{image.name}")]
         if len(exact) != 1:
@@ -221,7 +221,7 @@ def seen_points(
 def sampled_points(
     depth: NDArray[np.float64],
     intrinsics: Intrinsics,
-    picture: NDArray[np.float32],
+    image: NDArray[np.float32],
     rng: np.random.Generator,
     *,
     number: int,
@@ -232,7 +232,7 @@ def sampled_points(
 
     Parameters
     ----------
-    depth, picture
+    depth, image
         Of the same view, sizes of their own.
     intrinsics
         Of any size of the view.
@@ -241,7 +241,7 @@ def sampled_points(
     number
         How many points; fewer where fewer depths are known.
     outliers
-        Share of points whose depth is drawn evenly between the nearest and the farthest one.
+        Fraction of points whose depth is drawn evenly between the nearest and the farthest one.
     noise
         Standard deviation of the other depths in metres.
     """
@@ -257,5 +257,5 @@ def sampled_points(
     at = intrinsics.scaled(cols, rows)
     xyz = np.stack([(u - at.cx) * z / at.fx, -(v - at.cy) * z / at.fy, -z, np.ones_like(z)], axis=1)
     places = np.stack([2 * u / cols - 1, 2 * v / rows - 1], axis=1)
-    down, across = ((w * side).astype(np.int64) for w, side in zip((v / rows, u / cols), picture.shape, strict=False))
-    return SeenPoints(xyz, places, np.rint(255 * picture[down, across]).astype(np.uint8))
+    down, across = ((w * side).astype(np.int64) for w, side in zip((v / rows, u / cols), image.shape, strict=False))
+    return SeenPoints(xyz, places, np.rint(255 * image[down, across]).astype(np.uint8))

@@ -1,11 +1,11 @@
-"""How far every pixel of a depth map is to be trusted: what other depth maps and other photographs say of it.
+"""How far every pixel of a depth map is to be trusted: what other depth maps and other images say of it.
 
-``confidence = share * likeness``, both in [0, 1]:
+``confidence = fraction * similarity``, both in [0, 1]:
 
-- ``share``: of the other depth maps that see a pixel's point, how many agree on it. A map that has another surface
+- ``fraction``: of the other depth maps that see a pixel's point, how many agree on it. A map that has another surface
   well before the point does not see it. 1/2 where no other map sees it: nothing speaks for it, nothing against.
-- ``likeness``: the correlation of brightness between a patch around the pixel and what the photographs hold where the
-  depths of the patch lead, negative ones 0; the mean over all pictures that see the point, 0 where none does. Patches
+- ``similarity``: the correlation of brightness between a patch around the pixel and what the images hold where the
+  depths of the patch lead, negative ones 0; the mean over all images that see the point, 0 where none does. Patches
   without texture look alike: a noise of ``NOISE`` is added to all variances.
 """
 
@@ -34,14 +34,14 @@ PATCH = 5
 NOISE = 2 / 255
 HIDING = 5.0
 """Agreement tolerances by which a surface must lie before a point to hide it: nearer ones contradict the point."""
-UNSEEN_SHARE = 0.5
+UNSEEN_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthView:
     """``image`` float32 [rows, cols, 3] in [0, 1]; ``camera`` of that size; ``depth`` float32 [rows, cols].
 
-    Depths are metres, NaN is unknown; ``depth`` is None for a picture that is only looked at.
+    Depths are metres, NaN is unknown; ``depth`` is None for an image that is only looked at.
     """
 
     name: str
@@ -58,7 +58,7 @@ def agreement(views: Sequence[DepthView], absolute: float) -> list[NDArray[np.in
 
 def confidences(
     views: Sequence[DepthView],
-    pictures: Sequence[DepthView],
+    images: Sequence[DepthView],
     agreed: Sequence[NDArray[np.int64]],
     absolute: float,
 ) -> list[NDArray[np.float32]]:
@@ -68,8 +68,8 @@ def confidences(
     ----------
     views
         With depth maps.
-    pictures
-        Further photographs, without depth maps.
+    images
+        Further images, without depth maps.
     agreed
         What ``agreement`` found.
     absolute
@@ -77,7 +77,7 @@ def confidences(
     """
     found = []
     for view, count in zip(views, agreed, strict=True):
-        others = [other for other in (*views, *pictures) if other.name != view.name]
+        others = [other for other in (*views, *images) if other.name != view.name]
         found.append(_confidence(view, others, count - 1, absolute))
     return found
 
@@ -89,7 +89,7 @@ def _confidence(
     row, col = np.mgrid[: depth.shape[0], : depth.shape[1]].astype(np.float64)
     points = view.camera.unproject(col, row, depth.astype(np.float64))
     own = _brightness(view.image)
-    maps, likeness, pictures = (np.zeros(depth.shape) for _ in range(3))
+    maps, similarity, images = (np.zeros(depth.shape) for _ in range(3))
     for other in others:
         across, down, expected = other.camera.project(points)
         looked = bilinear(_brightness(other.image), across, down)
@@ -99,11 +99,11 @@ def _confidence(
             with np.errstate(invalid="ignore"):
                 sees &= expected <= there + HIDING * absolute  # false for NaN: the map knows nothing there
             maps += sees
-        likeness += np.where(sees, correlation(own, looked, sees), 0)
-        pictures += sees
+        similarity += np.where(sees, correlation(own, looked, sees), 0)
+        images += sees
     maps = np.maximum(maps, agreed)  # a map may agree between two pixels of which the nearest lies before the point
-    share = np.where(maps > 0, agreed / np.maximum(maps, 1), UNSEEN_SHARE)
-    found = np.clip(share, 0, 1) * np.clip(likeness / np.maximum(pictures, 1), 0, 1)
+    fraction = np.where(maps > 0, agreed / np.maximum(maps, 1), UNSEEN_FRACTION)
+    found = np.clip(fraction, 0, 1) * np.clip(similarity / np.maximum(images, 1), 0, 1)
     return np.where(np.isfinite(depth), found, 0).astype(np.float32)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from refbench import Grid
 
 ALONG = 1e-3
-"""By which share of its depth a point moves to show which way its pixel's ray goes."""
+"""By which fraction of its depth a point moves to show which way its pixel's ray goes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class Fused:
 
 def fused(
     views: Sequence[DepthView],
-    pictures: Sequence[DepthView],
+    images: Sequence[DepthView],
     *,
     min_views: int,
     absolute: float,
@@ -57,8 +57,8 @@ def fused(
     ----------
     views
         With depth maps.
-    pictures
-        Further photographs that confidence looks at.
+    images
+        Further images that confidence looks at.
     min_views
         How many maps must agree on a point; no more than there are.
     absolute
@@ -67,7 +67,7 @@ def fused(
         False computes none.
     """
     agreed = agreement(views, absolute)
-    trust = confidences(views, pictures, agreed, absolute) if with_confidence else []
+    trust = confidences(views, images, agreed, absolute) if with_confidence else []
     least = min(min_views, len(views))
     parts = []
     for number, view in enumerate(views):
@@ -76,9 +76,10 @@ def fused(
     xyz, normals, colour = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("xyz", "normals", "colour")
     )
-    shares = np.concatenate([part.confidence for part in parts if part.confidence is not None]) if trust else None
+    fractions = np.concatenate([part.confidence for part in parts if part.confidence is not None]) if trust else None
     return Fused(
-        SurfacePoints(xyz, normals, colour, shares), {view.name: one for view, one in zip(views, trust, strict=False)}
+        SurfacePoints(xyz, normals, colour, fractions),
+        {view.name: one for view, one in zip(views, trust, strict=False)},
     )
 
 

@@ -1,4 +1,4 @@
-"""What is kept apart to judge the refinement by: views that it never compares with, sparse points it never uses."""
+"""Evaluation of the refinement on what it never used: held-out views and held-out sparse points."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from refbench_diffrender.mesh.grid_mesh import facing, grid_points, grid_triangles, inside
+from refbench_diffrender.outputs.gate import Evidence, median_errors, point_evidence, view_evidence
 from refbench_diffrender.views.view_selection import neighbours
 from refbench_diffrender.views.views import clip_planes, tensor
 
@@ -31,13 +32,13 @@ def held_out_notes(
     held: Sequence[SceneView],
     depths: Mapping[str, Floats],
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Return ``held_out`` and ``held_out_points`` for a prediction's notes, each where anything is held out."""
     notes: dict[str, Any] = {}
     if held:
-        notes["held_out"] = held_out_views(held, refined, depths, config, draw, device)
+        notes["held_out"] = held_out_views(held, refined, depths, config, renderer, device)
     if config.hold_out_points:
         notes["held_out_points"] = {view.name: held_out_points(view, depths[view.name]) for view in refined}
     return notes
@@ -48,7 +49,7 @@ def held_out_views(
     refined: Sequence[SceneView],
     depths: Mapping[str, Floats],
     config: DiffrenderConfig,
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Return how well refined views, carried into held-out ones by their depths, look like these: before and after.
@@ -63,7 +64,7 @@ def held_out_views(
     depths
         Refined depth maps by the name of a view, metres [rows, cols], NaN unknown.
     config, draw, device
-        The method's configuration and rasteriser, and where that draws.
+        The method's configuration and rasteriser, and where that renders.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def held_out_views(
     for view in held:
         best = neighbours(view, refined, config.min_overlap, config.best_angle_deg)
         sources = [one.view for one in best][: config.neighbours or None]
-        pairs = [_differences(source, depths[source.name], view, planes, draw, device) for source in sources]
+        pairs = [_differences(source, depths[source.name], view, planes, renderer, device) for source in sources]
         pixels = sum(len(before) for before, _ in pairs)
         found[view.name] = {"neighbours": [source.name for source in sources], "pixels": pixels}
         if pixels:
@@ -93,11 +94,21 @@ def held_out_points(view: SceneView, depth: Floats) -> dict[str, Any]:
     if view.held_out is None:
         return {"points": 0}
     errors = [np.abs(view.held_out.under(values) - view.held_out.depth) for values in (_initial(view), depth)]
-    both = np.isfinite(errors[0]) & np.isfinite(errors[1])
-    if not both.any():
-        return {"points": 0}
-    before, after = ({"median": float(np.median(e[both])), "mean": float(np.mean(e[both]))} for e in errors)
-    return {"points": int(both.sum()), "before": before, "after": after}
+    return median_errors(errors[0], errors[1])
+
+
+def depth_evidence(
+    view: SceneView,
+    depth: Floats,
+    held: Sequence[SceneView],
+    config: DiffrenderConfig,
+    renderer: Rasteriser,
+    device: str = "cpu",
+) -> list[Evidence]:
+    """Return what held-out points and views say of a view's refined depth map [rows, cols], metres, NaN unknown."""
+    carried_into = held_out_views(held, [view], {view.name: depth}, config, renderer, device)
+    points = point_evidence(held_out_points(view, depth))
+    return [*points, *view_evidence(carried_into, "mae", best=0.0)]
 
 
 def carried(
@@ -105,12 +116,12 @@ def carried(
     depth: Floats,
     target: SceneView,
     planes: tuple[float, float],
-    draw: Rasteriser,
+    renderer: Rasteriser,
     device: str = "cpu",
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return a view's picture as another view sees it by a depth map of the first, and where it sees it.
+    """Return a view's image as another view sees it by a depth map of the first, and where it sees it.
 
-    The depth map [rows, cols] is a mesh in the pixel raster, without what only steps in depth would make. The picture
+    The depth map [rows, cols] is a mesh in the pixel raster, without what only steps in depth would make. The image
     is float32 [rows, cols, 3] of the target's size.
     """
     at = source.intrinsics
@@ -122,7 +133,7 @@ def carried(
         return np.zeros((*target.depth.shape, 3), np.float32), np.zeros(target.depth.shape, bool)
     matrix = target.intrinsics.projection(*planes) @ target.model_view @ np.linalg.inv(source.model_view)
     clip = np.nan_to_num(points) @ matrix[:, :3].T + matrix[:, 3]
-    rast, colour = draw.draw(
+    rast, colour = renderer.render(
         tensor(clip, device)[None],
         torch.from_numpy(np.ascontiguousarray(triangles)).to(device),
         tensor(source.image.reshape(1, -1, source.image.shape[2]), device),
@@ -136,13 +147,13 @@ def _initial(view: SceneView) -> Floats:
 
 
 def _differences(
-    source: SceneView, depth: Floats, target: SceneView, planes: tuple[float, float], draw: Rasteriser, device: str
+    source: SceneView, depth: Floats, target: SceneView, planes: tuple[float, float], renderer: Rasteriser, device: str
 ) -> tuple[Floats, Floats]:
-    """Return colour differences [N, 3] of a carried picture, with the initial and with the refined depth."""
+    """Return colour differences [N, 3] of a carried image, with the initial and with the refined depth."""
     refined = np.where(source.known, depth, np.float32(np.nan))
-    pictures = [carried(source, values, target, planes, draw, device) for values in (_initial(source), refined)]
-    both = pictures[0][1] & pictures[1][1]
-    before, after = (picture[both] - target.image[both] for picture, _ in pictures)
+    images = [carried(source, values, target, planes, renderer, device) for values in (_initial(source), refined)]
+    both = images[0][1] & images[1][1]
+    before, after = (image[both] - target.image[both] for image, _ in images)
     return before, after
 
 

@@ -86,7 +86,7 @@ def _resized(image: Map, shape: tuple[int, ...]) -> Map:
 
 
 def completion(reference: NDArray[np.float64], found: NDArray[np.float64], near: float = COMPLETE) -> float:
-    """Return the share of reference points [N, 3] that have a found point [M, 3] within ``near`` metres."""
+    """Return the fraction of reference points [N, 3] that have a found point [M, 3] within ``near`` metres."""
     return float((_distances(reference, found) < near).mean())
 
 

@@ -61,7 +61,7 @@ def dsm_mesh(dsm: DSM, colours: NDArray[np.floating]) -> SurfaceMesh:
 
 
 def view_mesh(run: ViewRefinement, to_scene: NDArray[np.float64]) -> SurfaceMesh:
-    """Return the mesh of a refined view, coloured by its picture, without triangles that only span steps in depth.
+    """Return the mesh of a refined view, coloured by its image, without triangles that only span steps in depth.
 
     Parameters
     ----------

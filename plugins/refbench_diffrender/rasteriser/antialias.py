@@ -23,15 +23,15 @@ def blend(colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, opposite
     for down in (False, True):
         first = (pixel[:, :-1] if down else pixel[:, :, :-1]).reshape(-1)
         second = (pixel[:, 1:] if down else pixel[:, :, 1:]).reshape(-1)
-        first, second, share = _shares(rast, pos, triangles, opposite, epsilon, first, second, down)
-        target = torch.where(share.detach() > 0, first, second)
+        first, second, alpha = _alphas(rast, pos, triangles, opposite, epsilon, first, second, down)
+        target = torch.where(alpha.detach() > 0, first, second)
         mixed = mixed.index_put(
-            (target,), (share[:, None] * (flat[second] - flat[first])).to(flat.dtype), accumulate=True
+            (target,), (alpha[:, None] * (flat[second] - flat[first])).to(flat.dtype), accumulate=True
         )
     return mixed.view(colour.shape)
 
 
-def _shares(
+def _alphas(
     rast: Tensor, pos: Tensor, triangles: Tensor, opposite: Tensor, epsilon: float, first: Tensor, second: Tensor,
     down: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
@@ -40,6 +40,7 @@ def _shares(
     ids, depth = rast[..., 3].reshape(-1), rast[..., 2].reshape(-1)
     differ = ids[first] != ids[second]
     first, second = first[differ], second[differ]
+    # The nearer triangle's edge hides the other one; where only one is there, it is that one's.
     side = (ids[first] == 0) | ((ids[second] > 0) & (depth[second] < depth[first]))
     chosen = torch.where(side, second, first)
     corners = triangles[ids[chosen].long() - 1].long()
@@ -48,6 +49,7 @@ def _shares(
     first, second, side, chosen, corners, clip = (x[keep] for x in (first, second, side, chosen, corners, clip))
     centre = torch.stack([chosen % cols, chosen // cols % rows], 1) + 0.5
     scale = 0.5 * torch.tensor([cols, rows], device=pos.device, dtype=torch.float64)
+    # Corners in pixels from the centre of the chosen pixel.
     place = (clip[..., :2] / clip[..., 3:] + 1.0) * scale - centre[:, None]
     if down:
         place = place.flip(-1)
@@ -71,6 +73,7 @@ def _crossing(one: Tensor, other: Tensor, epsilon: float) -> Tensor:
     span = other[:, 1] - one[:, 1]
     top = one[:, 0] * other[:, 1] - other[:, 0] * one[:, 1]
     damped = top / (span + torch.where(span < 0, -epsilon, epsilon))
+    # Value of the exact quotient, gradient of the damped one.
     return damped + (top / span - damped).detach()
 
 
@@ -91,6 +94,8 @@ def _silhouette(pos: Tensor, clip: Tensor, view: Tensor, other: Tensor, edge: Te
     across = torch.arange(len(edge), device=pos.device)
     own, one, two = (clip[across, (edge + n) % 3][:, [0, 1, 3]] for n in range(3))
     beyond = pos.detach()[view, other.clamp(min=0)].double()[:, [0, 1, 3]]
+    # The plane through the eye and the edge; signs tell on which side a vertex lies.
     normal = torch.linalg.cross(one, two)
     first, second = (normal * own).sum(1), (normal * beyond).sum(1)
-    return (other < 0) | ((first < 0.0) == (second < 0.0))
+    found: Tensor = (other < 0) | ((first < 0.0) == (second < 0.0))
+    return found

@@ -10,8 +10,8 @@ from refbench_diffrender.rasteriser.shapes import (
     as_indices,
     check_attributes,
     check_channels,
+    check_image,
     check_mesh,
-    check_picture,
     check_texture,
     check_triangles,
 )
@@ -36,39 +36,46 @@ class NvdiffrastRasteriser:
     def rasterise(self, pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> Tensor:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
-        return self._dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
+        rast: Tensor = self._dr.rasterize(self._context, pos.contiguous(), as_indices(triangles), tuple(shape))[0]
+        return rast
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("rast", rast, 4)
+        check_image("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
-        return self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
+        found: Tensor = self._dr.interpolate(attributes.contiguous(), rast, as_indices(triangles))[0]
+        return found
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("uv", uv, 2)
+        check_image("uv", uv, 2)
         check_texture(texture, len(uv))
-        return self._dr.texture(texture.contiguous(), uv.contiguous(), filter_mode="linear", boundary_mode="wrap")
+        places = uv.contiguous()
+        sampled: Tensor = self._dr.texture(texture.contiguous(), places, filter_mode="linear", boundary_mode="wrap")
+        return sampled
 
     def topology(self, triangles: Tensor) -> object:
         """See ``Rasteriser``."""
         check_triangles(triangles)
-        return self._dr.antialias_construct_topology_hash(as_indices(triangles))
+        known: object = self._dr.antialias_construct_topology_hash(as_indices(triangles))
+        return known
 
     def antialias(
         self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: object | None = None,
         channels: int | None = None,
     ) -> Tensor:  # fmt: skip
         """See ``Rasteriser``."""
-        check_picture("colour", colour)
+        check_image("colour", colour)
         first = check_channels("channels", channels, colour.shape[3])
         mixed: Tensor = self._dr.antialias(
             colour[..., :first].contiguous(), rast, pos.contiguous(), as_indices(triangles), topology_hash=topology
         )
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
 
-    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def render(
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
         check_attributes(attributes, len(pos), pos.shape[1])
@@ -82,7 +89,7 @@ class NvdiffrastRasteriser:
         """See ``Rasteriser``."""
         check_attributes(attributes, len(pos), least=2)
         first = check_channels("masked", masked, texture.shape[-1])
-        rast, found = self.draw(pos, triangles, attributes, shape)
+        rast, found = self.render(pos, triangles, attributes, shape)
         sampled = self.texture(texture, found[..., :2])
         if first:
             mask = (rast[..., 3:] > 0).to(sampled.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -12,8 +12,8 @@ from refbench_diffrender.rasteriser.shapes import (
     as_indices,
     check_attributes,
     check_channels,
+    check_image,
     check_mesh,
-    check_picture,
     check_texture,
     check_triangles,
 )
@@ -53,7 +53,7 @@ class TorchRasteriser:
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("rast", rast, 4)
+        check_image("rast", rast, 4)
         check_triangles(triangles)
         check_attributes(attributes, len(rast))
         view, row, col = (rast[..., 3].detach() > 0).nonzero().unbind(1)
@@ -66,7 +66,7 @@ class TorchRasteriser:
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
         """See ``Rasteriser``."""
-        check_picture("uv", uv, 2)
+        check_image("uv", uv, 2)
         check_texture(texture, len(uv))
         height, width = texture.shape[1:3]
         x0, x1, s = _taps(uv[..., 0], width)
@@ -93,16 +93,18 @@ class TorchRasteriser:
         channels: int | None = None,
     ) -> Tensor:  # fmt: skip
         """See ``Rasteriser``."""
-        check_picture("colour", colour)
+        check_image("colour", colour)
         first = check_channels("channels", channels, colour.shape[3])
-        check_picture("rast", rast, 4)
+        check_image("rast", rast, 4)
         check_mesh(pos, triangles, (rast.shape[1], rast.shape[2]))
-        opposite = self.topology(triangles) if topology is None else topology
+        opposite = self.topology(triangles) if topology is None else cast("Tensor", topology)
         epsilon = PIXEL_EPSILON if self.epsilons else 0.0
         mixed = blend(colour[..., :first], rast.detach(), pos, triangles, opposite, epsilon)
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
 
-    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def render(
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """See ``Rasteriser``."""
         check_mesh(pos, triangles, shape)
         check_attributes(attributes, len(pos), pos.shape[1])
@@ -116,7 +118,7 @@ class TorchRasteriser:
         """See ``Rasteriser``."""
         check_attributes(attributes, len(pos), least=2)
         first = check_channels("masked", masked, texture.shape[-1])
-        rast, found = self.draw(pos, triangles, attributes, shape)
+        rast, found = self.render(pos, triangles, attributes, shape)
         sampled = self.texture(texture, found[..., :2])
         if first:
             mask = (rast[..., 3:] > 0).to(sampled.dtype)
@@ -134,6 +136,7 @@ def _weights(edges: Tensor, epsilon: float) -> Tensor:
     """Weights of the first two vertices [N, 2] from edge functions [N, 3]: clamped, with damped gradients."""
     area = edges.sum(1, keepdim=True)
     area = torch.where(area == 0, torch.inf, area)
+    # Value of the exact quotient, gradient of the damped one.
     damped = edges[:, :2] / (area + torch.where(area < 0, -epsilon, epsilon))
     exact = (edges[:, :2] / area).detach().clamp(0.0, 1.0)
     exact = exact / exact.sum(1, keepdim=True).clamp(min=1.0)
@@ -142,8 +145,9 @@ def _weights(edges: Tensor, epsilon: float) -> Tensor:
 
 def _taps(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The two texels that coordinates lie between, and the weight [..., 1] of the second."""
+    # Texel centres lie at half numbers; coordinates wrap with period 1.
     place = (place - place.detach().floor()) * size - 0.5
     first = place.detach().floor()
-    share = (place - first)[..., None]
+    fraction = (place - first)[..., None]
     index = first.long()
-    return index % size, (index + 1) % size, share
+    return index % size, (index + 1) % size, fraction

@@ -1,4 +1,4 @@
-"""How the work of a drawing is cut for threads, and arrays of views taken from tensors."""
+"""How the work of a rendering is cut for threads, and arrays of views taken from tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _BANDS = 8
 
 def array(tensor: Tensor) -> NDArray[Any]:
     """The contiguous values of a CPU tensor."""
-    return tensor.detach().contiguous().numpy()
+    values: NDArray[Any] = tensor.detach().contiguous().numpy()
+    return values
 
 
 def fresh(buffers: Buffers, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -41,7 +42,8 @@ def cotangent(given: Tensor | None, like: Tensor) -> NDArray[Any]:
 
 def of_view(values: NDArray[Any], view: int) -> NDArray[Any]:
     """What belongs to a view, of one for every view or one for all."""
-    return values[view if len(values) > 1 else 0]
+    found: NDArray[Any] = values[view if len(values) > 1 else 0]
+    return found
 
 
 def cuts(total: int, parts: int) -> list[tuple[int, int]]:

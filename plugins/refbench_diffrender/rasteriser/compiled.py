@@ -9,41 +9,16 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numba
+from refbench.geometry.compiled import compiled, contracted, inlined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-_Kernel = TypeVar("_Kernel", bound="Callable[..., Any]")
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    from refbench.geometry.compiled import Kernel
 
-
-def inlined(function: _Kernel) -> _Kernel:
-    """Compile a part of kernels into each of its callers."""
-    return numba.njit(inline="always", **_OPTIONS)(function)
-
-
-def compiled(function: _Kernel) -> _Kernel:
-    """Compile a kernel on its first call; the machine code is kept on disk.
-
-    It lies beside the source, or in the user's cache folder where the installation is read-only (numba's own
-    choice; ``NUMBA_CACHE_DIR`` overrides it). Without any writable place every process compiles anew.
-    """
-    return _kept(function)
-
-
-def contracted(function: _Kernel) -> _Kernel:
-    """Like ``compiled``, with fused multiplications and additions: for what need not agree with torch bit by bit."""
-    return _kept(function, fastmath={"contract"})
-
-
-def _kept(function: _Kernel, **more: object) -> _Kernel:
-    try:
-        return numba.njit(cache=True, **_OPTIONS, **more)(function)
-    except RuntimeError:  # "no locator available"
-        return numba.njit(**_OPTIONS, **more)(function)
+__all__ = ["compiled", "contracted", "in_threads", "inlined"]
 
 
 @cache
@@ -52,7 +27,7 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"rasteriser-{process}")
 
 
-def in_threads(kernel: Callable[..., Any], calls: Iterable[tuple[Any, ...]], threads: int) -> None:
+def in_threads(kernel: Kernel, calls: Iterable[tuple[Any, ...]], threads: int) -> None:
     """Call ``kernel(*arguments)`` for every tuple of ``calls``, on ``threads`` threads; return when all are done."""
     listed = list(calls)
     if threads <= 1 or len(listed) <= 1:

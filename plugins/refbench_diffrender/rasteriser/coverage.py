@@ -76,6 +76,7 @@ def _edge(a: Tensor, b: Tensor) -> Tensor:
     Samples on the edge belong to the triangle only where this is its left or its top edge.
     """
     x, y = (b - a).unbind(1)
+    # Samples on an edge that is not the left or top one are moved outside by one unit.
     owned = (y < 0) | ((y == 0) & (x > 0))
     return torch.stack([-y, x, y * a[:, 0] - x * a[:, 1] - (~owned).long()], 1)
 
@@ -83,17 +84,18 @@ def _edge(a: Tensor, b: Tensor) -> Tensor:
 def _cover_snapped(
     clip: Tensor, xy: Tensor, corners: Tensor, numbers: Tensor, shape: tuple[int, int], best: Tensor
 ) -> None:
-    """Draw triangles of rounded vertices into ``best``."""
+    """Render triangles of rounded vertices into ``best``."""
     a, b, c = (xy.index_select(0, corner) for corner in corners.unbind(1))
     most = torch.tensor([shape[1] - 1, shape[0] - 1], device=xy.device)
     low = ((torch.minimum(torch.minimum(a, b), c) + 7) >> 4).clamp(min=0)
     high = torch.minimum((torch.maximum(torch.maximum(a, b), c) - 8) >> 4, most)
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     size = (high - low + 1).clamp(min=0)
-    drawn = ((size > 0).all(1) & (area != 0)).nonzero()[:, 0]
+    rendered = ((size > 0).all(1) & (area != 0)).nonzero()[:, 0]
     a, b, c, low, size, corners, numbers, area = (
-        x.index_select(0, drawn) for x in (a, b, c, low, size, corners, numbers, area)
+        x.index_select(0, rendered) for x in (a, b, c, low, size, corners, numbers, area)
     )
+    # Nothing is culled: triangles seen from behind are turned.
     turned = (area < 0)[:, None]
     b, c = torch.where(turned, c, b), torch.where(turned, b, c)
     edges = torch.cat([_edge(b, c), _edge(c, a), _edge(a, b)], 1)
@@ -104,6 +106,7 @@ def _cover_snapped(
         done = int(ends[start - 1]) if start else 0
         stop = max(int(torch.searchsorted(ends, done + _CANDIDATES, right=True)), start + 1)
         count = pixels[start:stop]
+        # Every pixel of every bounding box is a candidate, in portions that fit into memory.
         which = torch.repeat_interleave(torch.arange(start, stop, device=xy.device), count)
         place = torch.arange(len(which), device=xy.device) - (ends - pixels - done).index_select(0, which)
         width, origin = size[:, 0].index_select(0, which), low.index_select(0, which)
@@ -120,7 +123,7 @@ def _cover_snapped(
 
 
 def _cover_clipped(clip: Tensor, corners: Tensor, numbers: Tensor, shape: tuple[int, int], best: Tensor) -> None:
-    """Draw triangles that reach behind the camera into ``best``."""
+    """Render triangles that reach behind the camera into ``best``."""
     rows, cols = shape
     step = max(1, _CANDIDATES // (rows * cols))
     y, x = torch.meshgrid(torch.arange(rows, device=clip.device), torch.arange(cols, device=clip.device), indexing="ij")
@@ -148,6 +151,7 @@ def _put(
     fx, fy = centres(shape[1], at[:, 0]), centres(shape[0], at[:, 1])
     depth = (plane[:, 0] * fx + plane[:, 1] * fy + plane[:, 2]).float() + 0.0  # no negative zero
     bits = depth.view(torch.int32).long()
+    # Depth and number in one integer that sorts as (depth, number): a float's bits do, negative ones mirrored.
     key = (torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) << 32) + numbers.index_select(0, which)
     seen = (depth >= -1.0) & (depth <= 1.0)
     best.scatter_reduce_(0, (at[:, 1] * shape[1] + at[:, 0])[seen], key[seen], "amin")

@@ -15,8 +15,8 @@ from refbench_diffrender.rasteriser.compiled import in_threads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-    from torch.autograd.function import FunctionCtx
 
+    from refbench_diffrender.rasteriser.autograd import Context
     from refbench_diffrender.rasteriser.buffers import Buffers
 
 
@@ -33,7 +33,7 @@ class Texture(torch.autograd.Function):
     """``Rasteriser.texture``."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, buffers: Buffers, texture: Tensor, uv: Tensor) -> Tensor:
+    def forward(ctx: Context, buffers: Buffers, texture: Tensor, uv: Tensor) -> Tensor:
         """Return what was looked up."""
         image, places = array(texture), array(uv)
         sampled = fresh(buffers, (*uv.shape[:3], image.shape[3]), uv)
@@ -45,7 +45,7 @@ class Texture(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, given: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients to texture and coordinates."""
         texture, uv = ctx.saved_tensors
         image, places, slopes = array(texture), array(uv), array(given)
@@ -68,40 +68,41 @@ class Antialias(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, buffers: Buffers, colour: Tensor, pos: Tensor, rast: Tensor, triangles: Tensor,
+        ctx: Context, buffers: Buffers, colour: Tensor, pos: Tensor, rast: Tensor, triangles: Tensor,
         opposite: NDArray[np.int32], epsilon: float, channels: int,
     ) -> Tensor:  # fmt: skip
         """Return the blended colours; only the first ``channels`` are."""
-        p, seen, t, picture = array(pos), array(rast), triangles.numpy(), array(colour)
+        p, seen, t, image = array(pos), array(rast), triangles.numpy(), array(colour)
         views, rows, cols = seen.shape[:3]
         parts = bands_of_view(views)
         most = 2 * cols * -(-rows // parts)
         flags = np.zeros((views, max(len(t), 1)), np.uint8)
-        blends, shares = np.empty((views, parts, most), np.int64), np.empty((views, parts, most))
+        blends, alphas = np.empty((views, parts, most), np.int64), np.empty((views, parts, most))
         counts = np.empty((views, parts), np.int64)
-        calls = [
-            (p[v], t, opposite, seen[v], first, last, flags[v], blends[v, band], shares[v, band],
+        # First the list of blends of every band (side by side), then their sums view by view (in a fixed order).
+        searches = [
+            (p[v], t, opposite, seen[v], first, last, flags[v], blends[v, band], alphas[v, band],
              counts[v, band : band + 1])
             for v, band, first, last in bands(views, rows)
         ]  # fmt: skip
-        in_threads(kernels_antialias.find_blends, calls, torch.get_num_threads())
-        out = copied(buffers, picture)
-        calls = [(picture[v], channels, blends[v], shares[v], counts[v], out[v]) for v in range(views)]
-        in_threads(kernels_antialias.blend, calls, torch.get_num_threads())
+        in_threads(kernels_antialias.find_blends, searches, torch.get_num_threads())
+        out = copied(buffers, image)
+        sums = [(image[v], channels, blends[v], alphas[v], counts[v], out[v]) for v in range(views)]
+        in_threads(kernels_antialias.blend, sums, torch.get_num_threads())
         ctx.save_for_backward(colour, pos, rast, triangles)
-        ctx.blends, ctx.epsilon, ctx.channels, ctx.buffers = (blends, shares, counts), epsilon, channels, buffers
+        ctx.blends, ctx.epsilon, ctx.channels, ctx.buffers = (blends, alphas, counts), epsilon, channels, buffers
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, given: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients to colours and positions."""
-        picture, p, seen, t = (array(part) for part in ctx.saved_tensors)
+        image, p, seen, t = (array(part) for part in ctx.saved_tensors)
         g_out, g_pos = array(given), np.zeros_like(p)
         g_colour = copied(ctx.buffers, g_out)
-        blends, shares, counts = ctx.blends
+        blends, alphas, counts = ctx.blends
         calls = [
-            (p[v], t, seen[v], picture[v], ctx.channels, g_out[v], blends[v], shares[v], counts[v], ctx.epsilon,
+            (p[v], t, seen[v], image[v], ctx.channels, g_out[v], blends[v], alphas[v], counts[v], ctx.epsilon,
              g_colour[v], g_pos[v])
             for v in range(len(p))
         ]  # fmt: skip

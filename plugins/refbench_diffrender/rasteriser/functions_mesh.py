@@ -1,4 +1,4 @@
-"""Autograd functions of the numba backend that draw meshes."""
+"""Autograd functions of the numba backend that render meshes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from refbench_diffrender.rasteriser.functions_image import texture_gradient
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-    from torch.autograd.function import FunctionCtx
 
+    from refbench_diffrender.rasteriser.autograd import Context
     from refbench_diffrender.rasteriser.buffers import Buffers
 
 
@@ -33,7 +33,7 @@ def cover(
     """Return the numbers of the nearest triangles plus one, int32 [B, rows, cols], and their planes [B, T + 1, 12].
 
     Planes: see ``kernels_cover.cover``; those of triangles that nobody sees are of any content, row 0 is zero; dense
-    meshes have no rows. ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads draw parts of the triangles,
+    meshes have no rows. ``pos`` are float [B, V, 4], ``triangles`` int32 [T, 3]. Threads render parts of the triangles,
     each into a depth buffer of its own; merging these by depth and number makes the result independent of the parts.
     """
     threads, (views, vertices) = torch.get_num_threads(), pos.shape[:2]
@@ -95,11 +95,11 @@ def shared(attributes: NDArray[Any], gradient: NDArray[Any]) -> Tensor:
 
 
 class Shade(torch.autograd.Function):
-    """``Rasteriser.shade``; a texture without channels leaves it at ``draw``."""
+    """``Rasteriser.shade``; a texture without channels leaves it at ``render``."""
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, buffers: Buffers, pos: Tensor, attributes: Tensor, texture: Tensor, triangles: Tensor,
+        ctx: Context, buffers: Buffers, pos: Tensor, attributes: Tensor, texture: Tensor, triangles: Tensor,
         shape: tuple[int, int], epsilon: float, masked: int,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Return rast, the interpolated attributes and the sampled texture."""
@@ -124,7 +124,7 @@ class Shade(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: FunctionCtx, given_rast: Tensor | None, given_found: Tensor | None, given_sampled: Tensor | None
+        ctx: Context, given_rast: Tensor | None, given_found: Tensor | None, given_sampled: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         """Return the gradients to positions, attributes and texture."""
         if given_rast is None and given_found is None and given_sampled is None:
@@ -157,7 +157,7 @@ class Interpolate(torch.autograd.Function):
     """``Rasteriser.interpolate``."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, buffers: Buffers, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
+    def forward(ctx: Context, buffers: Buffers, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
         """Return the interpolated attributes."""
         a, seen, t = array(attributes), array(rast), triangles.numpy()
         found = fresh(buffers, (*rast.shape[:3], a.shape[2]), rast)
@@ -171,7 +171,7 @@ class Interpolate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, given: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients to attributes and to u and v."""
         a, seen, t = (array(part) for part in ctx.saved_tensors)
         g_found, g_rast = array(given), np.zeros_like(seen)

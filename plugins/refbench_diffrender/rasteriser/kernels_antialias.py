@@ -25,6 +25,7 @@ def _is_silhouette(pos, i, j, own, other):
         return True
     xi, yi, wi = np.float64(pos[i, 0]), np.float64(pos[i, 1]), np.float64(pos[i, 3])
     xj, yj, wj = np.float64(pos[j, 0]), np.float64(pos[j, 1]), np.float64(pos[j, 3])
+    # The plane through the eye and the edge, homogeneous; signs tell on which side a vertex lies.
     nx, ny, nw = yi * wj - wi * yj, wi * xj - xi * wj, xi * yj - yi * xj
     first = nx * pos[own, 0] + ny * pos[own, 1] + nw * pos[own, 3]
     second = nx * pos[other, 0] + ny * pos[other, 1] + nw * pos[other, 3]
@@ -69,9 +70,11 @@ def _crossing(pos, triangles, t, flags, down, side, r, c, rows, cols):
         if (across_i < 0.0) == (across_j < 0.0):
             continue
         span = across_j - across_i
+        # Where the line between the ends meets the axis through both centres (across = 0).
         place = (along_i * across_j - along_j * across_i) / span
         if side:
             place = -place
+        # The last crossing on the way to the other pixel counts, whatever it is tested for afterwards.
         if place > reach:
             best, reach, steep = n, place, abs(span) >= abs(along_j - along_i)
     if best < 0 or not flags >> best & 1 or not steep or reach < -MARGIN or reach > 1.0 + MARGIN:
@@ -94,11 +97,11 @@ def _row_of_marks(pos, triangles, opposite, rast, r, flags, marks):
 
 
 @compiled
-def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shares, count):
+def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, alphas, count):
     """List the blends of rows ``first`` to ``last`` of one view.
 
-    ``blends`` int64 and ``shares`` float64 have room for two a pixel; ``count`` [1] becomes how many there are. A
-    positive share goes to the first pixel. ``flags`` uint8 [T], zero at first, keeps what is known of edges.
+    ``blends`` int64 and ``alphas`` float64 have room for two a pixel; ``count`` [1] becomes how many there are. A
+    positive alpha goes to the first pixel. ``flags`` uint8 [T], zero at first, keeps what is known of edges.
     """
     rows, cols = rast.shape[0], rast.shape[1]
     found = 0
@@ -119,6 +122,7 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                 other = int(rast[r1, c1, 3])
                 if own == other:
                     continue
+                # The nearer triangle's edge hides the other one; where only one is there, it is that one's.
                 side = 1 if own == 0 or (other > 0 and rast[r1, c1, 2] < near) else 0
                 t = (other if side else own) - 1
                 known = flags[t]
@@ -129,56 +133,58 @@ def find_blends(pos, triangles, opposite, rast, first, last, flags, blends, shar
                 )
                 if edge >= 0:
                     blends[found] = (((r * cols + c) * 2 + down) * 2 + side) * 3 + edge
-                    shares[found] = reach - 0.5 if side else 0.5 - reach
+                    # The edge passes half way at 0.5: what lies beyond is covered by the other pixel's colour.
+                    alphas[found] = reach - 0.5 if side else 0.5 - reach
                     found += 1
         marks, below = below, marks
     count[0] = found
 
 
 @inlined
-def _pixels(code, share, cols):
+def _pixels(code, alpha, cols):
     """(row, column) of the first pixel of a blend, of the second, and of the one that changes."""
     down, place = code // 6 % 2, code // 12
     r, c = place // cols, place % cols
     r1, c1 = r + down, c + 1 - down
-    r2, c2 = (r, c) if share > 0.0 else (r1, c1)
+    r2, c2 = (r, c) if alpha > 0.0 else (r1, c1)
     return r, c, r1, c1, r2, c2
 
 
 @compiled
-def blend(colour, channels, blends, shares, counts, out):
+def blend(colour, channels, blends, alphas, counts, out):
     """Add to ``out``, a copy of ``colour`` [rows, cols, C], what the blends of one view bring to the first channels.
 
-    ``blends`` and ``shares`` are [bands, most], of which the first ``counts`` [bands] ones are filled.
+    ``blends`` and ``alphas`` are [bands, most], of which the first ``counts`` [bands] ones are filled.
     """
     for band in range(counts.shape[0]):
         for n in range(counts[band]):
-            share = shares[band, n]
-            r, c, r1, c1, r2, c2 = _pixels(blends[band, n], share, colour.shape[1])
+            alpha = alphas[band, n]
+            r, c, r1, c1, r2, c2 = _pixels(blends[band, n], alpha, colour.shape[1])
             for m in range(channels):
-                out[r2, c2, m] += share * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
+                out[r2, c2, m] += alpha * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
 
 
 @compiled
-def blend_backward(pos, triangles, rast, colour, channels, g_out, blends, shares, counts, epsilon, g_colour, g_pos):
+def blend_backward(pos, triangles, rast, colour, channels, g_out, blends, alphas, counts, epsilon, g_colour, g_pos):
     """Add the blends' gradients to ``g_colour``, a copy of ``g_out``, and to ``g_pos`` [V, 4] of one view."""
     rows, cols = colour.shape[0], colour.shape[1]
     for band in range(counts.shape[0]):
         for n in range(counts[band]):
-            code, share = blends[band, n], shares[band, n]
-            r, c, r1, c1, r2, c2 = _pixels(code, share, cols)
-            g_share = 0.0
+            code, alpha = blends[band, n], alphas[band, n]
+            r, c, r1, c1, r2, c2 = _pixels(code, alpha, cols)
+            g_alpha = 0.0
             for m in range(channels):
+                # out = colour + alpha (second - first).
                 g = np.float64(g_out[r2, c2, m])
-                g_colour[r1, c1, m] += share * g
-                g_colour[r, c, m] -= share * g
-                g_share += g * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
-            if abs(share) < 0.5 and g_share != 0.0:
+                g_colour[r1, c1, m] += alpha * g
+                g_colour[r, c, m] -= alpha * g
+                g_alpha += g * (np.float64(colour[r1, c1, m]) - colour[r, c, m])
+            if abs(alpha) < 0.5 and g_alpha != 0.0:
                 edge, side, down = code % 3, code // 3 % 2, code // 6 % 2
                 r0, c0 = (r1, c1) if side else (r, c)
                 t = int(rast[r0, c0, 3]) - 1
                 i, j = triangles[t, (edge + 1) % 3], triangles[t, (edge + 2) % 3]
-                _to_edge(pos, i, j, down, r0, c0, rows, cols, -g_share, epsilon, g_pos)
+                _to_edge(pos, i, j, down, r0, c0, rows, cols, -g_alpha, epsilon, g_pos)
 
 
 @compiled
@@ -186,6 +192,7 @@ def _to_edge(pos, i, j, down, r, c, rows, cols, g_place, epsilon, g_pos):
     """Add the gradient of the place of a crossing, counted along the positive axis from (r, c)."""
     along_i, across_i, along_j, across_j = _ends(pos, i, j, down, r, c, rows, cols)
     span = across_j - across_i
+    # Damped as published: steep edges would have gradients without bound.
     span += epsilon if span >= 0.0 else -epsilon
     g = g_place / span
     place = (along_i * across_j - along_j * across_i) / span
@@ -198,4 +205,5 @@ def _to_edge(pos, i, j, down, r, c, rows, cols, g_place, epsilon, g_pos):
         g_y = (g_along * half_along if down else g_across * half_across) / w
         g_pos[n, 0] += g_x
         g_pos[n, 1] += g_y
+        # x / w: the gradient to w is minus that to x and y times x / w and y / w, over w.
         g_pos[n, 3] -= (g_x * pos[n, 0] + g_y * pos[n, 1]) / w

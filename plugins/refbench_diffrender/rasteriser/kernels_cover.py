@@ -28,6 +28,7 @@ def snap(pos, rows, cols, first, last, xy):
         xy[v, 0] = UNSNAPPED
         w = np.float64(pos[v, 3])
         if w > 0.0:
+            # Device coordinates [-1, 1] to 1/16 px; rint rounds halves to the even neighbour.
             x = np.rint((pos[v, 0] / w + 1.0) * (0.5 * cols * SUBPIXELS))
             y = np.rint((pos[v, 1] / w + 1.0) * (0.5 * rows * SUBPIXELS))
             if abs(x) < LIMIT and abs(y) < LIMIT:
@@ -42,9 +43,12 @@ def planes_of(xi, yi, zi, wi, xj, yj, zj, wj, xk, yk, zk, wk):
     Returns the coefficients of x, y, 1 of the functions that face i, j and k, then those of z/w (not finite where the
     triangle is seen edge-on). The functions' ratio to their sum are the perspective-correct weights.
     """
+    # Cross products of the homogeneous vertices (x, y, w): the line through two of them is where the third's weight is
+    # 0.
     ix, iy, i1 = yj * wk - wj * yk, wj * xk - xj * wk, xj * yk - yj * xk
     jx, jy, j1 = yk * wi - wk * yi, wk * xi - xk * wi, xk * yi - yk * xi
     kx, ky, k1 = yi * wj - wi * yj, wi * xj - xi * wj, xi * yj - yi * xj
+    # The determinant of the three vertices; by Cramer's rule the plane through their z is affine in x and y.
     inverse = 1.0 / (xi * ix + yi * iy + wi * i1)
     zx = (zi * ix + zj * jx + zk * kx) * inverse
     zy = (zi * iy + zj * jy + zk * ky) * inverse
@@ -84,9 +88,10 @@ def _keep_planes(planes, row, pos, i, j, k):
 
 @inlined
 def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
-    """Draw triangle ``t`` of rounded vertices; where a sample may be seen, its planes go to ``row`` of ``planes``."""
+    """Render triangle ``t`` of rounded vertices; where a sample may be seen, its planes go to ``row`` of ``planes``."""
     xi, yi, xj, yj = np.int64(xy[i, 0]), np.int64(xy[i, 1]), np.int64(xy[j, 0]), np.int64(xy[j, 1])
     xk, yk = np.int64(xy[k, 0]), np.int64(xy[k, 1])
+    # Pixel centres lie at 16 c + 8: the first one not left of the bounds, the last one not right of them.
     c0, c1 = max((min(xi, xj, xk) + 7) >> 4, 0), min((max(xi, xj, xk) - 8) >> 4, ids.shape[1] - 1)
     r0, r1 = max((min(yi, yj, yk) + 7) >> 4, 0), min((max(yi, yj, yk) - 8) >> 4, ids.shape[0] - 1)
     if c0 > c1 or r0 > r1:
@@ -94,12 +99,14 @@ def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
     area = _edge(xi, yi, xj, yj, xk, yk)
     if area == 0:
         return
+    # Nothing is culled: a triangle seen from behind is turned, so that inside is positive.
     if area < 0:
         xj, yj, xk, yk = xk, yk, xj, yj
     x, y = 16 * c0 + 8, 16 * r0 + 8
     start_i = _edge(xj, yj, xk, yk, x, y) + _owned(xj, yj, xk, yk)
     start_j = _edge(xk, yk, xi, yi, x, y) + _owned(xk, yk, xi, yi)
     start_k = _edge(xi, yi, xj, yj, x, y) + _owned(xi, yi, xj, yj)
+    # From pixel to pixel the integer edge functions change by constants.
     step_i, step_j, step_k = 16 * (yj - yk), 16 * (yk - yi), 16 * (yi - yj)
     many = (c1 - c0 + 1) * (r1 - r0 + 1) > FEW
     ready, zx, zy, z1 = many, 0.0, 0.0, 0.0
@@ -111,6 +118,7 @@ def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
             if many:  # without branches: which samples lie inside cannot be foreseen
                 z = np.float32(zx * places[c] + zy * fy + z1)
                 before, owner = nearest[r, c], ids[r, c]
+                # The sign bit of the union is set where one of the three is negative.
                 wins = ((ei | ej | ek) >= 0) & (z < before) & (abs(z) <= np.float32(1.0))
                 nearest[r, c] = z if wins else before
                 ids[r, c] = t + 1 if wins else owner
@@ -132,11 +140,12 @@ def cover_snapped(t, i, j, k, pos, xy, places, nearest, ids, planes, row):
 
 @compiled
 def cover_clipped(t, i, j, k, pos, nearest, ids, planes, row):
-    """Draw triangle ``t``, of which a vertex is not rounded; its planes go to ``row`` of ``planes``."""
+    """Render triangle ``t``, of which a vertex is not rounded; its planes go to ``row`` of ``planes``."""
     rows, cols = ids.shape
     if not (pos[i, 3] > 0.0 or pos[j, 3] > 0.0 or pos[k, 3] > 0.0):
         return
     ix, iy, i1, jx, jy, j1, kx, ky, k1, zx, zy, z1 = _edge_planes(pos, i, j, k)
+    # Signed volume of vertices and eye: its sign tells which side of the edge functions is inside.
     volume = pos[i, 0] * ix + pos[i, 1] * iy + pos[i, 3] * i1
     if volume == 0.0 or not np.isfinite(volume):
         return
@@ -148,6 +157,7 @@ def cover_clipped(t, i, j, k, pos, nearest, ids, planes, row):
         heights = (sign * (iy * fy + i1), sign * (jy * fy + j1), sign * (ky * fy + k1))
         low, high = -1.0, 1.0  # rough bounds first, exact tests between them
         for slope, height in zip(slopes, heights):  # noqa: B905 - numba knows no strict
+            # slope x + height >= 0 bounds x from one side.
             if slope > 0.0:
                 low = max(low, -height / slope)
             elif slope < 0.0:
@@ -177,7 +187,7 @@ def centres(count):
 
 @compiled
 def cover(pos, xy, triangles, first, last, nearest, ids, planes):
-    """Draw triangles ``first`` to ``last`` into a cleared depth buffer.
+    """Render triangles ``first`` to ``last`` into a cleared depth buffer.
 
     ``nearest`` float32 [rows, cols] becomes the smallest z/w, ``ids`` int32 [rows, cols] the number of its triangle
     plus one; of equal depths the lower number wins. ``planes`` float64 [T + 1, 12] gets the coefficients of x, y, 1 of

@@ -78,6 +78,7 @@ def _look(count, rows, cols, places):
         x, y = 16 * c0 + 8, 16 * r0 + 8
         ax, bx, cx = np.int32(xi - x), np.int32(xj - x), np.int32(xk - x)
         ay, by, cy = np.int32(yi - y), np.int32(yj - y), np.int32(yk - y)
+        # Edge functions at the first sample, relative to it, so that they fit into 32 bits.
         of_a, of_b, of_c = _cross(bx, by, cx, cy), _cross(cx, cy, ax, ay), _cross(ax, ay, bx, by)
         area = np.int32(of_a + of_b + of_c)
         sign = np.int32(area > 0) - np.int32(area < 0)  # without an area, no sample is inside
@@ -87,6 +88,7 @@ def _look(count, rows, cols, places):
         wide, high = c0 < c1, r0 < r1
         mask = np.int32((a0 | b0 | c_0) >= 0) + 2 * np.int32(((a1 | b1 | c_1) >= 0) & wide)
         mask += 4 * np.int32(((a2 | b2 | c_2) >= 0) & high) + 8 * np.int32(((a3 | b3 | c_3) >= 0) & wide & high)
+        # At most 2 x 2 samples; whatever is larger takes the general kernel.
         small = (right - left < SMALL) & (bottom - top < SMALL)
         mask = np.int32(mask) if small else np.int32(OTHER)
         mask = mask if (c0 <= c1) & (r0 <= r1) else np.int32(0)
@@ -95,7 +97,7 @@ def _look(count, rows, cols, places):
 
 @compiled
 def _settle(pos, triangles, start, places, chosen, count, across, down, nearest, ids):
-    """Draw ``count`` samples: ``chosen`` holds four times the triangle, from ``start``, plus the sample of its mask."""
+    """Render ``count`` samples: ``chosen``: four times the triangle, from ``start``, plus the sample of its mask."""
     corners, at = np.empty((12, CHUNK), pos.dtype), np.empty((2, CHUNK))
     pixels, depths = np.empty((2, CHUNK), np.uint32), np.empty(CHUNK, np.float32)
     for n in range(count):
@@ -131,7 +133,7 @@ def cover_dense(pos, xy, triangles, first, last, nearest, ids):
             else:
                 places[:6, n] = 0
         _look(some, ids.shape[0], ids.shape[1], places)
-        chosen_yet = 0  # samples that wait, so that they are drawn before a larger triangle of a higher number
+        chosen_yet = 0  # samples that wait, so that they are rendered before a larger triangle of a higher number
         for n in range(some):
             mask = places[8, n]
             if chosen_yet > CHUNK - 4 or (mask == OTHER and chosen_yet > 0):

@@ -29,6 +29,7 @@ def _row_of_weights(pos, planes, triangles, ids, r, lines, rast):
         lines[2, c] = planes[t, 6] * fx + (planes[t, 7] * fy + planes[t, 8])
         lines[3, c] = planes[t, 9] * fx + (planes[t, 10] * fy + planes[t, 11])
     for c in range(cols):
+        # Perspective-correct weights: edge functions over their sum, clamped where rounding took in a sample beside.
         area = lines[2, c]
         inverse = 1.0 / area if area != 0.0 else 0.0
         u, v = min(max(lines[0, c] * inverse, 0.0), 1.0), min(max(lines[1, c] * inverse, 0.0), 1.0)
@@ -53,7 +54,7 @@ def shade(pos, planes, triangles, ids, first, last, attributes, texture, masked,
     """
     cols, channels = ids.shape[1], attributes.shape[1]
     lines, corners = np.empty((4, cols)), np.zeros((3, cols), np.uint32)
-    texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    texels, fractions = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
     low, high = 2**31 - 1, -1
     for r in range(first, last):
         _row_of_weights(pos, planes, triangles, ids, r, lines, rast)
@@ -78,7 +79,7 @@ def shade(pos, planes, triangles, ids, first, last, attributes, texture, masked,
                 for n in range(channels):
                     found[r, c, n] = u * attributes[i, n] + v * attributes[j, n] + rest * attributes[k, n]
         if texture.shape[2] > 0:
-            fetch_row(texture, found, r, texels, shares, sampled)
+            fetch_row(texture, found, r, texels, fractions, sampled)
             if masked > 0:
                 for c in range(cols):
                     if ids[r, c] == 0:
@@ -118,6 +119,7 @@ def _to_vertices(xi, yi, wi, xj, yj, wj, xk, yk, wk, fy, ax, a1, bx, b1, cx, c1)
 @inlined
 def _slopes(at_i, at_j, area, along_u, along_v, epsilon):
     """The gradients to the three edge functions."""
+    # u = e_i / A and v = e_j / A with A = e_i + e_j + e_k: quotient rule, A kept away from 0 as published.
     area += epsilon if area >= 0.0 else -epsilon
     inverse = 1.0 / area if area != 0.0 else 0.0
     to_i, to_j = along_u * inverse, along_v * inverse
@@ -142,6 +144,7 @@ def _scatter_runs(pos, planes, triangles, ids, fy, totals, lines, epsilon, base,
         lines[4, c], lines[5, c], lines[6, c] = _slopes(at_i, at_j, area, lines[0, c], lines[1, c], epsilon)
     start = 0
     while start < cols:
+        # A run of one triangle's pixels: its edge functions are affine in x, so sums of g x and of g are enough.
         t, end = ids[start], start + 1
         while end < cols and ids[end] == t:
             end += 1
@@ -227,14 +230,14 @@ def shade_backward(
     """
     rows, cols, channels = rast.shape[0], rast.shape[1], attributes.shape[1]
     totals, lines, ids = np.empty((channels, cols)), np.empty((7, cols)), np.empty(cols, np.int32)
-    texels, shares = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
+    texels, fractions = np.empty((2, cols), np.int32), np.empty((2, cols), texture.dtype)
     corners = np.zeros((3, cols), np.uint32)
     for r in range(first, last):
         for n in range(channels):
             for c in range(cols):
                 totals[n, c] = g_found[r, c, n] if g_found.shape[2] > 0 else 0.0
         if g_sampled.shape[2] > 0:
-            slope_row(texture, found, g_sampled, r, texels, shares, totals)
+            slope_row(texture, found, g_sampled, r, texels, fractions, totals)
         _row_to_weights(triangles, rast, r, attributes, g_rast, totals, ids, corners, lines)
         fy = (2 * r + 1) / rows - 1.0
         if planes.shape[0] > 0:
@@ -262,6 +265,7 @@ def _row_to_weights(triangles, rast, r, attributes, g_rast, totals, ids, corners
     for n in range(totals.shape[0]):
         for c in range(cols):
             g, at_k = totals[n, c], np.float64(attributes[corners[2, c], n])
+            # found = u a_i + v a_j + (1 - u - v) a_k, hence the differences to a_k.
             lines[0, c] += g * (attributes[corners[0, c], n] - at_k)
             lines[1, c] += g * (attributes[corners[1, c], n] - at_k)
 

@@ -1,4 +1,4 @@
-"""Draw meshes so that gradients pass: what a rasteriser does, and which one to take.
+"""Render meshes so that gradients pass: what a rasteriser does, and which one to take.
 
 Clip coordinates follow the renderer of ref_depth: pixel (column x, row y) of a view has its centre at
 ``(2x + 1) / cols - 1``, ``(2y + 1) / rows - 1`` after division by w; row 0 lies at y = -1. Nothing is culled; the
@@ -53,14 +53,16 @@ class Rasteriser(Protocol):
     def topology(self, triangles: Tensor) -> object:
         """What ``antialias`` needs to know of the neighbours of triangles; reuse it while the mesh stays the same."""
 
-    def draw(self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def render(
+        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         """``rasterise`` and ``interpolate`` in one."""
 
     def shade(
         self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int],
         masked: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """``draw``, and ``texture`` at the first two attributes, in one.
+        """``render``, and ``texture`` at the first two attributes, in one.
 
         Where no triangle is, the texture is looked up at (0, 0), but its first ``masked`` channels are 0.
         """
@@ -132,13 +134,13 @@ def _no_nvdiffrast(kind: str, epsilons: bool) -> str | None:
     if not epsilons:
         return "nvdiffrast has no exact backward pass: leave its epsilons on or take the backend torch"
     if kind != "cuda":
-        return f"nvdiffrast draws on CUDA only, not on {kind}: take --device cuda or the backend numba"
+        return f"nvdiffrast renders on CUDA only, not on {kind}: take --device cuda or the backend numba"
     return nvdiffrast_problem()
 
 
 def _no_numba(kind: str, epsilons: bool) -> str | None:
     if kind != "cpu":
-        return f"the backend numba draws on the CPU only, not on {kind}: take the backend torch or nvdiffrast"
+        return f"the backend numba renders on the CPU only, not on {kind}: take the backend torch or nvdiffrast"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed: pip install 'refbench[diffrender]', or take the backend torch"
     return None

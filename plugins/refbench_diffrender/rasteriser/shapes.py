@@ -21,7 +21,7 @@ def check_mesh(pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> None:
         raise InputError(f"clip positions must be floats [views, vertices, 4], not {_is(pos)}")
     check_triangles(triangles)
     if len(shape) != 2 or min(shape) < 1:
-        raise InputError(f"the size of the drawing must be (rows, cols), both at least 1, not {tuple(shape)}")
+        raise InputError(f"the size of the rendering must be (rows, cols), both at least 1, not {tuple(shape)}")
 
 
 def check_triangles(triangles: Tensor) -> None:
@@ -50,11 +50,11 @@ def check_texture(texture: Tensor, views: int) -> None:
         raise InputError(f"a texture must be floats [1 or {views}, rows, cols, channels], not {_is(texture)}")
 
 
-def check_picture(name: str, picture: Tensor, channels: int | None = None) -> None:
-    """Raise ``InputError`` unless ``picture`` is [B, rows, cols, channels]."""
-    if picture.ndim != 4 or channels not in (None, picture.shape[3]):
+def check_image(name: str, image: Tensor, channels: int | None = None) -> None:
+    """Raise ``InputError`` unless ``image`` is [B, rows, cols, channels]."""
+    if image.ndim != 4 or channels not in (None, image.shape[3]):
         last = "channels" if channels is None else channels
-        raise InputError(f"{name} must be [views, rows, cols, {last}], not {_is(picture)}")
+        raise InputError(f"{name} must be [views, rows, cols, {last}], not {_is(image)}")
 
 
 def check_channels(name: str, count: int | None, most: int) -> int:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench_diffrender.config import DiffrenderConfig
-    from refbench_diffrender.depth_mode.refinement import StepReport, ViewRefinement
+    from refbench_diffrender.depth_mode.refinement import ViewRefinement
+    from refbench_diffrender.running.steps import StepReport
 
 TERMS = tuple(
     field.name
@@ -52,15 +53,15 @@ class RunLog(StepLog):
         depth = run.depth(report.stage).cpu().numpy()
         nearest, relief = run.initial.offset, run.initial.scale
         # Near is bright: the distance from the nearest point, as a fraction of the relief.
-        self._add_picture("depth", np.where(depth > 0, 1 - (depth - nearest) / relief, 0), report)
+        self._add_image("depth", np.where(depth > 0, 1 - (depth - nearest) / relief, 0), report)
 
     def add_heights(self, report: StepReport, heights: NDArray[np.floating]) -> None:
         """Show a height field [rows, cols] in TensorBoard: high is bright."""
         if self.board is not None:
             low, high = np.percentile(heights, (1, 99))
-            self._add_picture("heights", (heights - low) / max(high - low, 1e-6), report)
+            self._add_image("heights", (heights - low) / max(high - low, 1e-6), report)
 
-    def _add_picture(self, name: str, grey: NDArray[np.floating], report: StepReport) -> None:
-        picture = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
+    def _add_image(self, name: str, grey: NDArray[np.floating], report: StepReport) -> None:
+        image = np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
         assert self.board is not None  # the callers looked
-        self.board.add_image(f"stage_{report.stage}/{name}", picture, report.step + 1, dataformats="HW")
+        self.board.add_image(f"stage_{report.stage}/{name}", image, report.step + 1, dataformats="HW")

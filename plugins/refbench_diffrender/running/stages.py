@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from refbench_diffrender.depth_mode.refinement import Stage
+    from refbench_diffrender.running.steps import Stage
 
 
 @dataclass

@@ -100,7 +100,7 @@ def quantile_alignment(
     relative, depths
         Pairs of values [N], depths in metres; which belongs to which does not matter here.
     percentile
-        Share of values below the low quantile, and above the high one.
+        Fraction of values below the low quantile, and above the high one.
     how
         ``median`` aligns the low quantile and the median, ``max`` the low and the high quantile.
 
@@ -124,7 +124,7 @@ def quantile_alignment(
 def _quantiles(values: Values, percentile: float) -> Values:
     ordered = np.sort(values)
     last = len(ordered) - 1
-    low, high = (min(int(len(ordered) * share), last) for share in (percentile, 1 - percentile))
+    low, high = (min(int(len(ordered) * fraction), last) for fraction in (percentile, 1 - percentile))
     return np.array([ordered[low], np.median(ordered), ordered[high]])
 
 
@@ -137,23 +137,6 @@ def map_alignment(relative: Values, depths: Values) -> Alignment:
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.median(known - offset) / np.median(relative)
     return _checked(offset, scale, "depth")
-
-
-def rank_one_alignment(
-    relative: Values, depths: Values, leading: Literal["relative", "ones"] = "relative"
-) -> Alignment:
-    """Return the least-squares variant as published, which its authors advise against.
-
-    Its tolerance on singular values lets only one column of the system count. Which one its solver leaves to
-    uninitialised memory, so ``leading`` names it; of all solutions the shortest is taken.
-    """
-    columns = [np.asarray(relative, dtype=np.float64), np.ones(len(relative))]
-    first, other = columns if leading == "relative" else columns[::-1]
-    norm = np.linalg.norm(first)
-    along, across, wanted = norm, first @ other / norm, first @ depths / norm
-    weights = np.array([along, across]) * wanted / (along**2 + across**2)
-    scale, offset = weights if leading == "relative" else weights[::-1]
-    return Alignment(float(offset), float(scale))
 
 
 def least_squares_alignment(relative: Values, depths: Values, kind: Kind = "depth") -> Alignment:

@@ -20,14 +20,14 @@ ASPECT_TOLERANCE = 0.02
 
 
 def read_depth(folder: Path, name: str, shape: tuple[int, int], unit: float) -> NDArray[np.float64]:
-    """Return the depth map ``<folder>/<name>.*`` in the size of a picture.
+    """Return the depth map ``<folder>/<name>.*`` in the size of an image.
 
     Parameters
     ----------
     folder, name
         Where it lies, and the name of the view.
     shape
-        (rows, cols) of the picture; a map of another size takes the nearest pixel.
+        (rows, cols) of the image; a map of another size takes the nearest pixel.
     unit
         Value of an integer code of a PNG; 0 is unknown there.
 
@@ -62,8 +62,8 @@ def read_depth(folder: Path, name: str, shape: tuple[int, int], unit: float) -> 
     rows, cols = depth.shape
     if abs(cols * shape[0] / (rows * shape[1]) - 1) > ASPECT_TOLERANCE:
         raise InputError(
-            f"{path} has {cols} x {rows} px, another aspect ratio than its picture of {shape[1]} x {shape[0]} px: it "
-            "must cover the whole picture."
+            f"{path} has {cols} x {rows} px, another aspect ratio than its image of {shape[1]} x {shape[0]} px: it "
+            "must cover the whole image."
         )
     return depth if depth.shape == shape else cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_NEAREST)
 
@@ -87,7 +87,7 @@ def _numpy(path: Path) -> NDArray[np.generic]:
 def _opencv(path: Path) -> NDArray[np.generic]:
     found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if found is None:
-        raise InputError(f"{path} cannot be read as a picture.")
+        raise InputError(f"{path} cannot be read as an image.")
     return np.asarray(found)
 
 

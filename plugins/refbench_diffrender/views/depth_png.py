@@ -52,16 +52,16 @@ def depths_of(codes: NDArray[np.uint16], unit: float = UNIT) -> NDArray[np.float
 
 
 def read_codes(path: Path, bands: int = 1) -> NDArray[np.uint16]:
-    """Read a 16-bit picture: [rows, cols], or [rows, cols, 3] with red first.
+    """Read a 16-bit image: [rows, cols], or [rows, cols, 3] with red first.
 
     Raises
     ------
     InputError
-        No picture, another number of bands, or not 16 bits.
+        No image, another number of bands, or not 16 bits.
     """
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if values is None:
-        raise InputError(f"{path} is missing or no picture.")
+        raise InputError(f"{path} is missing or no image.")
     found = 1 if values.ndim == 2 else values.shape[2]
     if found != bands or values.dtype != np.uint16:
         raise InputError(
@@ -78,12 +78,12 @@ def write_depth(path: Path, depth: NDArray[np.floating], unit: float = UNIT, *, 
     """
     known = np.where(np.isfinite(depth) & (depth > 0), depth, 0)
     if compat or known.max(initial=0) <= HIGHEST * unit:
-        return write_picture(path, depth_codes(depth, unit, compat=compat))
-    return write_picture(path.with_suffix(".tif"), known.astype(np.float32))
+        return write_pixels(path, depth_codes(depth, unit, compat=compat))
+    return write_pixels(path.with_suffix(".tif"), known.astype(np.float32))
 
 
-def write_picture(path: Path, values: NDArray[np.generic]) -> Path:
-    """Write a picture [rows, cols] or [rows, cols, 3] with red first; return the file."""
+def write_pixels(path: Path, values: NDArray[np.generic]) -> Path:
+    """Write an image [rows, cols] or [rows, cols, 3] with red first; return the file."""
     pixels = values if values.ndim == 2 else np.ascontiguousarray(values[..., ::-1])
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -95,8 +95,8 @@ def write_picture(path: Path, values: NDArray[np.generic]) -> Path:
 
 def codes_of_normals(normals: NDArray[np.floating]) -> NDArray[np.uint16]:
     """Return the codes [rows, cols, 3] of normals [3, rows, cols] in [-1, 1]."""
-    shares = np.moveaxis((np.clip(normals, -1, 1) + 1) / 2, 0, -1)
-    return np.asarray(np.rint(shares * HIGHEST), np.uint16)
+    fractions = np.moveaxis((np.clip(normals, -1, 1) + 1) / 2, 0, -1)
+    return np.asarray(np.rint(fractions * HIGHEST), np.uint16)
 
 
 def normals_of_codes(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -104,6 +104,6 @@ def normals_of_codes(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.moveaxis(codes.astype(np.float32) / HIGHEST * 2 - 1, -1, 0))
 
 
-def shares_of_codes(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
+def fractions_of_codes(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Return certainties in [0, 1], float32 in the shape of ``codes``."""
     return codes.astype(np.float32) / np.float32(HIGHEST)

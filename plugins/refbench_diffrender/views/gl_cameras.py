@@ -1,7 +1,7 @@
-"""Matrices of the official program (docs/methods/diffrender.md): projection, model-view, poses; float64 unless said.
+"""Matrices of the official program (docs/methods/diffrender.md): projection, model-view; float64 unless said.
 
 View space is OpenGL's: x right, y up, the camera looks along -z. Intrinsics have their origin at the corner of the
-first pixel. Clip y grows downwards, so rendered row 0 is the top of the picture.
+first pixel. Clip y grows downwards, so rendered row 0 is the top of the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from refbench.contracts.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,7 +28,7 @@ TURN = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """Focal lengths and principal point in pixels, corner origin; size of the picture."""
+    """Focal lengths and principal point in pixels, corner origin; size of the image."""
 
     fx: float
     fy: float
@@ -38,7 +38,7 @@ class Intrinsics:
     height: int
 
     def scaled(self, width: int, height: int) -> Intrinsics:
-        """Return the intrinsics of the picture at another size."""
+        """Return the intrinsics of the image at another size."""
         across, down = width / self.width, height / self.height
         return replace(
             self,
@@ -68,7 +68,7 @@ def model_view(camera_to_world: Floats, *, flip: bool, turn: bool = True) -> Flo
 
     ``flip`` where poses are OpenCV's or COLMAP's; ``turn`` as the official program does.
     """
-    found = np.linalg.inv(camera_to_world)
+    found = np.asarray(np.linalg.inv(camera_to_world), np.float64)
     if flip:
         found = FLIP @ found
     return found @ TURN if turn else found
@@ -89,53 +89,16 @@ def find_view(names: Sequence[str], wanted: str, *, compat: bool = False) -> int
         fitting = [name for name in names if name.lower().endswith(wanted.lower())]
         if fitting:
             return list(names).index(min(fitting, key=len))
-    for reduce in (lambda n: n, lambda n: n.rsplit("/", 1)[-1], lambda n: n.rsplit("/", 1)[-1].rsplit(".", 1)[0]):
+    for reduce in _REDUCTIONS:
         places = [place for place, name in enumerate(names) if reduce(name) == reduce(wanted)]
         if len(places) == 1:
             return places[0]
     raise InputError(f"There is no single view {wanted!r} among {', '.join(names)}.")
 
 
-def upright_poses(camera_to_world: Floats) -> Floats:
-    """Return poses [N, 4, 4] as instant-ngp's converter normalises them.
-
-    Columns 1 and 2 change sign, rows 0 and 1 swap, row 2 changes sign; the summed up vectors turn to +z; the point that
-    the lines of sight come closest to is the origin. Nothing is scaled.
-    """
-    poses = np.array(camera_to_world, np.float64)
-    poses[:, :3, 1:3] *= -1
-    poses = poses[:, [1, 0, 2, 3]]
-    poses[:, 2] *= -1
-    up = poses[:, :3, 1].sum(0)
-    turn = np.eye(4)
-    turn[:3, :3] = _between(up / np.linalg.norm(up), np.array([0, 0, 1.0]))
-    poses = turn @ poses
-    total, weights = np.zeros(3), 0.0
-    for first in poses:
-        for second in poses:
-            point, weight = _closest(first[:3, 3], first[:3, 2], second[:3, 3], second[:3, 2])
-            if weight > 1e-5:
-                total, weights = total + weight * point, weights + weight
-    if weights > 0:
-        poses[:, :3, 3] -= total / weights
-    return poses
-
-
-def _between(first: Floats, second: Floats) -> Floats:
-    """Return the rotation that turns a unit vector to another."""
-    axis, cosine = np.cross(first, second), float(first @ second)
-    if cosine < -1 + 1e-10:
-        return _between(first + 1e-2 * np.array([0.3, 0.7, -0.4]), second)
-    k = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + k + k @ k / (1 + cosine)
-
-
-def _closest(a: Floats, da: Floats, b: Floats, db: Floats) -> tuple[Floats, float]:
-    """Return the point between two lines where they are closest, and how far from parallel they are."""
-    da, db = da / np.linalg.norm(da), db / np.linalg.norm(db)
-    c = np.cross(da, db)
-    weight = float(c @ c)
-    t = b - a
-    along_a = min(0.0, float(np.linalg.det([t, db, c])) / (weight + 1e-10))
-    along_b = min(0.0, float(np.linalg.det([t, da, c])) / (weight + 1e-10))
-    return (a + along_a * da + b + along_b * db) * 0.5, weight
+_REDUCTIONS: tuple[Callable[[str], str], ...] = (
+    lambda name: name,
+    lambda name: name.rsplit("/", 1)[-1],
+    lambda name: name.rsplit("/", 1)[-1].rsplit(".", 1)[0],
+)
+"""What of a view's name is compared: all of it, without folder, without folder and suffix."""

@@ -1,7 +1,7 @@
-"""A photograph of the ground by any camera, as the rasteriser sees it. Letters: V vertices.
+"""An image of the ground by any camera, as the rasteriser sees it. Letters: V vertices.
 
 Clip coordinates of parallel cameras (affine, RPC) have one w, those of a pinhole its depth, so that a plane triangle
-is drawn exactly by both.
+is rendered exactly by both.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DARK, BRIGHT = 0.5, 99.5
-"""Percentiles of a picture that become 0 and 1."""
+"""Percentiles of an image that become 0 and 1."""
 NEAREST = 0.25
-"""Share of a pinhole's smallest initial depth before which nothing is drawn."""
+"""Fraction of a pinhole's smallest initial depth before which nothing is rendered."""
 LEAST_DEPTH = 1e-3
-"""Share of the largest depth from which on a pinhole places points: others lie beside or behind it."""
+"""Fraction of the largest depth from which on a pinhole places points: others lie beside or behind it."""
 ROOM_M = 100.0
 """By how much heights may move, at most, for the depths of parallel cameras."""
 PARALLEL_W = 100.0
 """w of a parallel camera's clip coordinates: backward passes add 1e-6 to areas in them, which must not be felt."""
 ROOM_PX = 8
-"""What is cut from a picture reaches so far beyond the surface, pixels."""
+"""What is cut from an image reaches so far beyond the surface, pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundView:
     """``brightness`` float32 [rows, cols], about [0, 1]; ``known`` bool [rows, cols].
 
-    A pixel coordinate of ``camera`` becomes one of the picture by ``scale * (col + 0.5) - 0.5 - corner[0]``, rows
+    A pixel coordinate of ``camera`` becomes one of the image by ``scale * (col + 0.5) - 0.5 - corner[0]``, rows
     alike. ``corner`` holds what was cut off and what the camera points beside, see ``pointing``.
     """
 
@@ -55,7 +55,7 @@ class GroundView:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, cols) of the picture."""
+        """(rows, cols) of the image."""
         return self.brightness.shape[0], self.brightness.shape[1]
 
     @property
@@ -64,7 +64,7 @@ class GroundView:
         return self.camera.is_perspective
 
     def project(self, xyz: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return (col, row, depth) [...] in the picture of scene points [..., 3]."""
+        """Return (col, row, depth) [...] in the image of scene points [..., 3]."""
         col, row, depth = self.camera.project(xyz)
         return self._placed(col, 0), self._placed(row, 1), depth
 
@@ -72,7 +72,7 @@ class GroundView:
         return np.asarray(self.scale[axis] * (place + 0.5) - 0.5 - self.corner[axis])
 
     def sees(self, xyz: Floats) -> NDArray[np.bool_]:
-        """Return which scene points [..., 3] fall on the picture, hidden or not."""
+        """Return which scene points [..., 3] fall on the image, hidden or not."""
         col, row, depth = self.project(xyz)
         rows, cols = self.shape
         with np.errstate(invalid="ignore"):
@@ -80,7 +80,7 @@ class GroundView:
         return np.asarray(inside & (depth > 0) if self.is_perspective else inside)
 
     def brightness_at(self, xyz: Floats) -> Floats:
-        """Return the brightness [...] where scene points [..., 3] fall, hidden or not; NaN beyond the picture."""
+        """Return the brightness [...] where scene points [..., 3] fall, hidden or not; NaN beyond the image."""
         col, row, _ = self.project(xyz)
         found = bilinear(np.where(self.known, self.brightness, np.float32(np.nan)), col, row)
         return np.where(self.sees(xyz), found, np.nan)
@@ -93,16 +93,16 @@ class GroundView:
         return np.asarray(ray / np.linalg.norm(ray, axis=1, keepdims=True))
 
     def reduced(self, gsd: float, xyz: Floats, pixels_per_cell: float) -> GroundView:
-        """Return the view with a picture that resolves ``gsd`` metres at a point [3] into so many pixels at most.
+        """Return the view with an image that resolves ``gsd`` metres at a point [3] into so many pixels at most.
 
-        For whole pictures: reduce before cutting or moving.
+        For whole images: reduce before cutting or moving.
         """
         slopes = self.camera.jacobian(xyz)
-        share = pixels_per_cell / (np.linalg.norm(slopes[:, :2], 2) * gsd)
-        if share >= 1:
+        fraction = pixels_per_cell / (np.linalg.norm(slopes[:, :2], 2) * gsd)
+        if fraction >= 1:
             return self
         rows, cols = self.shape
-        size = max(1, round(cols * share)), max(1, round(rows * share))
+        size = max(1, round(cols * fraction)), max(1, round(rows * fraction))
         weight = cv2.resize(self.known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         summed = cv2.resize(np.where(self.known, self.brightness, 0), size, interpolation=cv2.INTER_AREA)
         known = np.asarray(weight > 0.5, bool)
@@ -110,11 +110,11 @@ class GroundView:
         return GroundView(self.name, self.camera, brightness, known, (size[0] / cols, size[1] / rows))
 
     def moved(self, across: float, down: float) -> GroundView:
-        """Return the view whose camera shows everything so many pixels of the picture farther right and down."""
+        """Return the view whose camera shows everything so many pixels of the image farther right and down."""
         return replace(self, corner=(self.corner[0] - across, self.corner[1] - down))
 
     def cut(self, xyz: Floats) -> GroundView | None:
-        """Return the view with the part of its picture that shows points [N, 3]; None where it shows none."""
+        """Return the view with the part of its image that shows points [N, 3]; None where it shows none."""
         seen = self.sees(xyz)
         if not seen.any():
             return None
@@ -146,7 +146,7 @@ def ground_view(view: View) -> GroundView:
 
 
 @dataclass(eq=False)
-class DrawnView:
+class RenderedView:
     """A ``GroundView`` on a device: ``image`` [1, rows, cols, 1]; ``placed`` bool [V]: vertices that it can project."""
 
     view: GroundView
@@ -156,7 +156,7 @@ class DrawnView:
     known: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        """Bring picture and camera to the device; find the span of depths."""
+        """Bring image and camera to the device; find the span of depths."""
         at = self.view
         self.image = torch.from_numpy(at.brightness).to(self.device)[None, ..., None]
         self.known = torch.from_numpy(at.known).to(self.device)
@@ -177,7 +177,7 @@ class DrawnView:
         )
 
     def project(self, points: Tensor) -> Tensor:
-        """Return (col * w, row * w, w, depth) float64 [V, 4] in the picture of points float64 [V, 3].
+        """Return (col * w, row * w, w, depth) float64 [V, 4] in the image of points float64 [V, 3].
 
         Vertices that the camera cannot place get zeros.
         """

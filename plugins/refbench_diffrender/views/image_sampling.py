@@ -1,8 +1,8 @@
-"""Values and sizes of images: the sRGB curve, and resizing as the working resolution needs it."""
+"""Values and sizes of images: the sRGB curve, values at places, and resizing as the working resolution needs it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.nn import functional
@@ -24,6 +24,24 @@ def encoded_of(linear: Tensor) -> Tensor:
     """Return sRGB values of linear light, any shape."""
     curve = 1.055 * linear.clamp(min=LINEAR_KNEE) ** (1 / 2.4) - 0.055
     return torch.where(linear <= LINEAR_KNEE, linear * 12.92, curve)
+
+
+def values_at(image: Tensor, places: Tensor, mode: Literal["nearest", "bilinear"] = "nearest") -> Tensor:
+    """Return the values of an image at places, [...]; beyond its border it is 0.
+
+    Parameters
+    ----------
+    image
+        Floats [rows, cols].
+    places
+        (x, y) [..., 2]: -1 is the left or top edge of the image (not the centre of its first pixel), 1 the right or
+        bottom one.
+    mode
+        Of the nearest pixel, or between the centres of four.
+    """
+    flat = places.reshape(1, 1, -1, 2)
+    found = functional.grid_sample(image[None, None], flat, mode=mode, align_corners=False)
+    return found.reshape(places.shape[:-1])
 
 
 def resize_image(image: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 from scipy import interpolate, ndimage
 
 from refbench import DSM
 from refbench.contracts.errors import ConfigError, InputError, UnsupportedError
 from refbench.geometry.depth import render_depth
 from refbench.geometry.nodata_fill import filled
+from refbench_diffrender.losses.atrous import bilateral_atrous
 from refbench_diffrender.views.alignment import aligned
 from refbench_diffrender.views.depth_file import read_depth
 from refbench_diffrender.views.visible_points import ViewPoints, before_surface, not_behind_others
@@ -34,23 +36,23 @@ if TYPE_CHECKING:
 
 MIN_POINTS = 20
 PLANE_ROOM = 0.3
-"""By how much depths may lie before the nearest and behind the farthest known one, as a share of these."""
+"""By how much depths may lie before the nearest and behind the farthest known one, as a fraction of these."""
 MOST_PAIRS = 20_000
 LARGEST_HOLE = 0.01
-"""Share of a picture that a hole in its initial depth may have to be filled with the depth around it."""
+"""Fraction of an image that a hole in its initial depth may have to be filled with the depth around it."""
 
 
 @dataclass(frozen=True, eq=False)
 class DepthSources:
     """What the initial depth of one view may be made of.
 
-    ``picture`` float32 [rows, cols, 3] in [0, 1]; ``camera`` for that size; ``surface``: the DSM without holes;
+    ``image`` float32 [rows, cols, 3] in [0, 1]; ``camera`` for that size; ``surface``: the DSM without holes;
     ``points``: the sparse points that fall into the view, None where the scene has none; ``tracked``: they were
     matched there, so none is hidden; ``rng`` draws the trials of RANSAC.
     """
 
     view: View
-    picture: NDArray[np.float32]
+    image: NDArray[np.float32]
     camera: Pinhole
     surface: DSM | None
     points: ViewPoints | None
@@ -60,8 +62,8 @@ class DepthSources:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, cols) of the picture."""
-        return self.picture.shape[0], self.picture.shape[1]
+        """(rows, cols) of the image."""
+        return self.image.shape[0], self.image.shape[1]
 
     @cached_property
     def rendered(self) -> Floats | None:
@@ -111,7 +113,7 @@ def initial_depth(sources: DepthSources) -> Floats:
 def beyond_known(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the unknown pixels [rows, cols] that are no small hole: the nearest known depth does not stand for them.
 
-    These are connected regions that reach the border of the picture or take more than ``LARGEST_HOLE`` of it.
+    These are connected regions that reach the border of the image or take more than ``LARGEST_HOLE`` of it.
     """
     regions, number = ndimage.label(~known)
     if number == 0:
@@ -121,6 +123,18 @@ def beyond_known(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         large[rim] = True
     large[0] = False  # what is known
     return np.asarray(large[regions])
+
+
+def denoised(depth: Floats, passes: int, metres: float) -> Floats:
+    """Return a depth map without holes [rows, cols] in metres, smoothed but for its steps.
+
+    Pass n averages taps 2^n pixels apart; a tap counts exp(-difference / ``metres``), so what lies on the other side
+    of a depth step hardly counts.
+    """
+    found = torch.from_numpy(np.asarray(depth, np.float64)) / metres
+    for number in range(passes):
+        found = bilateral_atrous(found, 2**number)
+    return np.asarray((metres * found).numpy(), np.float64) if passes else depth
 
 
 def whole_surface(dsm: DSM) -> DSM:
@@ -175,7 +189,7 @@ def _file(sources: DepthSources) -> Floats:
 def _monocular(sources: DepthSources) -> Floats:
     from refbench_diffrender.views.monocular import estimated_depth
 
-    return estimated_depth(sources.picture, sources.config.estimator).astype(np.float64)
+    return estimated_depth(sources.image, sources.config.estimator).astype(np.float64)
 
 
 _FROM = {"view": _own, "dsm": _dsm, "points": _points, "file": _file, "monocular": _monocular}

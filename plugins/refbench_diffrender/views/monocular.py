@@ -1,4 +1,4 @@
-"""Depth of a single picture by a monocular estimator of the transformers library, where that is installed."""
+"""Depth of a single image by a monocular estimator of the transformers library, where that is installed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 PACKAGES = ("transformers", "PIL")
 
 
-def estimated_depth(picture: NDArray[np.float32], estimator: str) -> NDArray[np.float32]:
-    """Return what an estimator sees in a picture.
+def estimated_depth(image: NDArray[np.float32], estimator: str) -> NDArray[np.float32]:
+    """Return what an estimator sees in an image.
 
     Parameters
     ----------
-    picture
+    image
         float32 [rows, cols, 3] in [0, 1].
     estimator
         A model's name on the Hugging Face hub or its local folder. What is stored on this machine is not fetched.
@@ -46,13 +46,13 @@ def estimated_depth(picture: NDArray[np.float32], estimator: str) -> NDArray[np.
     import torch
 
     processor, model = _loaded(estimator)
-    codes = np.rint(255 * picture).astype(np.uint8)
+    codes = np.rint(255 * image).astype(np.uint8)
     with torch.no_grad():
         inputs = processor(images=codes, return_tensors="pt", input_data_format="channels_last")
         found = model(**inputs).predicted_depth[0].float().numpy()
     if not np.isfinite(found).any() or np.nanmin(found) == np.nanmax(found):
-        raise InputError(f"The depth estimator {estimator} gave one value for the whole picture: take another one.")
-    return np.asarray(cv2.resize(found, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        raise InputError(f"The depth estimator {estimator} gave one value for the whole image: take another one.")
+    return np.asarray(cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 @lru_cache(maxsize=1)

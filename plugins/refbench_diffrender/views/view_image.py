@@ -1,4 +1,4 @@
-"""What a refinement is told of its views: posed pictures, sparse depths, normals."""
+"""What a refinement is told of its views: posed images, sparse depths, normals."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Photograph:
-    """A posed picture: ``image`` [rows, cols, 3] in [0, 1]; ``model_view`` [4, 4] world to view, OpenGL axes.
+class ViewImage:
+    """A posed image: ``image`` [rows, cols, 3] in [0, 1]; ``model_view`` [4, 4] world to view, OpenGL axes.
 
     ``depth`` [rows, cols] is what the view's own depth map holds, metres, 0 unknown; None where it has none.
     """

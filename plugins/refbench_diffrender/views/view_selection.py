@@ -29,7 +29,7 @@ LEAST_SCORE = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbour:
-    """Another view: ``overlap`` is the share of the own surface that it sees, ``angle`` (degrees) the median under
+    """Another view: ``overlap`` is the fraction of the own surface that it sees, ``angle`` (degrees) the median under
     which both see it, ``score`` what it is ranked by.
     """
 
@@ -67,7 +67,7 @@ def chosen_neighbours(
     if not found:
         raise UnsupportedError(
             f"View {own.name} has no neighbours: no other view sees {min_overlap:.0%} of its surface from another "
-            "place; give pictures that overlap or lower min_overlap."
+            "place; give images that overlap or lower min_overlap."
         )
     return found if number == 0 else found[:number]
 

@@ -1,4 +1,4 @@
-"""A scene's pinhole views for the refinement: pictures, matrices relative to a local origin, initial depths."""
+"""A scene's pinhole views for the refinement: images, matrices relative to a local origin, initial depths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from refbench.geometry.cameras import Pinhole, pinhole_of
 from refbench.geometry.nodata_fill import filled
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.views.gl_cameras import FLIP, Intrinsics
-from refbench_diffrender.views.initial_depth import PLANE_ROOM, DepthSources, beyond_known, initial_depth, whole_surface
+from refbench_diffrender.views.initial_depth import (
+    PLANE_ROOM,
+    DepthSources,
+    beyond_known,
+    denoised,
+    initial_depth,
+    whole_surface,
+)
 from refbench_diffrender.views.visible_points import points_in_view, tracked_points
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 COLOURS = 3
+GATE_FRACTION = 0.2
+"""Of the sparse points, held out for a gate where nothing else is asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +82,7 @@ def scene_views(
     UnsupportedError
         Fewer than two pinhole views, or nothing to start a depth map from.
     InputError
-        As ``initial_depth``; a picture of another size than its camera's.
+        As ``initial_depth``; an image of another size than its camera's.
     """
     config, context = config or DiffrenderConfig(), context or Context()
     found = [(view, pinhole_of(view.camera)) for _, view in sorted(scene.views.items())]
@@ -85,18 +94,25 @@ def scene_views(
         )
     origin = np.mean([camera.centre for _, camera in views], axis=0)
     surface = None if scene.dsm is None else whole_surface(scene.dsm.read())
-    parts = _parted(scene, config.hold_out_points, context)
+    parts = _parted(scene, _held_fraction(scene, config), context)
     return tuple(_view(view, camera, origin, surface, parts, config, context) for view, camera in views)
 
 
-def _parted(scene: Scene, share: float, context: Context) -> tuple[Floats, Floats] | None:
+def _held_fraction(scene: Scene, config: DiffrenderConfig) -> float:
+    """Return the fraction of the sparse points that is held out: as asked for, or what a gate needs to tell."""
+    if config.gate and not config.hold_out_points and scene.points is not None:
+        return GATE_FRACTION
+    return config.hold_out_points
+
+
+def _parted(scene: Scene, fraction: float, context: Context) -> tuple[Floats, Floats] | None:
     """Return the sparse points [N, 3] that are used and those that are held out; None where there are none."""
     if scene.points is None:
-        if share:
+        if fraction:
             raise UnsupportedError(f"Scene {scene.id} has no sparse points of which hold_out_points could keep some.")
         return None
     xyz = scene.points.read().xyz
-    held = context.rng("held out points").random(len(xyz)) < share
+    held = context.rng("held out points").random(len(xyz)) < fraction
     return xyz[~held], xyz[held]
 
 
@@ -109,19 +125,19 @@ def _view(
     config: DiffrenderConfig,
     context: Context,
 ) -> SceneView:
-    picture, camera, original = _picture(view, camera, config.most_pixels)
-    shape = picture.shape[0], picture.shape[1]
+    scaled, camera, original = _image(view, camera, config.most_pixels)
+    shape = scaled.shape[0], scaled.shape[1]
     points, held = (None, None) if parts is None else (_seen(view, part, camera, shape) for part in parts)
     tracked = view.tie_points is not None
     rng = context.rng("alignment", view.name)
-    sources = DepthSources(view, picture, camera, surface, points, tracked, config, rng)
+    sources = DepthSources(view, scaled, camera, surface, points, tracked, config, rng)
     depth = initial_depth(sources)
-    known, whole = np.isfinite(depth), filled(depth)
+    known, whole = np.isfinite(depth), denoised(filled(depth), config.denoise, config.denoise_m)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = camera.R, camera.t + camera.R @ origin
     return SceneView(
         view.name,
-        picture,
+        scaled,
         camera,
         FLIP @ pose,
         whole.astype(np.float32),
@@ -141,38 +157,38 @@ def _seen(view: View, part: Floats, camera: Pinhole, shape: tuple[int, int]) -> 
     return tracked_points(view.tie_points[kept], camera, shape, view.name)
 
 
-def _picture(
+def _image(
     view: View, camera: Pinhole, most_pixels: int | None
 ) -> tuple[NDArray[np.float32], Pinhole, tuple[int, int]]:
-    """Return a view's picture [rows, cols, 3] in [0, 1] of at most so many pixels, its camera, and its first size."""
+    """Return a view's image [rows, cols, 3] in [0, 1] of at most so many pixels, its camera, and its first size."""
     image = view.image.read()
     pixels = image.pixels[:COLOURS] if len(image.pixels) >= COLOURS else np.repeat(image.pixels[:1], COLOURS, axis=0)
     if pixels.dtype.kind == "u":
         pixels = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     elif np.nanmin(pixels) < 0 or np.nanmax(pixels) > 1:
-        raise InputError(f"The picture of view {view.name} holds floats outside [0, 1]; give 8 or 16 bit integers.")
-    picture = np.ascontiguousarray(np.moveaxis(np.nan_to_num(pixels.astype(np.float32)), 0, -1))
-    rows, cols = picture.shape[:2]
+        raise InputError(f"The image of view {view.name} holds floats outside [0, 1]; give 8 or 16 bit integers.")
+    scaled = np.ascontiguousarray(np.moveaxis(np.nan_to_num(pixels.astype(np.float32)), 0, -1))
+    rows, cols = scaled.shape[:2]
     _check_size(view.name, camera, rows, cols)
     if most_pixels is not None and rows * cols > most_pixels:
-        share = (most_pixels / (rows * cols)) ** 0.5
-        size = max(8, round(cols * share)), max(8, round(rows * share))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        fraction = (most_pixels / (rows * cols)) ** 0.5
+        size = max(8, round(cols * fraction)), max(8, round(rows * fraction))
+        scaled = cv2.resize(scaled, size, interpolation=cv2.INTER_AREA)
         camera = camera.scaled(size[0] / cols, size[1] / rows)
-    return picture, camera, (rows, cols)
+    return scaled, camera, (rows, cols)
 
 
 def _check_size(name: str, camera: Pinhole, rows: int, cols: int) -> None:
-    """Refuse intrinsics of another picture size."""
+    """Refuse intrinsics of another image size."""
     given = camera.width or cols, camera.height or rows
     if given != (cols, rows):
         raise InputError(
-            f"The picture of view {name} has {cols} x {rows} px, its camera {given[0]} x {given[1]}: give the "
-            "intrinsics of this picture."
+            f"The image of view {name} has {cols} x {rows} px, its camera {given[0]} x {given[1]}: give the "
+            "intrinsics of this image."
         )
     if not (0 <= camera.K[0, 2] < cols and 0 <= camera.K[1, 2] < rows):
         raise InputError(
-            f"The principal point ({camera.K[0, 2]:g}, {camera.K[1, 2]:g}) of view {name} lies outside its picture of "
+            f"The principal point ({camera.K[0, 2]:g}, {camera.K[1, 2]:g}) of view {name} lies outside its image of "
             f"{cols} x {rows} px: its intrinsics belong to another size."
         )
 

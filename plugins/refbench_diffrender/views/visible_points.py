@@ -25,7 +25,7 @@ SPREADS = 3.0
 """A point farther behind the surface than so many spreads of all distances to it is hidden."""
 MAD_TO_SIGMA = 1.4826
 LEAST_TOLERANCE = 1e-3
-"""Smallest tolerance of the z-test, as a share of the depth: maps and points are rounded."""
+"""Smallest tolerance of the z-test, as a fraction of the depth: maps and points are rounded."""
 SPHERE = 100.0
 """Radius of the sphere that hidden points are told by, in distances of the farthest point."""
 LEAST_FOR_HULL = 5
@@ -49,7 +49,7 @@ class ViewPoints:
         return ViewPoints(self.col[keep], self.row[keep], self.depth[keep])
 
     def places(self, shape: tuple[int, int]) -> Floats:
-        """Return (x, y) [N, 2]: -1 is the left or top edge of a picture of ``shape``, 1 the right or bottom edge."""
+        """Return (x, y) [N, 2]: -1 is the left or top edge of an image of ``shape``, 1 the right or bottom edge."""
         return np.column_stack([2 * (self.col + 0.5) / shape[1] - 1, 2 * (self.row + 0.5) / shape[0] - 1])
 
     def under(self, values: NDArray[np.floating]) -> Floats:
@@ -58,7 +58,7 @@ class ViewPoints:
 
 
 def points_in_view(xyz: Floats, camera: Pinhole, shape: tuple[int, int]) -> ViewPoints:
-    """Return the points [N, 3] in front of a camera that fall on a picture of ``shape`` (rows, cols), hidden or not."""
+    """Return the points [N, 3] in front of a camera that fall on an image of ``shape`` (rows, cols), hidden or not."""
     col, row, depth = camera.project(xyz)
     with np.errstate(invalid="ignore"):
         inside = (col >= -0.5) & (row >= -0.5) & (col < shape[1] - 0.5) & (row < shape[0] - 0.5)
@@ -72,13 +72,13 @@ def tracked_points(xyz: Floats, camera: Pinhole, shape: tuple[int, int], name: s
     Raises
     ------
     InputError
-        Most of them do not fall on its picture.
+        Most of them do not fall on its image.
     """
     found = points_in_view(xyz, camera, shape)
     if len(found) < LEAST_INSIDE * len(xyz):
         raise InputError(
             f"Only {len(found)} of the {len(xyz)} sparse points that were matched in view {name} project into its "
-            f"picture of {shape[1]} x {shape[0]} px: focal length, size or pose belong to another picture."
+            f"image of {shape[1]} x {shape[0]} px: focal length, size or pose belong to another image."
         )
     return found
 

@@ -31,7 +31,7 @@ def test_meshes_with_and_without_planes(seed, rows, cols, spread):
             attributes = torch.tensor(colours, requires_grad=True)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(functions_mesh, "DENSE", pixels)
-                rast, seen = rasteriser("numba").draw(pos, triangles, attributes, (rows, cols))
+                rast, seen = rasteriser("numba").render(pos, triangles, attributes, (rows, cols))
                 total = (seen * weight).sum() + (rast[..., :2] ** 2).sum()
                 found.append([rast.detach(), seen.detach(), *torch.autograd.grad(total, (pos, attributes))])
     finally:

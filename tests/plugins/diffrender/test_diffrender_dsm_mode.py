@@ -21,16 +21,16 @@ from refbench_diffrender.dsm_mode.dsm_mode import _blocks, refines_dsm  # noqa: 
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement  # noqa: E402
 from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence  # noqa: E402
 from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
-from refbench_diffrender.dsm_mode.rpc_bias import pointed  # noqa: E402
+from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
-from refbench_diffrender.views.ground_view import DrawnView, ground_view  # noqa: E402
+from refbench_diffrender.views.ground_view import RenderedView, ground_view  # noqa: E402
 from refbench_diffrender.views.view_pairs import sampled, sources_of  # noqa: E402
 
 CONFIG = DiffrenderConfig(
-    mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, pointing=False)
+    mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, rpc_bias=False)
 )
-FEW = replace(CONFIG, dsm=DsmConfig(steps=6, pointing=False))
+FEW = replace(CONFIG, dsm=DsmConfig(steps=6, rpc_bias=False))
 
 
 def refined(scene, config=CONFIG, **context):
@@ -82,7 +82,7 @@ def test_a_drawn_view_projects_as_its_camera(kind):
     cut = whole.cut(vertices()[: 20 * SIDE])
     assert cut.shape < whole.shape
     for view in (whole, cut, whole.reduced(GSD, vertices()[0], 0.5)):
-        drawn = DrawnView(view, vertices(), "cpu")
+        drawn = RenderedView(view, vertices(), "cpu")
         found = drawn.project(torch.from_numpy(vertices()))
         col, row, depth = camera.project(vertices())
         across = view.scale[0] * (col + 0.5) - 0.5 - view.corner[0]
@@ -146,7 +146,7 @@ def test_satellites_are_laid_on_each_other(kind):
     views = [ground_view(view) for view in hill_scene(two(kind)).views.values()]
     beside = [views[0], views[1].moved(4.3, -2.6)]
     known = np.ones((SIDE, SIDE), bool)
-    found, offsets = pointed(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
+    found, offsets = without_rpc_bias(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
     assert found[0] is beside[0] and list(offsets) == ["right"]
     np.testing.assert_allclose(offsets["right"], (-4.3, 2.6), atol=0.1)
     np.testing.assert_allclose(found[1].corner, (0, 0), atol=0.1)
@@ -156,7 +156,7 @@ def test_photographs_of_aerial_cameras_stay():
     cameras = {"a": CAMERAS["pinhole"](-0.3), "b": CAMERAS["pinhole"](0.3), "sat": affine_camera(0.05)}
     views = [ground_view(view) for view in hill_scene(cameras).views.values()]
     views[2] = views[2].moved(1.5, 0.5)
-    found, offsets = pointed(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    found, offsets = without_rpc_bias(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
     assert found[:2] == views[:2] and list(offsets) == ["sat"]
     np.testing.assert_allclose(offsets["sat"], (-1.5, -0.5), atol=0.15)
 
@@ -165,7 +165,9 @@ def test_what_does_not_show_the_same_is_not_moved():
     views = [ground_view(view) for view in hill_scene(two("affine")).views.values()]
     noise = np.random.default_rng(0).random(views[1].shape).astype(np.float32)
     other = replace(views[1], brightness=noise)
-    found, offsets = pointed([views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    found, offsets = without_rpc_bias(
+        [views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu"
+    )
     assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
 
 
@@ -175,10 +177,10 @@ def test_a_run_mends_the_pointing_and_says_it():
     camera = scene.views["right"].camera
     views = {**scene.views, "right": replace(scene.views["right"], camera=replace(camera, offset=camera.offset + 2.0))}
     kept, moved = (
-        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, pointing=p))) for p in (True, False)
+        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, rpc_bias=p))) for p in (True, False)
     )
-    np.testing.assert_allclose(kept.notes["pointing_px"]["right"], (-2, -2), atol=0.1)
-    assert error(kept.dsm) < 0.1 and "pointing_px" not in moved.notes
+    np.testing.assert_allclose(kept.notes["rpc_bias_px"]["right"], (-2, -2), atol=0.1)
+    assert error(kept.dsm) < 0.1 and "rpc_bias_px" not in moved.notes
     assert error(moved.dsm) > 2 * error(kept.dsm)
 
 
@@ -309,7 +311,7 @@ def test_blocks_cover_the_grid_and_agree_with_the_whole():
 
 
 def test_a_loss_that_has_settled_ends_the_run():
-    config = replace(CONFIG, patience=3, dsm=DsmConfig(steps=60, lr=1e-9, pointing=False))
+    config = replace(CONFIG, patience=3, dsm=DsmConfig(steps=60, lr=1e-9, rpc_bias=False))
     assert refined(hill_scene(two("affine")), config).notes["blocks"]["dsm"]["loss"]["steps"] == 6
 
 

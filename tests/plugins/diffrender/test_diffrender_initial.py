@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from affine import Affine  # noqa: E402
+from makers import centred_grid, pinhole_above  # noqa: E402
 
-from refbench import DSM, Context, Grid, Image, InputError, Scene, View  # noqa: E402
+from refbench import DSM, Context, Image, InputError, Scene, View  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingExtraError, MissingFileError, UnsupportedError  # noqa: E402
 from refbench.contracts.points import PointCloud  # noqa: E402
 from refbench.formats.cloud import HeldPoints  # noqa: E402
@@ -24,13 +24,14 @@ from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.views import monocular  # noqa: E402
 from refbench_diffrender.views.alignment import aligned  # noqa: E402
 from refbench_diffrender.views.depth_file import read_depth  # noqa: E402
+from refbench_diffrender.views.initial_depth import denoised  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
 from refbench_diffrender.views.visible_points import before_surface, not_behind_others, points_in_view  # noqa: E402
 
 ROWS, COLS, FOCAL, HEIGHT, SIDE = 60, 80, 90.0, 60.0, 80
 BLOCK, ROOF = 8.0, 15.0
 """Half the side of a building in the middle, and its height."""
-GRID = Grid(SIDE, SIDE, Affine(1, 0, -SIDE / 2, 0, -1, SIDE / 2), None)
+GRID = centred_grid(SIDE)
 rng = np.random.default_rng(3)
 
 
@@ -43,9 +44,7 @@ def surface():
 
 
 def camera(x, y):
-    R = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    return Pinhole(K, R, -R @ np.array([x, y, HEIGHT]), COLS, ROWS)
+    return pinhole_above(x, y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
 
 
 def cloud(number=3000):
@@ -170,7 +169,7 @@ def test_another_size_takes_the_nearest_pixel(tmp_path):
         (lambda p: np.save(p / "a.npy", np.ones((6, 16))), "aspect ratio"),
         (lambda p: np.save(p / "a.npy", np.ones((6, 8, 3))), r"shape \(6, 8, 3\)"),
         (lambda p: (p / "a.npy").write_bytes(b"no array"), "cannot be read as a NumPy array"),
-        (lambda p: (p / "a.png").write_bytes(b"no picture"), "cannot be read as a picture"),
+        (lambda p: (p / "a.png").write_bytes(b"no image"), "cannot be read as an image"),
     ],
 )
 def test_unusable_files_are_said(tmp_path, write, words):
@@ -251,6 +250,22 @@ def test_an_alignment_that_is_not_possible_is_said(tmp_path):
         views_of(config=replace(config, relative_kind="disparity", align="least_squares"), dsm=True)
     with pytest.raises(ConfigError, match="align: none"):
         views_of(config=replace(config, align="none"), dsm=True)
+
+
+def test_the_filter_takes_noise_off_and_leaves_steps():
+    truth = np.where(np.arange(40) < 20, 30.0, 34.0) * np.ones((50, 1))
+    noisy = truth + 0.05 * np.random.default_rng(1).standard_normal(truth.shape)
+    found = denoised(noisy, 2, 0.2)
+    assert np.abs(found - truth).mean() < 0.4 * np.abs(noisy - truth).mean()
+    assert np.abs(found - truth).max() < 0.2  # a plain average of the same taps would be off by 2 m at the step
+    np.testing.assert_array_equal(denoised(noisy, 0, 0.2), noisy)
+
+
+def test_the_filter_is_asked_for_by_the_configuration():
+    plain, smooth = (views_of(dsm=True, config=DiffrenderConfig(denoise=passes, denoise_m=1.0))[1] for passes in (0, 2))
+    assert plain.depth.shape == smooth.depth.shape and not np.array_equal(plain.depth, smooth.depth)
+    np.testing.assert_array_equal(plain.known, smooth.known)
+    assert np.abs(plain.depth - smooth.depth).max() < 1.0
 
 
 def test_far_things_do_not_lie_beyond_what_is_known(tmp_path):
@@ -381,7 +396,7 @@ def test_points_pull_a_wrong_depth_to_them():
     assert notes["points"] > 50 and notes["after"]["median"] < 0.7 * notes["before"]["median"]
 
 
-# --- pictures and cameras that do not fit -----------------------------------------------------------------------------
+# --- images and cameras that do not fit -----------------------------------------------------------------------------
 
 
 def test_intrinsics_of_another_size_are_said():

@@ -57,7 +57,7 @@ def test_depth_maps_agree_better_than_those_refined_alone():
 
 
 def test_without_the_term_the_order_of_steps_does_not_matter():
-    config = replace(CONFIG, steps=7, turn=3, hidden_share=None, loss=replace(CONFIG.loss, consistency=0.0))
+    config = replace(CONFIG, steps=7, turn=3, hidden_fraction=None, loss=replace(CONFIG.loss, consistency=0.0))
     alone, together = (refined(replace(config, joint=joint)) for joint in (False, True))
     for name in NAMES:
         np.testing.assert_array_equal(together.depths[name], alone.depths[name])

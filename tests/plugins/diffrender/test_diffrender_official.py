@@ -38,7 +38,7 @@ from refbench_diffrender.views.depth_png import (  # noqa: E402
     normals_of_codes,
     read_codes,
     write_depth,
-    write_picture,
+    write_pixels,
 )
 from refbench_diffrender.views.gl_cameras import model_view  # noqa: E402
 from refbench_diffrender.views.image_sampling import linear_of  # noqa: E402
@@ -113,7 +113,7 @@ def test_depths_that_do_not_fit_become_tiff(tmp_path):
 
 def test_normals_come_back_from_their_codes(tmp_path):
     normals = np.random.default_rng(0).uniform(-1, 1, (3, 4, 5)).astype(np.float32)
-    path = write_picture(tmp_path / "n.png", codes_of_normals(normals))
+    path = write_pixels(tmp_path / "n.png", codes_of_normals(normals))
     np.testing.assert_allclose(normals_of_codes(read_codes(path, 3)), normals, atol=2e-5)
 
 
@@ -191,7 +191,7 @@ def test_srgb_compares_linear_light(folder):
     for compat in (True, False):
         run = started(folder, compat=compat, srgb=True)
         torch.testing.assert_close(run.targets[1].image, linear_of(encoded))
-        # As published, the picture on the mesh stays encoded.
+        # As published, the image on the mesh stays encoded.
         torch.testing.assert_close(run.own.image, encoded if compat else linear_of(encoded))
     with pytest.raises(ConfigError, match=r"use_tonemapper compares encoded colours"):
         started(folder, srgb=True, use_tonemapper=True)
@@ -217,7 +217,7 @@ def run_official_configuration(folder, *more):
 def test_the_result_names_and_hashes_the_scene_of_the_configuration(folder):
     result = run_official_configuration(folder)
     assert result["scene"] == f"{folder.name}-f1"
-    # Pictures of all views, the initial and the reference depth map of the one that is refined.
+    # Images of all views, the initial and the reference depth map of the one that is refined.
     assert set(result["hashes"]["inputs"]) == {"color/f0.png", "color/f1.png", "color/f2.png", "depth/f1.png"}
     assert result["hashes"]["inputs"]["color/f1.png"] == hash_file(folder / "color" / "f1.png")
     assert result["bridges"] == [] and result["outputs"]["depth_f1"] == "depth_f1.tif"

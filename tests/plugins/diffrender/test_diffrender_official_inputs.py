@@ -32,7 +32,7 @@ from refbench_diffrender.official.view_folder import sampled_points  # noqa: E40
 from refbench_diffrender.views.depth_png import (  # noqa: E402
     codes_of_normals,
     write_depth,
-    write_picture,
+    write_pixels,
 )
 
 
@@ -86,7 +86,7 @@ def test_no_more_points_than_depths(folder):
     depth[1, 2] = 3.0
     folder_of = read_source(configure(folder), config_of(read_official(folder / "config.json")), None).folder
     seen = sampled_points(
-        depth, folder_of.intrinsics, folder_of.picture(0), np.random.default_rng(0), number=10, outliers=0, noise=0
+        depth, folder_of.intrinsics, folder_of.image(0), np.random.default_rng(0), number=10, outliers=0, noise=0
     )
     np.testing.assert_allclose(seen.places, [[2 * 2.5 / 5 - 1, 2 * 1.5 / 4 - 1]])
 
@@ -96,8 +96,8 @@ def test_no_more_points_than_depths(folder):
 
 def write_normals(folder, run, certainty=65535):
     found = run.own_normals(run.view_points(2)).detach()[0].numpy()
-    write_picture(folder / "normals" / "f1.png", codes_of_normals(found))
-    write_picture(folder / "normals" / "f1_certainty.png", np.full((ROWS, COLS), certainty, np.uint16))
+    write_pixels(folder / "normals" / "f1.png", codes_of_normals(found))
+    write_pixels(folder / "normals" / "f1_certainty.png", np.full((ROWS, COLS), certainty, np.uint16))
 
 
 def test_normals_shape_the_surface(folder):
@@ -137,9 +137,9 @@ def test_where_normals_are_looked_for(folder):
     (folder / "normals" / "f1_certainty.png").rename(folder / "normals" / "away.png")
     with pytest.raises(MissingFileError, match=r"f1_certainty.png is missing"):
         started(folder, input_normal_dir="normals")
-    with pytest.raises(InputError, match=r"for pictures of the suffix .JPG only"):
+    with pytest.raises(InputError, match=r"for images of the suffix .JPG only"):
         started(folder, compat=True, input_normal_dir="normals")
-    write_picture(folder / "normals" / "f1_certainty.png", np.full((ROWS, COLS), 255, np.uint8))
+    write_pixels(folder / "normals" / "f1_certainty.png", np.full((ROWS, COLS), 255, np.uint8))
     with pytest.raises(InputError, match=r"1 bands of 8 bits, expected 1 of 16"):
         started(folder, input_normal_dir="normals")
 
@@ -191,7 +191,7 @@ def test_enough_points_align_the_map(folder):
 
 def test_a_model_without_the_view(folder):
     sparse_model(folder, places(12), name="other.png")
-    with pytest.raises(InputError, match=r"no picture of the view color/f1.png"):
+    with pytest.raises(InputError, match=r"no image of the view color/f1.png"):
         started(folder, input_colmap_sparse="sparse")
 
 
@@ -202,7 +202,7 @@ def test_a_model_without_the_view(folder):
         (lambda c: c.update(fl_x=-1), "fl_x must be positive"),
         (lambda c: c.update(h=2 * ROWS), "64 x 48 pixels, which is no size of the 64 x 96"),
         (lambda c: c["frames"].append({**c["frames"][0], "file_path": "color/gone.png"}), "gone.png is missing"),
-        (lambda c: c["frames"][1].update(file_path="pictures/f1.png"), "does not contain 'color'"),
+        (lambda c: c["frames"][1].update(file_path="images/f1.png"), "does not contain 'color'"),
     ],
 )
 def test_pictures_that_do_not_fit_their_file(folder, change, words):
@@ -232,7 +232,7 @@ CODES = 4000 + np.arange(ROWS * COLS).reshape(ROWS, COLS) % 100
     ],
 )
 def test_depth_maps_of_another_scale(folder, values, words):
-    write_picture(folder / "depth" / "f1.png", values)
+    write_pixels(folder / "depth" / "f1.png", values)
     with pytest.raises(InputError, match=words):
         started(folder)
 

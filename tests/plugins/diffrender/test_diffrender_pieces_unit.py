@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from refbench.contracts.errors import InputError
-from refbench_diffrender.depth_mode.response_curve import default_curve, light_of, respond
 from refbench_diffrender.depth_mode.tonemapper import Tonemapper, load_tonemapper, quotient_index, save_tonemapper
 from refbench_diffrender.losses.atrous import masked_atrous
 from refbench_diffrender.losses.colour_loss import colour_loss
 from refbench_diffrender.losses.edge_map import EdgeMapTerm, UvEdginess, edge_map
 from refbench_diffrender.losses.filters import gaussian_blur, normals_of
-from refbench_diffrender.losses.losses import feature_loss, median_loss, smooth_loss, uv_stretch_loss
+from refbench_diffrender.losses.losses import feature_loss, median_loss, smooth_loss
 from refbench_diffrender.losses.point_loss import PointTerm
 from refbench_diffrender.losses.poisson import PoissonTerm, weight_at
 from refbench_diffrender.losses.robust_loss import patch_loss, penalty_loss
@@ -249,9 +248,6 @@ def test_optional_terms():
     assert float(median_loss(bumped)) == pytest.approx(1 / 144)
     features = torch.ones(1, 2, 2, 4)
     assert float(feature_loss(features, 2 * features, torch.tensor([1.0, 0, 1, 1]).reshape(1, 2, 2, 1))) == 1
-    rows, cols = torch.meshgrid(torch.arange(12.0), torch.arange(9.0), indexing="ij")
-    uv = torch.stack([cols / 9, rows / 12], dim=-1)
-    assert float(uv_stretch_loss(uv)) == pytest.approx((1 / 9 + 1 / 12) / 2, rel=1e-4)
 
 
 def test_normals_of_a_plane():
@@ -358,15 +354,6 @@ def test_broken_tone_files(tmp_path):
     good.write_text("1\n2\n")
     with pytest.raises(InputError, match="holds 2 responses"):
         load_tonemapper(good, good)
-
-
-def test_response_and_light_are_inverse(random):
-    light = torch.rand(2, 3, 4, 5, generator=random)
-    curve = default_curve()
-    torch.testing.assert_close(light_of(respond(light, curve, training=False), curve), light, atol=1e-5, rtol=0)
-    beyond = torch.full((1, 3, 1, 1), 1.5, requires_grad=True)
-    respond(beyond, curve, training=True).sum().backward()
-    assert float(beyond.grad.abs().min()) > 0
 
 
 # Metrics and codes ---------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def test_a_floor_that_runs_below_the_camera(backend):
     z = ((far + near) * ground[:, 2] - 2 * far * near) / (far - near)
     pos = torch.stack([ground[:, 0], ground[:, 1], z, ground[:, 2]], 1)[None]
     rows = 60
-    rast, found = rasteriser(backend).draw(pos, torch.tensor([[0, 1, 2]]), ground[None], (rows, 20))
+    rast, found = rasteriser(backend).render(pos, torch.tensor([[0, 1, 2]]), ground[None], (rows, 20))
     slope = (2 * np.arange(rows) + 1) / rows - 1
     distance = np.where(slope > 0, height / np.where(slope > 0, slope, 1), np.inf)
     for col in (0, 9, 19):
@@ -194,7 +194,7 @@ def test_gradients_of_drawing(backend):
     attributes = torch.rand(1, 25, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def shaded(p, a):
-        rast, found = draw.draw(p, triangles, a, (9, 8))
+        rast, found = draw.render(p, triangles, a, (9, 8))
         return found * away_from_clamps(rast), rast[..., :2] * away_from_clamps(rast)
 
     assert gradcheck(shaded, (pos.requires_grad_(), attributes.requires_grad_()), eps=1e-7, atol=1e-4)
@@ -274,7 +274,7 @@ def test_gradients_do_not_depend_on_threads():
         for threads in (1, 3):
             torch.set_num_threads(threads)
             draw = rasteriser("numba")
-            rast, seen = draw.draw(pos, triangles, attributes, (50, 60))
+            rast, seen = draw.render(pos, triangles, attributes, (50, 60))
             mixed = draw.antialias(seen, rast, pos, triangles)
             found.append([rast, *torch.autograd.grad((mixed**2).sum(), (pos, attributes))])
     finally:
@@ -321,8 +321,8 @@ def test_bad_input(backend):
     for match, call in (
         ("clip positions must be", lambda: draw.rasterise(pos[0], triangles, (4, 4))),
         ("triangles must be integers", lambda: draw.rasterise(pos, triangles.float(), (4, 4))),
-        ("both at least 1", lambda: draw.draw(pos, triangles, uv, (0, 4))),
-        ("attributes must be", lambda: draw.draw(pos, triangles, uv[:, :5], (4, 4))),
+        ("both at least 1", lambda: draw.render(pos, triangles, uv, (0, 4))),
+        ("attributes must be", lambda: draw.render(pos, triangles, uv[:, :5], (4, 4))),
         ("at least 2 channels", lambda: draw.shade(pos, triangles, uv[..., :1], torch.ones(1, 2, 2, 1), (4, 4))),
         ("a texture must be", lambda: draw.shade(pos, triangles, uv, torch.ones(2, 2, 1), (4, 4))),
         ("masked must lie between", lambda: draw.shade(pos, triangles, uv, torch.ones(1, 2, 2, 1), (4, 4), masked=2)),

@@ -45,7 +45,7 @@ def test_depth_is_read_from_what_was_rasterised():
     mesh = mesh_of(depth)
     view = mesh.view()
     clip = (view @ mesh.projection.float().T)[None]
-    rast, drawn = rasteriser("torch").draw(clip, mesh.triangles, -view[None, :, 2:3], (24, 32))
+    rast, drawn = rasteriser("torch").render(clip, mesh.triangles, -view[None, :, 2:3], (24, 32))
     found = depth_of(rast, mesh.projection)
     torch.testing.assert_close(found, drawn[..., 0], rtol=1e-5, atol=0)
     assert float(found[0, -1, -1]) == 0  # the grid ends before the last pixel
@@ -130,7 +130,7 @@ def test_patches_are_a_term_of_their_own():
 @pytest.mark.parametrize(
     "change",
     [
-        {"hidden_share": -0.1},
+        {"hidden_fraction": -0.1},
         {"cut_deg": 0.0},
         {"cut_deg": 91.0},
         {"compat": True, "loss": LossConfig(patch=1.0)},
@@ -138,7 +138,7 @@ def test_patches_are_a_term_of_their_own():
     ],
 )
 def test_bad_values_are_refused(change):
-    with pytest.raises(ValueError, match=r"hidden_share|cut_deg|compat"):
+    with pytest.raises(ValueError, match=r"hidden_fraction|cut_deg|compat"):
         DiffrenderConfig(**change)
 
 
@@ -175,8 +175,8 @@ def test_robust_terms_find_the_bump_too(loss):
 
 
 def test_cutting_and_visibility_change_nothing_where_nothing_is_hidden():
-    plain = error(replace(CONFIG, steps=10, hidden_share=None))
-    assert error(replace(CONFIG, steps=10, hidden_share=0.2, cut_deg=89.0)) == plain
+    plain = error(replace(CONFIG, steps=10, hidden_fraction=None))
+    assert error(replace(CONFIG, steps=10, hidden_fraction=0.2, cut_deg=89.0)) == plain
 
 
 def test_a_depth_map_ends_where_the_dsm_does():

@@ -1,24 +1,14 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import yaml
+from run_refbench import refbench
 
 from refbench.scenes.scene_yaml import embedded_scene_path
 
 pytest.importorskip("lightning_fabric")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = ("--set", "variant=0", "--set", "training.batch_size=1", "--set", "model.point_encoder.hidden_dim=8")
-
-
-def refbench(folder, *arguments, code=0):
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +34,6 @@ def test_an_exported_scene_is_an_official_data_set(exported):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_training_from_scenes_gives_weights_that_run_and_resumes(tmp_path):
     scene = embedded_scene_path()
     refbench(tmp_path, "train", "--method", "implicity", scene, "--steps", 1, "--out", "out", *SMALL)
@@ -59,7 +48,6 @@ def test_training_from_scenes_gives_weights_that_run_and_resumes(tmp_path):
     assert result["status"] == "ok" and result["notes"]["variant"] == "0"
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_training_from_an_official_configuration(tmp_path, exported):
     refbench(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refbench.contracts.errors import InputError
 from refbench.engine.job.migrate import CURRENT, migrated
+from refbench.engine.job.result_text import html_table, one_line
 from refbench.files.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -129,6 +130,16 @@ class Result(_Model):
     """When, in UTC."""
     manifest: dict[str, Any] = Field(default_factory=dict)
     """Package, commit, versions, machine, environment."""
+
+    def __repr__(self) -> str:
+        """Return method, scene, how it ended and the error before and after, on one line."""
+        return one_line(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks."""
+        return html_table(self)
 
 
 def json_ready(value: Any) -> Any:  # noqa: ANN401  # any JSON-like value

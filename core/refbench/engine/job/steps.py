@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from refbench.bridges.plan import apply_bridges
+from refbench.bridges.plan import apply_bridges, apply_optional
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.contracts.method import NamesWeights
 from refbench.engine.inputs.config import load_config
@@ -53,8 +53,10 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     with recorder.phase("prepare"):
         assert context.scratch is not None  # the child gives one
         context.scratch.mkdir(exist_ok=True)
-        bridged = apply_bridges(scene, prepare(scene, record, request.gsd).bridges, context.scratch)
-        recorder.add(Prepared(bridges=bridged.bridges))
+        preparation = prepare(scene, record, request.gsd, request.no_bridges)
+        bridged = apply_bridges(scene, preparation.bridges, context.scratch)
+        bridged, notes = apply_optional(bridged, preparation.optional, context.scratch)
+        recorder.add(Prepared(bridges=bridged.bridges, warnings=notes))
     with recorder.phase("load"):
         weights = asked_weights(record, config, request)
         weights_domain(weights)  # an impossible one ends the job before the work
@@ -102,12 +104,12 @@ def asked_weights(record: MethodRecord, config: ResolvedConfig, request: JobRequ
     check_packages(record)
     weights = find_weights(record, request.weights, config.values.get("weights"))
     if weights is None and record.needs_weights:
-        bring = (
-            "train some with refbench train"
-            if record.official is None
-            else (f"bring some with: refbench import-weights --method {record.name} SOURCE --out FOLDER")
+        ways = [f"refbench import-weights --method {record.name} SOURCE --out FOLDER"] * record.offers("import_weights")
+        ways += [f"refbench train SCENES --method {record.name} --out FOLDER"] * record.trainable
+        how = (
+            f"bring some with: {', or '.join(ways)}, then --weights FOLDER" if ways else "give some as --weights FOLDER"
         )
-        raise SkippedError(f"{record.name} has no weights here; {bring}, then --weights FOLDER.")
+        raise SkippedError(f"{record.name} has no weights here; {how}.")
     return weights
 
 
