@@ -96,14 +96,8 @@ def _package_of(kind: Kind, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(f"The name {name!r} must be lower-case letters, digits and hyphens, such as my-method.")
     package, registry = name.replace("-", "_"), load_registry()
-<<<<<<< HEAD
-    records: Registry[Any] = registry.methods
-    if kind in ("importer", "assessor"):
-        records = registry.importers if kind == "importer" else registry.assessors
-=======
     registries: dict[str, Registry[Any]] = {"importer": registry.importers, "assessor": registry.assessors}
     records = registries.get(kind, registry.methods)
->>>>>>> main
     if name in records:
         raise InputError(f"{name} is taken by {records.plugin_of(name).origin}; choose another name.")
     if keyword.iskeyword(package) or importlib.util.find_spec(package) is not None:

@@ -64,13 +64,8 @@ def cloud(grid: Grid, seed: int = 0, base: float = BASE_M, per_pixel: float = 2.
     t = grid.transform
     x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
     z = _heights(x, y, grid, base) + rng.normal(0, 0.05, count)
-<<<<<<< HEAD
-    xyz: NDArray[np.float64] = np.stack([x, y, z], axis=1).round(3)
-    return PointCloud(xyz, grid.crs)
-=======
     xyz = np.stack([x, y, z], axis=1).astype(np.float64)
     return PointCloud(xyz.round(3), grid.crs)
->>>>>>> main
 
 
 def brightness(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
