@@ -6,6 +6,7 @@ import tempfile
 
 import numpy as np
 import pytest
+from run_refbench import refbench as command_line
 
 import refbench
 from refbench.contracts.errors import InputError
@@ -38,18 +39,10 @@ def sweep(tmp_path_factory):
     return refbench.bench(folder / "suite.yaml", folder / "out")
 
 
-def command(*arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def test_a_run_from_python_is_the_run_of_the_shell(tmp_path):
     result = refbench.run(method="median", out=tmp_path / "a", threads=1)
     assert result.status is Status.OK and result.notes["folder"] == str(tmp_path / "a")
-    command("run", "--method", "median", "--out", tmp_path / "b", "--threads", 1, "--no-report")
+    command_line(tmp_path, "run", "--method", "median", "--out", tmp_path / "b", "--threads", 1, "--no-report")
     assert result.metrics == read_result(tmp_path / "b" / RESULT_FILE).metrics
     with pytest.raises(InputError, match="already holds a result"):
         refbench.run(method="median", out=tmp_path / "a")
@@ -139,7 +132,7 @@ def test_a_result_of_version_1_is_read(tmp_path):
     assert (
         result.schema_version == CURRENT and result.cost.cpu_s == 1.0 and result.metrics["refined"]["all"]["n"] == 46161
     )
-    assert "is valid" in command("validate", tmp_path)
+    assert "is valid" in command_line(tmp_path, "validate", tmp_path)
 
 
 def test_every_version_has_a_step():
@@ -162,18 +155,18 @@ def test_versions_that_cannot_be_read_are_said(change, words):
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 2, "method": 3}'])
 def test_what_is_no_result_is_refused(tmp_path, text):
     (tmp_path / RESULT_FILE).write_text(text)
-    said = command("validate", tmp_path, code=2)
+    said = command_line(tmp_path, "validate", tmp_path, code=2)
     assert "is no result" in said and "Traceback" not in said
 
 
 def test_a_sweep_is_checked_file_by_file(sweep, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(sweep.folder, copy)
-    assert "2 jobs, 2 ok" in command("validate", copy)
+    assert "2 jobs, 2 ok" in command_line(tmp_path, "validate", copy)
     cell = next(path for path in (copy / "jobs").iterdir() if path.name.startswith("median"))
     (cell / "dsm.tif").write_bytes((cell / "dsm.tif").read_bytes() + b"x")
-    assert "was changed since" in command("validate", copy, code=2)
+    assert "was changed since" in command_line(tmp_path, "validate", copy, code=2)
     (cell / "dsm.tif").unlink()
     (cell / "request.json").write_text("{")
-    said = command("validate", copy, code=2)
+    said = command_line(tmp_path, "validate", copy, code=2)
     assert "dsm.tif is missing" in said and "request.json cannot be read" in said

@@ -116,7 +116,7 @@ def _nmad(values: Floats) -> float:
 def _correlation_m(e: Floats, gsd: float) -> float:
     """Return the lag, linear between pixels, where the autocorrelation along rows and columns falls to 1/e."""
     known = np.isfinite(e)
-    if known.sum() < FEWEST:
+    if known.sum() < FEWEST or not e[known].std():
         return float("nan")
     centred = np.where(known, e - e[known].mean(), 0.0)
     variance = float((centred**2).sum() / known.sum())
@@ -140,7 +140,7 @@ def _correlation_m(e: Floats, gsd: float) -> float:
 
 def _high_frequency(e: Floats, gsd: float) -> float:
     known = np.isfinite(e)
-    if known.sum() < FEWEST:
+    if known.sum() < FEWEST or not e[known].std():
         return float("nan")
     sigma = HIGH_PASS_M / gsd
     # The Gaussian mean of what is known: values and weights are smoothed alike.

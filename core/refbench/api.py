@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +31,23 @@ if TYPE_CHECKING:
 DOMAINS = {"input": "common", "refined": "common"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BenchResult:
     """A finished sweep: its folder and its results by job."""
 
     folder: Path
     results: Mapping[str, Result]
+
+    def __repr__(self) -> str:
+        """Return the folder and how many jobs ended how."""
+        found = Counter(result.status.value for result in self.results.values())
+        ended = ", ".join(f"{count} {status}" for status, count in found.items())
+        return f"BenchResult({self.folder}: {len(self.results)} jobs, {ended})"
+
+    def _repr_html_(self) -> str:
+        """Return a list of the jobs for notebooks."""
+        rows = "".join(f"<li><code>{escape(repr(result))}</code></li>" for result in self.results.values())
+        return f"<p><code>{escape(repr(self))}</code></p><ul>{rows}</ul>"
 
     def frame(self) -> pd.DataFrame:
         """Return the results as a frame; see ``results_frame``."""
@@ -55,6 +68,7 @@ def run(
     deadline_s: float | None = None,
     overwrite: bool = False,
     files: Mapping[str, Any] | None = None,
+    no_bridges: Sequence[str] = (),
     **overrides: Any,  # noqa: ANN401  # configuration values
 ) -> Result:
     """Refine a scene with a method in a process of its own, score it, and return the result.
@@ -78,6 +92,8 @@ def run(
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
         ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
         ``scene_id``.
+    no_bridges
+        Names of bridges that are switched off, such as ``images-to-orthos``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -99,6 +115,7 @@ def run(
         "device": device,
         "threads": threads,
         "timeout": deadline_s,
+        "no_bridges": no_bridges,
     }
     request = JobRequest.from_options(method, options, _spelt)
     check_inputs(request)

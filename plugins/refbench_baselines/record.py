@@ -8,7 +8,13 @@ _PACKAGE = "refbench_baselines"
 
 
 def _record(
-    name: str, target: str, summary: str, config: str | None, paper: str = "", fills: bool = False
+    name: str,
+    target: str,
+    summary: str,
+    config: str | None,
+    paper: str = "",
+    fills: bool = False,
+    seconds: str = "0.3",
 ) -> MethodRecord:
     return MethodRecord(
         name=name,
@@ -21,7 +27,7 @@ def _record(
         official_licence="",
         paper=paper,
         packages=("cv2", "scipy"),
-        tags={"seconds_per_megapixel": "1"},
+        tags={"seconds_per_megapixel": seconds},
         config=None if config is None else f"{_PACKAGE}.config:{config}",
         configs_in=None if config is None else f"baselines/{name}*.yaml",
     )
@@ -53,6 +59,7 @@ def refbench_methods() -> list[MethodRecord]:
             "Total variation with an absolute data term: removes spikes and small noise, keeps edges.",
             "TVL1Config",
             "Chambolle and Pock, JMIV 2011",
+            seconds="24",
         ),
         _record(
             "fill",

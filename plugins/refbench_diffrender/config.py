@@ -23,17 +23,28 @@ class LossConfig:
     """
 
     init_colour: float = 0.0
+    """Of the photographs' colours in stage 1."""
     colour: float = 1.0
+    """Of the photographs' colours in stage 2."""
     init_patch: float = 0.0
+    """Of the dissimilarity of brightness patches in stage 1."""
     patch: float = 0.0
+    """Of the dissimilarity of brightness patches in stage 2."""
     poisson: float = 400.0
     point: float = 0.1
+    """Of the sparse points' depths against rendered ones."""
     transfer: float = 1.0
+    """Of the sparse points' depths against the transfer function, in stage 1."""
     edge_map: float = 0.1
+    """Of the change of the depth edges since the start."""
     uv_edginess: float = 0.1
+    """Of vertices that move onto depth edges."""
     feature: float = 0.0
+    """Of the differences of features, where features are given."""
     median: float = 0.0
+    """Of the distance to the median-filtered depth map."""
     smooth: float = 0.0
+    """Of the distance to the blurred depth map."""
     consistency: float = 6.0
     """Of what depth maps differ by where views see the same, under ``joint``."""
     normal: float = 0.01
@@ -55,14 +66,20 @@ class DiffrenderConfig:
     """
 
     steps: int = 6000
+    """Steps of stage 2, of every view."""
     init_steps: int = 400
+    """Steps of stage 1, of every view; 0 leaves it out."""
     lr: float = 1e-3
+    """Step size of Adam in stage 2."""
     init_lr: float = 3e-3
+    """Step size of Adam in stage 1."""
     schedule: Literal["constant", "cosine"] = "constant"
     """Whether learning rates fall to 0 over the steps of a stage, along half a cosine."""
     batch: int = 4
+    """Neighbours that a step compares with."""
     stride: int = 4
     train_mode: Mode = "depth_uv"
+    """What moves the vertices in stage 2."""
     init_train_mode: Mode = "transfer_func_uv"
     """What moves the vertices in stage 2 and in stage 1."""
     srgb: bool = False
@@ -70,9 +87,13 @@ class DiffrenderConfig:
     neighbours: int = 4
     views: tuple[str, ...] = ()
     most_pixels: int | None = None
+    """Larger images are reduced to so many pixels first; null keeps them."""
     near: float | None = None
+    """Nearest depth in scene units; null: the scene's own range."""
     far: float | None = None
+    """Farthest depth in scene units; null: the scene's own range."""
     percentile: float = 0.001
+    """Quantile that the alignment by median and by max takes as the lowest depth."""
     initial: Literal["auto", "view", "dsm", "points", "file", "monocular"] = "auto"
     """What depth maps start from; auto: the view's own, else the DSM's, else the sparse points'."""
     initial_depths: str | None = None
@@ -114,18 +135,25 @@ class DiffrenderConfig:
     turn: int = 5
     """Steps of a view before the next one's, under ``joint``."""
     hidden: tuple[int, ...] = (16, 16)
+    """Widths of the depth transfer function's hidden layers."""
     frequencies: tuple[int, int] = (3, 5)
+    """Its sines of image position and of depth."""
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    """Its activation."""
     init_std: float = 0.1
+    """Standard deviation of its first weights."""
     tonemapper: bool = False
+    """Whether an exposure of every view and a response per channel are learnt along."""
     features: str | None = None
     """A checkpoint of IBRNet, for the feature loss."""
     init_ratio: float = 1.0
+    """Fraction of the triangles that is kept before stage 1."""
     ratio: float = 1.0
     """Fraction of the triangles that are kept before stage 1 and before stage 2."""
     patience: int = 0
     """Steps without a better mean loss of so many steps after which a stage ends; 0 takes all steps."""
     backend: Literal["auto", "nvdiffrast", "numba", "torch"] = "auto"
+    """The rasteriser; auto takes the fastest that works here."""
     compat: bool = False
     loss: LossConfig = field(default_factory=LossConfig)
     mode: Literal["auto", "depth", "dsm"] = "auto"
@@ -136,6 +164,7 @@ class DiffrenderConfig:
     """An official configuration: its own view is refined where the scene is the one that it names; another scene runs
     with its settings alone."""
     min_views: int = 2
+    """Depth maps that must agree on a point."""
     agree_m: float = 1.0
     """Depth maps agree on a point where they differ by at most so much."""
     outputs: tuple[Literal["points", "mesh", "confidence"], ...] = ("points", "mesh", "confidence")

@@ -16,6 +16,7 @@ class DsmConfig:
     """
 
     steps: int = 150
+    """Steps of every block."""
     lr: float = 0.5
     """Of Adam, cells per step; it falls along a cosine."""
     targets: int = 2
@@ -25,18 +26,22 @@ class DsmConfig:
     neighbours: int = 4
     """How many best ones these are."""
     patch: float = 1.0
+    """Weight of the dissimilarity of brightness patches."""
     colour: float = 0.0
+    """Weight of a robust difference of brightness."""
     smooth: float = 0.06
     """With two views; with n it weighs sqrt(2 / n) of that."""
     smooth_from: float = 0.2
     """Slope from which on ``smooth`` grows linearly only, so that steps stay."""
     prior: float = 0.0
+    """Weight of a robust distance from the initial heights, where these are known."""
     prior_from: float = 1.0
     """Distance from which on ``prior`` grows linearly only."""
     patch_kind: Literal["auto", "ssim", "ncc"] = "auto"
     """ssim: light, contrast and structure; ncc: structure alone; auto: ssim between two satellites or two aerial
     cameras, ncc between one and the other."""
     patch_size: int = 7
+    """Side of a patch in pixels, odd."""
     reach: float = 1.5
     """How far a step at one cell spreads (cells), by diffusion."""
     hidden: float = 2.0
@@ -48,6 +53,7 @@ class DsmConfig:
     block: int = 640
     """Side of the blocks that a large DSM is cut into."""
     halo: int = 32
+    """Cells by which blocks overlap."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""

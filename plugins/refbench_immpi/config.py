@@ -21,9 +21,13 @@ class NetworkConfig:
     """
 
     encoder: Encoder = "resnet18"
+    """Layout of the image encoder."""
     encoder_widths: tuple[int, int, int, int, int] = (64, 64, 128, 256, 512)
+    """Channels of its five maps, from fine to coarse."""
     bottleneck_widths: tuple[int, int, int] = (512, 256, 256)
+    """Channels between encoder and decoder."""
     decoder_widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 256)
+    """Channels of the decoder, from fine to coarse."""
     classes: int = 1000
     encoding: Encoding = "sane"
 
@@ -38,9 +42,13 @@ class PlanesConfig:
     """How many planes, and between which depths: given, or the scene's own range widened by ``margin`` of itself."""
 
     number: int = 32
+    """How many planes."""
     margin: float = 0.05
+    """By how much of itself the scene's own range of depths is widened."""
     near: float | None = None
+    """Depth of the nearest plane in scene units; null: the scene's own range."""
     far: float | None = None
+    """Depth of the farthest plane in scene units; null: the scene's own range."""
 
     def __post_init__(self) -> None:
         """Refuse what is no range."""
@@ -62,11 +70,16 @@ class LossConfig:
     """
 
     rgb: float = 2.0
+    """Weight of absolute differences of colour."""
     ssim: float = 1.0
+    """Weight of 1 - SSIM."""
     lpips: float = 1.0
     smooth: float = 0.0
+    """Weight of depth gradients where the image has none."""
     l2: float = 0.0
+    """Weight of squared differences of colour."""
     lpips_weights: str | None = None
+    """File of LPIPS-VGG weights; null: no such term."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +87,26 @@ class OptimiseConfig:
     """The overfitting to one scene. ``steps`` 0 takes the weights as they are.
 
     ``references``: how many views get planes of their own, spread over all; 0 stands for all of them. ``neighbours``:
-    how many nearest views each is compared with; 0 stands for all. ``milestones`` are shares of the steps after which
+    how many nearest views each is compared with; 0 stands for all. ``milestones`` are fractions of the steps where
     the learning rate is divided by ``divisor``. ``half_pixel`` scales intrinsics so that pixel centres stay in place;
     the published pyramid does not.
     """
 
     steps: int = 5000
     lr: float = 1e-3
+    """Step size of Adam."""
     milestones: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)
     divisor: float = 2.0
+    """By what the learning rate is divided at each milestone."""
     views: tuple[str, ...] = ()
     """Names of the views to learn from, the first of them the first reference; all others are held out. Empty: see
     ``holdout``."""
     references: int = 1
     neighbours: int = 0
     supervise_reference: bool = False
+    """Whether the view that planes belong to is compared, too."""
     train_encoder: bool = False
+    """Whether the encoder learns along."""
     checkpoint_s: float = 60.0
     """Seconds between two checkpoints, where the run has a folder for them."""
     half_pixel: bool = False
@@ -109,21 +126,33 @@ class TrainingConfig:
     """The training over many scenes. ``steps`` as configured unless the command line says otherwise."""
 
     steps: int = 62000
+    """Steps in all, unless the command line says otherwise."""
     lr: float = 1e-4
+    """Step size of Adam."""
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
+    """Fractions of the steps after which the learning rate is divided."""
     divisor: float = 2.0
+    """By what it is divided."""
     folder: str | None = None
     """A folder of WHU-MVS scenes, where the command line names no scenes; ``scenes`` is a list of their names."""
     scenes: str | None = None
+    """File with the names of the scenes in the folder, one a line."""
     validate_folder: str | None = None
+    """A folder of scenes that validate."""
     validate_scenes: str | None = None
+    """File with their names."""
     neighbours: int = 19
     """Of a sample in such folders: 19 or 4."""
     checkpoint: str | None = None
+    """Official checkpoint that a training goes on from."""
     validate_every: int = 500
+    """Steps between two validations; 0: never."""
     checkpoint_every: int = 250
+    """Steps between two checkpoints."""
     precision: TrainPrecision = "float32"
+    """Of the training's arithmetic."""
     devices: int = 1
+    """Devices that train together."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +164,16 @@ class FusionConfig:
     """
 
     min_views: int = 2
+    """Depth maps that must agree on a point."""
     relative: float = 0.0
+    """They agree where they differ by at most this fraction of the depth,"""
     spacings: float = 1.0
+    """or by at most so many gaps between planes."""
     opacity: float = 0.5
+    """What the planes must hide of what is behind, in [0, 1]."""
     layer: Literal["median", "mean", "max", "p90"] = "median"
     depth: Literal["mean", "median"] = "mean"
+    """A pixel's depth: the mean over its planes by weight, or where half of the weight is reached."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +182,8 @@ class ImMPIConfig:
 
     ``level``: in a scene with a grid, planes are made of views turned to look straight down, so that they are
     horizontal. ``holdout``: every so manieth view is kept out of the optimisation and scored (0: none); never where
-    fewer than that many views are there. ``most_pixels``: larger pictures are reduced first. ``tile`` and
-    ``overlap``: pictures larger than that are cut into overlapping crops whose planes are blended.
+    fewer than that many views are there. ``most_pixels``: larger images are reduced first. ``tile`` and
+    ``overlap``: images larger than that are cut into overlapping crops whose planes are blended.
     """
 
     network: NetworkConfig | None = None
@@ -160,12 +194,15 @@ class ImMPIConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     norms: Norms = "batch"
+    """Batch normalisation by the image at hand, as published weights need it, or by stored statistics."""
     level: bool = True
     holdout: int = 0
     most_pixels: int | None = None
     tile: int = 1024
     overlap: int = 128
+    """Pixels by which crops overlap."""
     weights: str | None = None
+    """Name, folder or file of the weights, where the command line names none."""
 
     def __post_init__(self) -> None:
         """Refuse tiles that do not overlap sensibly."""

@@ -12,6 +12,7 @@ import torch
 
 from refbench import Prediction
 from refbench.contracts.errors import WeightsError
+from refbench.contracts.estimate import Estimate
 from refbench.training.learnt import first_network, without_weights
 from refbench.training.per_scene import optimise
 from refbench.training.step_log import StepLog, kept_log, log_folder
@@ -39,12 +40,16 @@ if TYPE_CHECKING:
     from refbench_immpi.views.posed import Posed
     from refbench_immpi.weights import Stored
 
+SPEED = 2.3
+"""CPU seconds of a step for a megapixel of planes and a million parameters."""
+PLANE_BYTES = 1000
+"""Memory of a step for a pixel of a plane."""
 OPTIMISED = "optimizedImMPI.ckpt"
 """Name of the optimised networks, as the official code looks for it."""
 CHECKPOINT = "planes"
 """Name of the state file and of the curves."""
 FITTED = 0.85
-"""Share of the progress bar that the optimisation fills."""
+"""Fraction of the progress bar that the optimisation fills."""
 
 
 class ImMPI:
@@ -110,6 +115,16 @@ class ImMPI:
             write_official(files["networks"], nets.encoder, nets.generator, max(0, notes["steps"] - 1), {})
         return self._prediction(scene, whole, views, held, images, shown, files, notes)
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of the optimisation: steps times planes times the pixels of a reduced picture."""
+        shapes = [view.image.shape for view in scene.views.values() if view.camera.pinhole is not None]
+        pixels = max((rows * cols for rows, cols in shapes), default=0)
+        pixels = min(pixels, self.config.most_pixels or pixels)
+        parameters = sum(tensor.numel() for tensor in self.nets.parameters())
+        work = self.config.planes.number * pixels / 1e6
+        seconds = SPEED * (self.config.optimise.steps + len(shapes)) * work * parameters / 1e6
+        return Estimate(int(PLANE_BYTES * self.config.planes.number * pixels), seconds)
+
     def _remarks(self) -> list[str]:
         trained = self.facts.get("planes")
         if (
@@ -154,8 +169,8 @@ class ImMPI:
         found = {}
         for number, view in enumerate(references):
             context.check_cancelled()
-            share = FITTED + (1 - FITTED) * number / len(references)
-            context.report(share, f"planes of view {number + 1} of {len(references)}")
+            fraction = FITTED + (1 - FITTED) * number / len(references)
+            context.report(fraction, f"planes of view {number + 1} of {len(references)}")
             depths = plane_depths(view, self.config.planes)
             found[view.name] = multiplane_image(
                 networks, view, depths, tile=self.config.tile, overlap=self.config.overlap

@@ -18,9 +18,13 @@ class UNetConfig:
     """2-D U-Net over the feature plane; the plane's resolution must be a multiple of ``2 ** (depth - 1)``."""
 
     depth: int = 5
+    """Levels of the U-Net."""
     merge_mode: Literal["concat", "add"] = "concat"
+    """How skips join: appended or added."""
     start_filts: int = 32
+    """Filters of the first level; every further level has twice as many."""
     up_mode: Literal["transpose", "upsample"] = "transpose"
+    """How size is doubled: transposed convolution, or bilinear and a 1 x 1 convolution."""
 
     def __post_init__(self) -> None:
         """Refuse what the network has no definition for."""
@@ -35,10 +39,14 @@ class PointEncoderConfig:
     """Local PointNet that pools point features into a plane of ``plane_resolution`` cells a side."""
 
     hidden_dim: int = 32
+    """Width of the layers on points."""
     feature_dim: int = 32
+    """Channels of the feature plane; one number for encoders and decoder."""
     n_blocks: int = 5
+    """Residual blocks on points."""
     plane_resolution: int = 128
     scatter_type: Literal["max", "mean"] = "max"
+    """How the points of a cell are pooled between blocks."""
     unet: UNetConfig | None = field(default_factory=UNetConfig)
 
     def __post_init__(self) -> None:
@@ -52,11 +60,15 @@ class ImageEncoderConfig:
     """Stacked hourglass. Published names: ``num_hourglass`` is the depth of each, ``num_stack`` their number."""
 
     in_channel: int = 1
+    """Images stacked as channels: 1 is -mono, 2 is -stereo."""
     feature_dim: int = 32
+    """Channels of the feature plane; one number for encoders and decoder."""
     num_hourglass: int = 2
     num_stack: int = 4
     norm: Literal["group", "batch"] = "group"
+    """Normalisation of its blocks."""
     hg_down: Literal["ave_pool", "conv64", "conv128"] = "ave_pool"
+    """How the stem halves the size: averaging, or a convolution of so many channels."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -76,10 +88,15 @@ class DecoderConfig:
     """Occupancy decoder: a small residual MLP fed by the planes."""
 
     feature_dim: int = 32
+    """Channels of the feature plane; one number for encoders and decoder."""
     hidden_size: int = 32
+    """Width of its layers."""
     n_blocks: int = 5
+    """Residual blocks; the plane's features enter before each."""
     sample_mode: Literal["bilinear", "nearest"] = "bilinear"
+    """How the planes are read between cells."""
     leaky: bool = False
+    """Whether the last activation is a leaky ReLU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,7 @@ class ModelConfig:
     image_encoder: ImageEncoderConfig | None = None
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     multi_label: bool = False
+    """Three classes (air, building, ground) instead of occupied or not."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
@@ -132,7 +150,9 @@ class NormalisationConfig:
     image_rule: Literal["fixed", "robust"] | None = None
     """``fixed``: (v - mean) / std with the two constants; ``robust``: each image's own median and IQR."""
     image_mean: float | None = None
+    """Mean of the training's images, for rule fixed."""
     image_std: float | None = None
+    """Standard deviation of the training's images, for rule fixed."""
     bands: Literal["first", "mean"] | None = None
     """What several bands become: the first one, or their mean."""
 
@@ -146,8 +166,9 @@ class SurfaceConfig:
     h_resolution_0: float = 16.0
     """First step in metres; each refinement divides it by 4."""
     h_upsampling_steps: int = 4
+    """How often the step is divided by 4."""
     half_blend: tuple[float, float] = (0.5, 0.5)
-    """Share of a patch under the rising ramp, along columns and rows."""
+    """Fraction of a patch under the rising ramp, along columns and rows."""
     fill_empty: bool = True
     """A column without surface gets the patch's shift (as published); False leaves it NoData."""
     fill_patches: bool = False
@@ -165,13 +186,13 @@ class SurfaceConfig:
             raise ValueError("h_range must rise, h_resolution_0 be positive and h_upsampling_steps not negative")
         if self.column_stride < 1 or self.block < 1:
             raise ValueError("column_stride and block must be at least 1")
-        if not all(0 <= share <= 0.5 for share in self.half_blend):
+        if not all(0 <= fraction <= 0.5 for fraction in self.half_blend):
             raise ValueError("half_blend must lie between 0 and 0.5")
 
 
 @dataclass(frozen=True, slots=True)
 class LandWeights:
-    """Loss weight of a query outside and inside each land mask."""
+    """Loss weight of a query outside and inside the masks of ``building``, ``forest`` and ``water``."""
 
     building: tuple[float, float] = (1.0, 1.0)
     forest: tuple[float, float] = (1.0, 0.5)
@@ -183,8 +204,10 @@ class LossWeights:
     """Loss weight of a query outside and inside the ground-truth mask, and per land type."""
 
     gt: tuple[float, float] = (0.0, 1.0)
+    """Weight outside and inside the reference's mask."""
     land: LandWeights = field(default_factory=LandWeights)
     balance_building_weight: bool = False
+    """Whether buildings and the rest weigh the same in every patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +215,18 @@ class SchedulerConfig:
     """Learning-rate schedule: CyclicLR (published) or MultiStepLR (``gamma`` and ``milestones``)."""
 
     type: Literal["CyclicLR", "MultiStepLR"] | None = "CyclicLR"
+    """The schedule; null keeps the rate."""
     base_lr: float = 5e-5
+    """Lowest rate of a cycle."""
     max_lr: float = 1e-3
+    """Highest rate of the first cycle."""
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular2"
+    """How the amplitude changes from cycle to cycle."""
     gamma: float = 0.9999178
     step_size_up: int = 1000
+    """Iterations from the lowest to the highest rate."""
     step_size_down: int = 2500
+    """Iterations back."""
     milestones: tuple[int, ...] = ()
 
 
@@ -206,7 +235,9 @@ class Augmentation:
     """Random mirror and quarter turns of a training patch."""
 
     flip: bool = True
+    """Whether patches are mirrored at random."""
     rotate: bool = True
+    """Whether patches take quarter turns at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,24 +247,41 @@ class TrainingConfig:
     iterations: int = 10_000
     """The published loop never ends by itself; here it ends after so many iterations."""
     run_name: str = "train_base"
+    """Name of the official run folder."""
     out_dir: str = "out"
+    """Where official run folders are made."""
     resume_from: str | None = None
+    """Official checkpoint that a training goes on from."""
     resume_scheduler: bool = True
+    """Whether the state of the learning rate is taken from it."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     random_dataset_length: int = 6400
+    """Random patches that make one pass."""
     batch_size: int = 1
+    """Patches per forward pass."""
     val_batch_size: int = 1
+    """Patches per forward pass of the validation."""
     lock_seed: bool = True
+    """Whether the published seed 0 is used; refbench takes the run's seed."""
     optimize_every: int = 64
+    """Patches whose gradients are summed before a step."""
     learning_rate: float = 1e-3
+    """First step size of Adam."""
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     model_selection_metric: str = "iou"
+    """Score that chooses the best checkpoint."""
     model_selection_mode: Literal["maximize", "minimize"] = "maximize"
+    """Whether the largest or the smallest is best."""
     print_every: int = 1
+    """Between lines of the log."""
     visualize_every: int = 1000
+    """Between figures of the official program; refbench draws none."""
     validate_every: int = 100
+    """Between validations."""
     checkpoint_every: int = 50
+    """Between writings of the checkpoint."""
     backup_every: int = 2000
+    """Between checkpoints that are kept under their number."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
 
@@ -242,12 +290,14 @@ class SatelliteImages:
     """Ortho images of an official data set: files of ``folder``, stacked as channels."""
 
     folder: str
+    """Where the images lie."""
     pairs: tuple[str, ...]
+    """Their file names, in the order of the channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Rasters of 0 and 1 that belong to an official data set."""
+    """Rasters of 0 and 1: ``gt``, where the reference counts; land masks ``building``, ``forest``, ``water``."""
 
     gt: str | None = None
     building: str | None = None
@@ -260,23 +310,39 @@ class DatasetConfig:
     """An official data set: a folder of chunks and its rasters. Paths are absolute, or start in the working folder."""
 
     path: str | None = None
+    """Folder with chunk_info.yaml."""
     name: str = ""
+    """A label."""
     dsm_gt_path: str | None = None
+    """Raster of the reference heights."""
     mask_files: MaskFiles = field(default_factory=MaskFiles)
     satellite_image: SatelliteImages | None = None
     train_chunks: tuple[int, ...] = (0,)
+    """Numbers of the chunks that train."""
     val_chunks: tuple[int, ...] = (0,)
+    """Numbers of the chunks that validate."""
     test_chunks: tuple[int, ...] = (0,)
+    """Numbers of the chunks that are refined."""
     vis_chunks: tuple[int, ...] = (0,)
+    """Numbers of the chunks that the official program draws figures of."""
     n_input_points: int | None = None
+    """Points drawn per patch, with replacement; null takes all."""
     n_query_points: int | None = None
+    """Queries drawn per patch, with replacement; null takes all."""
     subsample_val: bool = False
+    """Whether validation draws queries, too."""
     use_surface: tuple[str, ...] | None = ("roof", "facade", "terrain")
+    """Query files read beside the uniform ones; null reads those alone."""
     val_strip: tuple[float, float] = (32.0, 32.0)
+    """Distance of validation patches in metres, x and y."""
     vis_strip: tuple[float, float] = (16.0, 16.0)
+    """Distance of the figures' patches in metres, x and y."""
     test_strip: tuple[float, float] = (16.0, 16.0)
+    """Distance of test patches in metres, x and y."""
     n_workers: int = 5
+    """Processes that load patches."""
     crs_epsg: int = 32632
+    """EPSG code of the coordinates, which chunks do not carry."""
     dsm_pixel_size: tuple[float, float] = (0.25, 0.25)
     """Pixel of the generated DSM in metres, x and y."""
 
@@ -286,7 +352,9 @@ class ImpliCityConfig:
     """All of ImpliCity. ``variant`` None is that of the weights, ``model`` None the architecture of the weights."""
 
     variant: Variant | Literal[0] | None = None
+    """Published name by the number of images; null: that of the weights."""
     weights: str | None = None
+    """Name, folder or file of the weights, where the command line names none."""
     model: ModelConfig | None = None
     normalisation: NormalisationConfig = field(default_factory=NormalisationConfig)
     patch_size: float | None = None

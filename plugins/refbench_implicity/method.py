@@ -11,6 +11,7 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, UnsupportedError, WeightsError
+from refbench.contracts.estimate import Estimate
 from refbench.training.learnt import first_network, for_fewer_inputs, without_weights
 from refbench_implicity.config import VARIANTS, ImpliCityConfig, ModelConfig, published
 from refbench_implicity.images import OrthoPatches
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from refbench_implicity.weights import Stored
 
 BUILT_IN = Path(__file__).parent / "weights"
+SPEED = 25.0
+"""CPU seconds for a megapixel of patches."""
+COLUMN_BYTES = 4000
+"""Memory of a patch for each of its pixels."""
 CONSTANTS = ("patch_size", "pixel_size", "threshold")
 
 
@@ -105,7 +110,7 @@ class ImpliCity(TileMethod):
         if not self.is_trained:
             raise without_weights("ImpliCity", "implicity")
         names = _image_names(scene)
-        notes = [*self._fall_back(len(names)), *self.notes]
+        notes = [*self.choose_weights(scene), *self.notes]
         used = names[: self.model.n_images]
         self._orthos = None
         if self.model.image_encoder is not None:
@@ -186,6 +191,12 @@ class ImpliCity(TileMethod):
         )
         return surface.metres(self.normalisation.z_std, shift, fill_empty=self.config.surface.fill_empty)
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all patches on a scene: the field is asked at every pixel, whatever the encoders."""
+        plan = self.plan(scene.require_grid())
+        work = len(plan) * plan.height * plan.width / 1e6
+        return Estimate(COLUMN_BYTES * plan.height * plan.width, SPEED * work)
+
     def fit(
         self,
         scenes: Sequence[Scene],
@@ -206,9 +217,9 @@ class ImpliCity(TileMethod):
             return fit_scenes(start, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
         return fit_official(start, self.config, context, steps=steps, folder=folder, resume=resume)
 
-    def _fall_back(self, images: int) -> list[str]:
+    def choose_weights(self, scene: Scene) -> list[str]:
         """Switch to weights for fewer images where the scene has too few; return what was done."""
-        asked = self.model
+        asked, images = self.model, len(_image_names(scene))
         if images >= asked.n_images:
             return []
         for path in for_fewer_inputs(self.weights_used, BUILT_IN, VARIANTS[images::-1]):

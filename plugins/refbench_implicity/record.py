@@ -43,7 +43,6 @@ def refbench_methods() -> list[MethodRecord]:
             weights=("stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
-            tags={"seconds_per_megapixel": "40"},  # the built-in weights at 0.5 m, one core
         )
     ]
 

@@ -22,8 +22,11 @@ class GeneratorConfig:
 
     input_nc: int = 2
     output_nc: int = 1
+    """Channels of the output; 1 is a DSM."""
     ngf: int = 64
+    """Filters of the first level."""
     no_dropout: bool = False
+    """Whether training does without the three dropout layers."""
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
@@ -36,9 +39,13 @@ class DiscriminatorConfig:
     """What tells refined from true tiles; only training needs it."""
 
     netD: DiscriminatorKind = "basic_rewritten"
+    """Its architecture, by its official name."""
     ndf: int = 64
+    """Filters of its first level."""
     n_layers_D: int = 3
+    """Levels, for n_layers."""
     norm: Norm = "batch"
+    """Its normalisation."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,14 @@ class ValueConfig:
     """
 
     path: Literal["8bit", "float"] = "float"
+    """Whole levels as published, or metres without truncation."""
     offset: float = 0.0
+    """Height of level 0 in metres."""
     step: float = 1.0
+    """Metres per level."""
     span: Literal["fixed", "tile"] = "fixed"
     least_span: float = 20.0
+    """With span tile, the least range of heights that fills [-1, 1], metres."""
 
     def __post_init__(self) -> None:
         """Refuse scales that divide by nothing, and levels that move."""
@@ -69,9 +80,12 @@ class InferenceConfig:
     """How a raster is refined. ``overlap`` 0 is the official grid of separate tiles; else tiles blend."""
 
     tile_size: int = TILE
+    """Side of a tile in pixels, a multiple of 256."""
     overlap: float = 0.25
     batch_tiles: int = 4
+    """Tiles per forward pass."""
     precision: Precision = "float32"
+    """Of the network's arithmetic."""
 
     def __post_init__(self) -> None:
         """Refuse tiles that the network cannot take."""
@@ -90,29 +104,51 @@ class TrainingConfig:
     """
 
     n_epochs: int = 100
+    """Epochs at the full learning rate."""
     n_epochs_decay: int = 100
+    """Epochs over which it then falls linearly."""
     epoch_count: int = 1
+    """Number of the first epoch, for a training that goes on."""
     batch_size: int = 1
+    """Tiles per step."""
     lr: float = 2e-4
+    """Step size of Adam, of both networks."""
     beta1: float = 0.5
+    """Adam's first decay."""
     lr_policy: Policy = "linear"
+    """How the learning rate changes."""
     lr_decay_iters: int = 50
+    """Epochs between two steps, for policy step."""
     gan_mode: GanMode = "vanilla"
+    """The adversarial loss."""
     lambda_L1: float = 100.0
+    """Weight of the mean absolute difference."""
     gradient_penalty: float = 0.0
     lambda_normals: float = 0.0
     beta_MSE: float = 0.0
+    """Weight of the official edge term, which the original leaves out."""
     pool_size: int = 0
+    """Older outputs that the discriminator is shown, too; 0: none. The original never uses it."""
     init_type: InitType = "normal"
+    """Distribution of fresh weights."""
     init_gain: float = 0.02
+    """Its scale."""
     no_flip: bool = False
+    """Whether tiles are not mirrored at random."""
     quarter_turns: bool = False
+    """Whether tiles take quarter turns at random; the original does not."""
     samples_per_epoch: int = 400
+    """Tiles drawn per epoch from scenes."""
     tile_size: int = TILE
+    """Side of a training tile in pixels, a multiple of 256."""
     save_epoch_freq: int = 50
+    """Epochs between two kept checkpoints."""
     workers: int = 0
+    """Processes that cut tiles; results do not depend on it."""
     devices: int = 1
+    """Devices that train together."""
     precision: TrainPrecision = "float32"
+    """Of the training's arithmetic."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -132,3 +168,4 @@ class Pix2PixConfig:
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     weights: str | None = None
+    """Name, folder or file of the weights, where the command line names none."""

@@ -10,7 +10,7 @@ import torch
 
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, SkippedError, UnsupportedError, WeightsError
-from refbench.training.learnt import first_network, for_fewer_inputs, gsd_remarks, without_weights
+from refbench.training.learnt import first_network, for_fewer_inputs, tiles_cost, without_weights
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, ValueConfig
 from refbench_pix2pix.inputs import network_tile
 from refbench_pix2pix.network.fused import FusedGenerator
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
+    from refbench.contracts.estimate import Estimate
     from refbench.training import Trained
     from refbench_pix2pix.weights import Stored
 
 BUILT_IN = Path(__file__).parent / "weights"
 WITHOUT_NDVI = "dsm"
+SPEED = 0.7
+"""CPU seconds for a megapixel of tiles and a million parameters."""
 
 
 class Pix2Pix(TileMethod):
@@ -85,10 +88,9 @@ class Pix2Pix(TileMethod):
         """Choose weights that the scene can feed and say what was decided."""
         if not self.is_trained:
             raise without_weights("pix2pix", "pix2pix")
-        remarks = self._fall_back(scene)
+        remarks = self.choose_weights(scene)
         if self.net.config.input_nc > 2:
             raise UnsupportedError(f"The generator takes {self.net.config.input_nc} channels; DSM and NDVI are two.")
-        remarks += gsd_remarks(self.facts.get("gsd"), scene.require_grid().gsd)
         config = self.config.inference
         self._run = FusedGenerator(self.net, config.precision, torch.device(context.device))
         return {
@@ -133,6 +135,10 @@ class Pix2Pix(TileMethod):
                 out[index] = metres - batch.height_offset[index]
         return out
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all tiles on a scene."""
+        return tiles_cost(self.plan(scene.require_grid()), self.net, SPEED)
+
     def fit(
         self,
         scenes: Sequence[Scene],
@@ -156,7 +162,7 @@ class Pix2Pix(TileMethod):
         start = Start(net, self.values, self.weights_used)
         return fit_scenes(start, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
 
-    def _fall_back(self, scene: Scene) -> list[str]:
+    def choose_weights(self, scene: Scene) -> list[str]:
         """Switch to weights for the DSM alone where the scene has no NDVI; return what was done."""
         if scene.ndvi is not None or not self.takes_ndvi:
             return []

@@ -32,7 +32,6 @@ def refbench_methods() -> list[MethodRecord]:
             weights=("ndvi", "dsm"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
-            tags={"seconds_per_megapixel": "3"},
         )
     ]
 

@@ -26,21 +26,35 @@ class ModelConfig:
     """
 
     input_channels: Inputs = "geom-stereo"
+    """DSM alone, with one, two or several images, or two images alone."""
     n_views: int = 3
     depth: int = 5
+    """Levels of the encoder; rows and columns of a tile are multiples of 2 to this power."""
     start_kernel: int = 64
+    """Filters of the first level; every further level has twice as many."""
     max_filter_depth: int = 512
     act_fn_encoder: Activation = "relu"
+    """Activation in the encoder."""
     act_fn_decoder: Activation = "relu"
+    """Activation in the decoder."""
     act_fn_bottleneck: Activation = "relu"
+    """Activation at the coarsest level."""
     up_mode: UpMode = "transpose"
+    """How the decoder doubles the size: transposed convolution, or bilinear and a 1 x 1 convolution."""
     do_BN: bool = True
+    """Whether convolutions are followed by batch normalisation."""
     bias_conv_layer: bool = True
+    """Whether the last convolution has a bias."""
     outer_skip: bool = True
+    """Whether the DSM channel is added to the output, so that a correction is learnt."""
     outer_skip_BN: bool = False
+    """Whether the DSM channel is normalised before it is added."""
     optional_images: bool = False
+    """Whether it was trained with images left out, whose channels are 0; no published one was."""
     hole_channel: bool = False
+    """Whether a last channel is 1 where the DSM was unknown and is filled."""
     uncertainty: bool = False
+    """Whether a second output is the logarithm of the Laplace scale about the refined height."""
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
@@ -92,25 +106,31 @@ class NormalisationConfig:
     height_rule: Literal["fixed", "gsd"] | None = None
     image_rule: Literal["fixed", "robust"] | None = None
     image_mean: float | None = None
+    """Mean of the training's images, for rule fixed."""
     image_std: float | None = None
+    """Standard deviation of the training's images, for rule fixed."""
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a raster is refined. ``overlap`` is the share of a tile that it shares with the next, officially 0.5.
+    """How a raster is refined. ``overlap`` is the fraction of a tile that it shares with the next, officially 0.5.
 
     ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
     images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.
 
-    ``shrink`` k multiplies a correction c of standard deviation s by c^2 / (c^2 + (k s)^2), so that the input stays
+    ``shrink`` k multiplies a correction c of standard deviation s by c^4 / (c^4 + (k s)^4), so that the input stays
     where the network does not know; 0 applies corrections in full, None takes what the weights carry.
     """
 
     tile_size: int | None = None
+    """Side of a tile in pixels; null: that of the training."""
     overlap: float = 0.5
     precision: Precision = "float32"
+    """Of the network's arithmetic; bfloat16 costs half and moves heights by centimetres."""
     average_orders: bool = False
+    """Whether all orders of the images run; their spread becomes the confidence, metres."""
     average_flips: bool = False
+    """Whether the 8 mirrors and turns run; their spread becomes the confidence, metres."""
     shrink: float | None = None
 
     def __post_init__(self) -> None:
@@ -130,8 +150,11 @@ class OptimizerConfig:
     """Adam or plain SGD."""
 
     name: Literal["Adam", "SGD"] = "Adam"
+    """The optimiser."""
     learning_rate: float = 2e-4
+    """Its first step size."""
     weight_decay: float = 1e-5
+    """Its pull of all weights towards 0."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +162,11 @@ class SchedulerConfig:
     """A schedule of torch by name with its keyword arguments; it steps in the epochs that are validated."""
 
     enabled: bool = True
+    """Whether the learning rate changes at all."""
     name: Literal["ReduceLROnPlateau", "StepLR", "ExponentialLR"] = "StepLR"
+    """The schedule."""
     settings: dict[str, Any] = field(default_factory=lambda: {"step_size": 200, "gamma": 0.1})
+    """Keyword arguments of the schedule."""
 
 
 @dataclass(frozen=True)
@@ -149,18 +175,29 @@ class TrainingConfig:
 
     n_training_samples: int = 20000
     tile_size: int = 256
+    """Side of a training patch in pixels."""
     augment: bool = True
+    """Whether patches are turned and mirrored at random."""
     batch_size: int = 20
+    """Patches per step."""
     n_epochs: int = 2000
+    """Passes over the drawn patches."""
     loss: Literal["L1"] = "L1"
+    """The mean absolute height difference; the only published choice."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     use_all_stereo_pairs: bool = True
+    """Whether every patch is taken with every pair of images, or with one drawn pair."""
     permute_images_within_pair: bool = True
+    """Whether the images of a pair change places at random."""
     workers: int = 0
+    """Processes that read patches; results do not depend on it."""
     save_model_rate: int = 20
+    """Epochs between two kept checkpoints."""
     evaluate_rate: int = 1
+    """Epochs between two validations."""
     precision: TrainPrecision = "float32"
+    """Of the training's arithmetic."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -181,20 +218,30 @@ class WildConfig:
     """
 
     cache: str = ""
+    """Folder of the samples; empty: cache beside the run."""
     surfaces: tuple[str, ...] = ()
+    """Files of real surfaces that take part."""
     seeds: tuple[int, int] = (1, 999)
+    """Seeds of the cities, the first and the last."""
     image_odds: tuple[float, float, float] = (0.3, 0.2, 0.5)
     keep_m: float = 0.5
     keep_weight: float = 2.0
     tile_size: int = 128
+    """Side of a training patch in pixels."""
     batch_size: int = 8
+    """Patches per step."""
     learning_rate: float = 3e-4
+    """First step size of Adam."""
     weight_decay: float = 1e-5
+    """Pull of all weights towards 0."""
     average: float = 0.999
     """Decay of the running average of the weights, which is what is kept."""
     precision: TrainPrecision = "mixed"
+    """Of the training's arithmetic."""
     checkpoint_steps: int = 250
+    """Steps between two checkpoints."""
     validate_steps: int = 1000
+    """Steps between two validations."""
 
 
 @dataclass(frozen=True)
@@ -210,4 +257,5 @@ class ResDepthConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     wild: WildConfig | None = None
     weights: str | None = None
+    """Name, folder or file of the weights, where the command line names none."""
     official: str | None = None

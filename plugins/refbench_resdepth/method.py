@@ -11,7 +11,7 @@ import torch
 from refbench import TileMethod
 from refbench.contracts.errors import ConfigError, InputError, SkippedError, UnsupportedError, WeightsError
 from refbench.geometry.nodata_fill import continued, filled, inside
-from refbench.training.learnt import first_network, for_fewer_inputs, gsd_remarks, without_weights
+from refbench.training.learnt import first_network, for_fewer_inputs, tiles_cost, without_weights
 from refbench_resdepth.config import ModelConfig, ResDepthConfig
 from refbench_resdepth.ensemble import image_tuples, layer_name, orders, symmetries
 from refbench_resdepth.network.fused import FusedUNet
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench import Context, Grid, Scene, TileBatch, TilePlan
+    from refbench.contracts.estimate import Estimate
     from refbench.geometry.image_scale import ImageScale
     from refbench.training import Trained
     from refbench_resdepth.ensemble import Names
@@ -39,6 +40,8 @@ BY_IMAGES = ("0", "mono", "stereo")
 """Names of the weights for so many images."""
 CONFIDENCE = "confidence"
 CUDA_BATCH = 16
+SPEED = 0.7
+"""CPU seconds for a megapixel of tiles and a million parameters."""
 
 
 class ResDepth(TileMethod):
@@ -94,13 +97,12 @@ class ResDepth(TileMethod):
         """Choose images that the network can take, scale them, and say what was decided."""
         if not self.is_trained or self.scale is None:
             raise without_weights("ResDepth", "resdepth")
-        remarks = self._fall_back(scene)
+        remarks = self.choose_weights(scene)
         there = min(self.model.n_images, len(scene.orthos)) if self.model.optional_images else self.model.n_images
         self._tuples = image_tuples(scene, there)
         self._std = self.scale.height_std(scene.require_grid().gsd)
         used = {name: scene.orthos[name] for name in self.orthos(scene)}
         self._own_scales = self.scale.image_scales(used)
-        remarks += gsd_remarks(self.facts.get("gsd"), scene.require_grid().gsd)
         config = self.config.inference
         self._run = FusedUNet(self.net, config.precision, torch.device(context.device))
         return {
@@ -215,6 +217,13 @@ class ResDepth(TileMethod):
         ]
         return [turn.undo(y) for turn, y in zip(turns, np.concatenate(found), strict=True)]
 
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all tiles on a scene, with every pass that is averaged."""
+        there = min(self.model.n_images, len(scene.orthos)) if self.model.optional_images else self.model.n_images
+        chosen = image_tuples(scene, there)
+        passes = len(chosen) * len(self._member_orders(chosen[0])) * len(symmetries(self.config.inference))
+        return tiles_cost(self.plan(scene.require_grid()), self.net, SPEED, passes)
+
     def fit(
         self,
         scenes: Sequence[Scene],
@@ -243,7 +252,7 @@ class ResDepth(TileMethod):
             return fit_scenes(net, scale, self.config, scenes, context, steps=steps, folder=folder, resume=resume)
         return fit_official(net, self.config, context, steps=steps, folder=folder, resume=resume)
 
-    def _fall_back(self, scene: Scene) -> list[str]:
+    def choose_weights(self, scene: Scene) -> list[str]:
         """Switch to weights for fewer images where the scene has too few; return what was done."""
         asked, there = self.model.n_images, len(scene.orthos)
         if there >= asked:

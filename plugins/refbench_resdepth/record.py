@@ -28,9 +28,8 @@ def refbench_methods() -> list[MethodRecord]:
             config=f"{_PACKAGE}.config:ResDepthConfig",
             configs_in="resdepth",
             official=f"{_PACKAGE}.official.files:Files",
-            weights=("stereo", "0"),
+            weights=("wild", "stereo", "0"),
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
-            tags={"seconds_per_megapixel": "12"},
         )
     ]

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from makers import UTM, dsm_of, grid_of
 from pushbroom import LineScanner
-from scene_makers import UTM, dsm_of, grid_of
 
 from refbench import Image, Need, Scene, View
 from refbench.bridges.plan import apply_bridges, plan_bridges

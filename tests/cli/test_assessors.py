@@ -1,45 +1,30 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+from makers import grid_of, write_tif
+from run_refbench import answer
 
 from refbench.engine.job.result import result_schema
 from refbench.engine.scoring.assess import options_of
 
 HERE = Path(__file__).parent
 PLUGINS = os.pathsep.join(str(HERE / name) for name in ("run_plugin.py", "assessor_plugin.py"))
-ENVIRONMENT = {**os.environ, "REFBENCH_PLUGINS": PLUGINS, "OMP_NUM_THREADS": "1"}
 EVERY = ("--assessor", "heights", "--assessor", "refusing", "--assessor", "broken")
 
 
 def refbench(folder, *arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=ENVIRONMENT,
-        timeout=120,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    done = answer(folder, *arguments, REFBENCH_PLUGINS=PLUGINS)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done
 
 
 def raster(path, values, dtype="float32", nodata=-9999.0):
     values = np.asarray(values, dtype)
-    profile = {"driver": "GTiff", "count": 1, "dtype": dtype, "crs": "EPSG:32632", "nodata": nodata}
-    profile |= {"height": values.shape[0], "width": values.shape[1], "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values, 1)
-    return path
+    return write_tif(path, values, grid_of(*values.shape, gsd=1.0), nodata)
 
 
 @pytest.fixture

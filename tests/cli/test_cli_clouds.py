@@ -1,14 +1,11 @@
 """``refbench run`` on point clouds: what is read, said and refused."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import rasterio
 import yaml
 from rasterio.crs import CRS
-from run_refbench import refbench
+from run_refbench import answer, refbench
 
 from refbench import PointCloud
 from refbench.formats.cloud import write_points
@@ -79,10 +76,7 @@ def test_bad_clouds_end_in_one_sentence_and_nothing_is_written(tmp_path, argumen
     header = "ply\nformat binary_little_endian 1.0\nelement vertex 1000000000000\n"
     header += "".join(f"property double {axis}\n" for axis in "xyz")
     (tmp_path / "cut.ply").write_bytes(header.encode() + b"end_header\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *MEDIAN, *map(str, arguments), "--out", "out"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = answer(tmp_path, *MEDIAN, *arguments, "--out", "out")
     assert done.returncode == 2 and words in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1 and "unexpected" not in done.stderr
     assert not (tmp_path / "out").exists()

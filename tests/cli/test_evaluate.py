@@ -1,4 +1,4 @@
-"""``refbench evaluate``: coregistration, declared facts, definitions of other tools, the assessor core3d."""
+"""``refbench evaluate``: coregistration, declared facts, other tools' definitions, the assessor core3d."""
 
 import json
 

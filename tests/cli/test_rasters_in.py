@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from makers import grid_of, hills, write_tif
 from rasterio.crs import CRS
 from run_refbench import refbench
-from scene_makers import grid_of, hills, write_tif
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """``refbench table`` and ``refbench compare`` on sweeps that ``refbench bench`` made."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from run_refbench import answer
 
 SUITE = """
 refbench_suite: 1
@@ -16,16 +14,11 @@ methods: [guided, {{method: median, label: smooth, set: {{size: {size}}}}}, {las
 scenes: [{{cut: {{scene: embedded, size_m: 100}}}}]
 """
 SCENE = "embedded-100m"
-ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "REFBENCH_PLUGINS": str(Path(__file__).with_name("run_plugin.py")),
-}
+PLUGIN = Path(__file__).with_name("run_plugin.py")
 
 
 def refbench(*arguments, code=0):
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = answer(None, *arguments, REFBENCH_PLUGINS=PLUGIN)
     assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done.stdout if code == 0 else done.stderr
 

@@ -1,21 +1,17 @@
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from makers import grid_of
 
-from refbench import Context, Grid, Need, Scene, TilePlan
+from refbench import Context, Need, Scene, TilePlan
 from refbench.contracts.errors import CancelledError, InputError, UnsupportedError
 from refbench.contracts.method import derived_rng
 
 
-def grid(width, height):
-    return Grid(width, height, Affine(0.5, 0, 5e5, 0, -0.5, 5e6))
-
-
 @given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([(16, 0), (32, 4), (64, 15)]))
 def test_a_regular_plan_covers_every_pixel_and_blends_evenly_inside(width, height, tile):
-    plan = TilePlan.regular(grid(width, height), *tile)
+    plan = TilePlan.regular(grid_of(height, width), *tile)
     weight = np.zeros((height + 4 * tile[0], width + 4 * tile[0]))
     for index in range(len(plan)):
         window = plan.window(index).shifted(2 * tile[0], 2 * tile[0])
@@ -34,11 +30,11 @@ def test_a_plan_refuses_wrong_weights_and_halos():
         with pytest.raises(InputError):
             TilePlan(4, 4, rows, rows, weights, np.ones(4))
     with pytest.raises(InputError, match="halo"):
-        TilePlan.regular(grid(10, 10), 16, 4)
+        TilePlan.regular(grid_of(10, 10), 16, 4)
 
 
 def test_the_whole_plan_is_one_tile():
-    plan = TilePlan.whole(grid(7, 5))
+    plan = TilePlan.whole(grid_of(5, 7))
     assert len(plan) == 1 and plan.window(0).width == 7 and plan.window(0).height == 5
 
 

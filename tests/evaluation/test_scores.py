@@ -1,8 +1,5 @@
 import json
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,9 +7,11 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from makers import dsm_with, grid_of
 from rasterio.crs import CRS
+from run_refbench import answer
 
-from refbench import DSM, Grid, InputError, Mask
+from refbench import InputError, Mask
 from refbench.evaluation.block_draws import BlockDraws
 from refbench.evaluation.depth_maps import depth_scores
 from refbench.evaluation.evaluate import evaluate, evaluate_pair
@@ -30,14 +29,6 @@ from refbench.formats.raster_write import write_dsm, write_mask
 UTM = CRS.from_epsg(32632)
 HALF_METRE = Affine(0.5, 0, 0, 0, -0.5, 0)
 residuals = arrays.arrays(np.float64, st.integers(1, 60), elements=st.floats(-100, 100, width=32))
-
-
-def grid_of(rows, cols, gsd=0.5, crs=UTM, west=500_000.0):
-    return Grid(cols, rows, Affine(gsd, 0, west, 0, -gsd, 5_200_000), crs)
-
-
-def dsm_of(heights, **options):
-    return DSM(np.asarray(heights, np.float32), grid_of(*np.shape(heights), **options))
 
 
 @given(residuals, st.floats(0, 100), st.floats(-50, 50))
@@ -174,24 +165,24 @@ def test_common_and_own_domain():
     initial, refined = truth + 1, truth + 0.25
     initial[:40] = np.nan
     refined[:, :45] = np.nan
-    found = evaluate_pair(dsm_of(initial), dsm_of(refined), dsm_of(truth))
+    found = evaluate_pair(dsm_with(initial), dsm_with(refined), dsm_with(truth))
     assert found["input"]["all"]["n"] == found["refined"]["all"]["n"] == 40 * 45
     assert found["own_domain"]["input"]["all"]["n"] == 40 * 90 and found["refined"]["all"]["completeness_valid"] == 0.5
     assert found["gain"]["mae"] == pytest.approx(0.75)
-    alone = evaluate_pair(None, dsm_of(refined), dsm_of(truth), bootstrap=False)
+    alone = evaluate_pair(None, dsm_with(refined), dsm_with(truth), bootstrap=False)
     assert alone["input"] is None and alone["refined"]["all"]["mae"] == 0.25
     json.dumps(found, allow_nan=False)
 
 
 def test_other_grids_are_resampled_and_degrees_refused():
-    truth = dsm_of(np.full((40, 40), 7.0))
-    coarse = dsm_of(np.full((30, 30), 8.0), gsd=1.0)
+    truth = dsm_with(np.full((40, 40), 7.0))
+    coarse = dsm_with(np.full((30, 30), 8.0), gsd=1.0)
     found = evaluate(coarse, truth, bootstrap=False)
     assert found["all"]["mae"] == 1 and 0.9 < found["all"]["completeness_valid"] < 1
-    void = evaluate(dsm_of(np.full((40, 40), np.nan)), truth)
+    void = evaluate(dsm_with(np.full((40, 40), np.nan)), truth)
     assert void["all"]["mae"] is None and "null" in void["notes"]["empty"]
     with pytest.raises(InputError, match="EPSG:4326"):
-        evaluate(truth, dsm_of(np.zeros((4, 4)), crs=CRS.from_epsg(4326)))
+        evaluate(truth, dsm_with(np.zeros((4, 4)), crs=CRS.from_epsg(4326)))
     with pytest.raises(InputError, match="georeference"):
         evaluate(truth, truth, {"water": Mask(np.zeros((3, 3), np.uint8), name="water")})
     limited = evaluate(truth, truth, gt_mask=Mask(np.tri(40, dtype=np.uint8)), bootstrap=False)
@@ -202,39 +193,29 @@ def test_a_shifted_surface_and_another_datum_are_noticed():
     x, y = grid_of(120, 140).centres()
 
     def hills(east, north):
-        u, v = (x - 500_000 - east) / 9, (y - 5_200_000 - north) / 7
+        u, v = (x - 500_000 - east) / 9, (y - 5_000_000 - north) / 7
         return (5 * np.sin(u) + 4 * np.cos(v)).astype(np.float32)
 
     noise = np.random.default_rng(0).normal(0, 0.1, x.shape).astype(np.float32)
-    shifted = evaluate(dsm_of(hills(0.3, -0.2) + noise), dsm_of(hills(0, 0)), bootstrap=False)
+    shifted = evaluate(dsm_with(hills(0.3, -0.2) + noise), dsm_with(hills(0, 0)), bootstrap=False)
     (warning,) = shifted["notes"]["warnings"]
     found = [float(number) for number in re.findall(r"([+-][\d.]+) px", warning)]
     assert found == pytest.approx([0.6, -0.4], abs=0.03)  # 0.3 and -0.2 m in pixels of 0.5 m
-    assert evaluate(dsm_of(hills(0, 0) + noise), dsm_of(hills(0, 0)), bootstrap=False)["notes"]["warnings"] == []
-    offset = evaluate(dsm_of(hills(0, 0) + 48), dsm_of(hills(0, 0)), bootstrap=False)["notes"]["warnings"]
+    assert evaluate(dsm_with(hills(0, 0) + noise), dsm_with(hills(0, 0)), bootstrap=False)["notes"]["warnings"] == []
+    offset = evaluate(dsm_with(hills(0, 0) + 48), dsm_with(hills(0, 0)), bootstrap=False)["notes"]["warnings"]
     assert len(offset) == 1 and "+48.0 m" in offset[0]
 
 
 def test_the_verb_prints_a_table_and_json(tmp_path):
     rng = np.random.default_rng(0)
     truth = rng.random((70, 80)).astype(np.float32)
-    write_dsm(tmp_path / "truth.tif", dsm_of(truth))
-    write_dsm(tmp_path / "found.tif", dsm_of(truth + 0.5))
+    write_dsm(tmp_path / "truth.tif", dsm_with(truth))
+    write_dsm(tmp_path / "found.tif", dsm_with(truth + 0.5))
     write_mask(tmp_path / "water.tif", Mask((truth > 0.5).astype(np.uint8), grid_of(70, 80)))
-    verb = [
-        sys.executable,
-        "-m",
-        "refbench.cli.main",
-        "evaluate",
-        "found.tif",
-        "truth.tif",
-        "--mask",
-        "water=water.tif",
-    ]
-    options = {"cwd": tmp_path, "capture_output": True, "text": True, "env": {**os.environ, "COLUMNS": "150"}}
-    shown = subprocess.run(verb, **options)
+    verb = ("evaluate", "found.tif", "truth.tif", "--mask", "water=water.tif")
+    shown = answer(tmp_path, *verb, COLUMNS=150)
     assert shown.returncode == 0 and "MAE ↓" in shown.stdout and "water" in shown.stdout and "0.500" in shown.stdout
-    found = json.loads(subprocess.run([*verb, "--json"], **options).stdout)
+    found = json.loads(answer(tmp_path, *verb, "--json").stdout)
     assert found["water"]["mae"] == pytest.approx(0.5, abs=1e-6) and found["intervals"]["level"] == 0.95
-    missing = subprocess.run([*verb[:4], "nowhere.tif", "truth.tif"], **options)
+    missing = answer(tmp_path, "evaluate", "nowhere.tif", "truth.tif")
     assert missing.returncode == 2 and missing.stderr.startswith("Error: ") and "nowhere.tif" in missing.stderr

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from makers import UTM, grid_of, looking_down, rpc_looking_down, write_tif
 from pushbroom import LineScanner
-from scene_makers import UTM, grid_of, looking_down, rpc_looking_down, write_tif
 
 from refbench import InputError
 from refbench.contracts.errors import ConfigError, MissingFileError

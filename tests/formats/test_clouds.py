@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import UTM, cloud_of, grid_of, listing
 from rasterio.crs import CRS
-from scene_makers import UTM, cloud_of, grid_of, listing
 
 from refbench import InputError, PointCloud
 from refbench.contracts.errors import MissingExtraError, MissingFileError

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import rasterio
+from makers import UTM, dsm_of, grid_of, hills, listing, rpc_looking_down, write_tif
 from rasterio.crs import CRS
-from scene_makers import UTM, dsm_of, grid_of, hills, listing, rpc_looking_down, write_tif
 
 from refbench import DSM, Grid, Image, InputError, Mask, Window
 from refbench.contracts.errors import GridMismatchError

@@ -16,9 +16,9 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import dsm_of, grid_of, hills, write_tif
 from rasterio.errors import NotGeoreferencedWarning
 from run_refbench import ONE_THREAD
-from scene_makers import dsm_of, grid_of, hills, write_tif
 
 from refbench import InputError
 from refbench.formats.limits import LIMIT_VARIABLE, max_pixels

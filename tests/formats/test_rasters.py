@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scene_makers import dsm_of, grid_of, hills, write_tif
+from makers import dsm_of, grid_of, hills, write_tif
 
 from refbench import DSM, Image, InputError, Mask, Window
 from refbench.contracts.errors import MissingFileError

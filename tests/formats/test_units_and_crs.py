@@ -3,8 +3,8 @@ import struct
 import numpy as np
 import pytest
 import rasterio
+from makers import UTM, dsm_of, grid_of, hills, write_tif
 from rasterio.crs import CRS
-from scene_makers import UTM, dsm_of, grid_of, hills, write_tif
 
 from refbench import InputError
 from refbench.formats.crs import check_vertical, metric_vertical, parse_crs, require_metric, split_crs, vertical_unit

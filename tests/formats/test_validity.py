@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scene_makers import grid_of, write_tif
+from makers import grid_of, write_tif
 
 from refbench import DSM
 from refbench.formats.output_nodata import beside, output_nodata

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 import shutil
 import stat
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,6 +17,7 @@ import rasterio
 import torch
 from affine import Affine
 from golden_resdepth import cases, files, fill, golden_folder, load_json, load_npz, manifest, network
+from run_refbench import refbench
 
 from refbench import DSM, Context, Grid, Image, Need, Scene
 from refbench.engine.tiles.stream import ArrayWriter, run_tiles
@@ -110,13 +108,7 @@ def test_pipeline(folder, name, tmp_path):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
     config = load_json(work / name)
     out = tmp_path / "out"
-    arguments = ["run", "--method", "resdepth", "--config", name, "--out", str(out), "--no-report"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *arguments], cwd=work, capture_output=True, text=True,
-        env=environment, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    refbench(work, "run", "--method", "resdepth", "--config", name, "--out", tmp_path / "out", "--no-report")
     directory = config["output"]["directory"]
     expected = folder / "expected" / directory.rpartition("/")[2]
     rules = manifest().get(folder.name, {})

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.crs import CRS
+from makers import grid_of
 from scipy import ndimage
 
-from refbench import DSM, Context, Grid, InputError, Scene, TileBatch, TileMethod, TilePlan
+from refbench import DSM, Context, InputError, Scene, TileBatch, TileMethod, TilePlan
 from refbench.engine.inputs.config import load_config
 from refbench.engine.tiles.stream import ArrayWriter, run_tiles
 from refbench.formats.raster import ArraySource
@@ -17,10 +16,6 @@ from refbench_baselines.filters import bilateral, guided, median, plain_tv_l1_st
 
 BASELINES = ("input", "median", "bilateral", "guided", "tv-l1", "fill")
 LOCAL = ("input", "median", "bilateral", "guided", "tv-l1")
-
-
-def grid(rows, cols, gsd=0.5):
-    return Grid(cols, rows, Affine(gsd, 0, 5e5, 0, -gsd, 5e6), CRS.from_epsg(32632))
 
 
 def town(rows=90, cols=110, seed=0, voids=True):
@@ -48,7 +43,7 @@ class Held:
     files = ()
 
     def __init__(self, heights, on=None):
-        self._dsm = DSM(heights, on or grid(*heights.shape))
+        self._dsm = DSM(heights, on or grid_of(*heights.shape))
         self.grid = self._dsm.grid
 
     def read(self, window=None):
@@ -58,7 +53,7 @@ class Held:
 
 def apply(method, heights, plan=None):
     """Run a tile method by the rules of the contracts: cut with NaN around, blend by the plan's weights."""
-    on = grid(*heights.shape)
+    on = grid_of(*heights.shape)
     plan = plan or method.plan(on)
     total, weight = np.zeros(heights.shape), np.zeros(heights.shape)
     margin = 2 * max(plan.height, plan.width)
@@ -94,8 +89,8 @@ def test_tiled_equals_whole(name, core):
 
     heights, _ = town()
     method = make(name, **({"iterations": 20} if name == "tv-l1" else {}))
-    whole = apply(method, heights, TilePlan.whole(grid(*heights.shape)))
-    tiled = apply(method, heights, halo_plan(grid(*heights.shape), method.halo, core))
+    whole = apply(method, heights, TilePlan.whole(grid_of(*heights.shape)))
+    tiled = apply(method, heights, halo_plan(grid_of(*heights.shape), method.halo, core))
     assert np.array_equal(np.isnan(whole), np.isnan(tiled))
     assert np.nanmax(np.abs(whole - tiled)) < 1e-5
 
@@ -103,7 +98,7 @@ def test_tiled_equals_whole(name, core):
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_engine_streams_what_the_contract_promises(name):
     heights, _ = town(60, 70)
-    scene = Scene("s", grid=grid(*heights.shape), dsm=ArraySource(DSM(heights, grid(*heights.shape))))
+    scene = Scene("s", grid=grid_of(*heights.shape), dsm=ArraySource(DSM(heights, grid_of(*heights.shape))))
     writer = ArrayWriter(np.full(heights.shape, 99, np.float32))
     run_tiles(make(name), scene, Context(), writer, needs=load_registry().methods.get(name).needs)
     assert np.allclose(writer.heights, apply(make(name), heights), atol=2e-5, equal_nan=True)
@@ -115,7 +110,7 @@ def test_the_engine_streams_what_the_contract_promises(name):
 def test_the_plan_covers_every_pixel_exactly_once(name, rows, cols, core):
     from refbench_baselines.local import halo_plan
 
-    plan = halo_plan(grid(rows, cols), make(name).halo, core)
+    plan = halo_plan(grid_of(rows, cols), make(name).halo, core)
     cover = np.zeros((rows, cols))
     margin = 2 * max(plan.height, plan.width)
     padded = np.pad(cover, margin)
@@ -273,7 +268,7 @@ def test_fill_says_what_it_made_up():
     assert np.array_equal(prediction.provenance == 1, np.isfinite(heights))
     assert np.array_equal(prediction.provenance == 3, np.isnan(heights))
     assert prediction.notes == {"filled_pixels": int(np.isnan(heights).sum()), "voids_left": 0}
-    assert prediction.dsm.grid == grid(*heights.shape)
+    assert prediction.dsm.grid == grid_of(*heights.shape)
 
 
 def test_nothing_can_be_filled_from_nothing():

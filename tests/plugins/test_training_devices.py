@@ -29,6 +29,7 @@ def write(folder, seed):
     write_scene(folder, Scene(f"s{seed}", grid=grid, dsm=ArraySource(DSM(noisy, grid)), reference=reference))
 
 
+@pytest.mark.slow
 def test_two_devices_share_every_step_and_one_writes(tmp_path):
     for seed in (1, 2):
         write(tmp_path / f"s{seed}", seed)

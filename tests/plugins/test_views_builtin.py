@@ -1,39 +1,19 @@
 """What the built-in methods on views do for a newcomer: the embedded scene, a few steps each, from the command line."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from run_refbench import refbench
 
 pytest.importorskip("torch")
 
 
 def run(folder, method, *options):
-    command = [
-        sys.executable,
-        "-m",
-        "refbench.cli.main",
-        "run",
-        "--method",
-        method,
-        "--out",
-        str(folder),
-        "--no-report",
-    ]
-    done = subprocess.run(
-        [*command, "--out", str(folder), *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    refbench(None, "run", "--method", method, "--out", folder, "--no-report", *options)
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_immpi_shows_a_held_out_view_better_than_the_baseline(tmp_path):
     result = run(tmp_path / "out", "immpi", "--set", "optimise.steps=4")
     (scores,) = result["notes"]["views"].values()
@@ -43,6 +23,7 @@ def test_immpi_shows_a_held_out_view_better_than_the_baseline(tmp_path):
     assert result["weights"].endswith("small")
 
 
+@pytest.mark.slow
 def test_depth_refinement_beats_its_input(tmp_path):
     result = run(tmp_path / "out", "diffrender", "--set", "steps=25", "--set", "lr=2e-3")
     before, after = (result["metrics"][name]["all"] for name in ("input", "refined"))
@@ -52,6 +33,7 @@ def test_depth_refinement_beats_its_input(tmp_path):
     assert sum(depth[view]["rmse"] for view in depth) < sum(start[view]["rmse"] for view in depth)
 
 
+@pytest.mark.slow
 def test_two_satellite_views_refine_the_dsm_itself(tmp_path):
     result = run(
         tmp_path / "out", "diffrender", "--set", "mode=dsm", "--set", "views=[sat_a,sat_b]", "--set", "dsm.steps=25"

@@ -1,15 +1,14 @@
 import base64
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
 from affine import Affine
+from run_refbench import refbench
 from sweep_maker import GRID, SweepMaker
 
 from refbench.contracts.raster import DSM
@@ -90,7 +89,7 @@ def browse(page, folder, width=1300):
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     command = [BROWSER, *flags.split(), "--disable-component-update", "--disable-sync", f"--window-size={width},900"]
     command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000", "--dump-dom", probe.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]
     return json.loads(title.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
@@ -98,8 +97,7 @@ def browse(page, folder, width=1300):
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    command = [sys.executable, "-m", "refbench.cli.main", "run", "--method", "median", "--out", str(folder / "out")]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    refbench(folder, "run", "--method", "median", "--out", "out")
     return folder / "out" / "report.html"
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scene_makers import cloud_of, grid_of, hills, write_tif
+from makers import cloud_of, grid_of, hills, write_tif
 
 from refbench import InputError, Need
 from refbench.formats.cloud import write_points

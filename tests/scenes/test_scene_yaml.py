@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import yaml
-from scene_makers import UTM, cloud_of, dsm_of, grid_of, hills, looking_down, rpc_looking_down, write_tif
+from makers import UTM, cloud_of, dsm_of, grid_of, hills, looking_down, rpc_looking_down, write_tif
 
 from refbench import Image, InputError, Mask, Need, Scene, View, load_scene
 from refbench.contracts.errors import ConfigError, GridMismatchError, MissingFileError

@@ -6,13 +6,11 @@ import subprocess
 import time
 
 import numpy as np
-from affine import Affine
-from rasterio.crs import CRS
+from makers import grid_of, pinhole_above
 from run_refbench import ONE_THREAD, command, refbench
 
-from refbench import DSM, Grid, Image, Scene, View
+from refbench import DSM, Image, Scene, View
 from refbench.formats.raster import ArraySource
-from refbench.geometry.cameras import Pinhole
 from refbench.geometry.depth import render_depth
 from refbench.scenes.write import write_scene
 
@@ -22,7 +20,7 @@ PLACES = ((-6, 0), (0, 0), (6, 0), (0, 6))
 
 
 def bump_grid():
-    return Grid(SIDE, SIDE, Affine(1, 0, EAST - SIDE / 2, 0, -1, NORTH + SIDE / 2), CRS.from_epsg(32632))
+    return grid_of(SIDE, SIDE, 1.0, EAST - SIDE / 2, NORTH + SIDE / 2)
 
 
 def bump():
@@ -31,9 +29,7 @@ def bump():
 
 
 def bump_camera(x, y):
-    R = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    return Pinhole(K, R, -R @ np.array([EAST + x, NORTH + y, HEIGHT]), COLS, ROWS)
+    return pinhole_above(EAST + x, NORTH + y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
 
 
 def bump_colours(x, y):
@@ -84,7 +80,7 @@ def refine(scene, out, *options, code=0):
 def refine_until_killed(scene, out, curve, rows, *options):
     """Run the method and kill it with all its processes once a curve has more than so many rows."""
     run = subprocess.Popen(command(*arguments(scene, out, *options)), env=ONE_THREAD, start_new_session=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while time.monotonic() < until and not (curve.exists() and len(curve.read_text().splitlines()) > rows + 1):
         assert run.poll() is None
         time.sleep(0.02)

@@ -13,7 +13,6 @@ from refbench.training.learnt import (  # noqa: E402
     filled,
     first_network,
     for_fewer_inputs,
-    gsd_remarks,
     is_stored_folder,
     read_stored,
 )
@@ -84,13 +83,6 @@ def test_a_training_begins_with_a_copy_or_with_the_seed():
     assert copied is not net and torch.equal(copied.weight, net.weight)
     first, again, other = (first_network(None, seed, lambda: torch.nn.Linear(2, 1)) for seed in (1, 1, 2))
     assert torch.equal(first.weight, again.weight) and not torch.equal(first.weight, other.weight)
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "gsd", "said"), [(None, 1.0, 0), (0.5, 0.505, 0), (0.5, 0.52, 1), (1.0, 0.5, 1)]
-)
-def test_other_pixels_than_those_of_the_training_are_said(trained_on, gsd, said):
-    assert len(gsd_remarks(trained_on, gsd)) == said
 
 
 def test_stored_models_without_a_file_know_nothing(tmp_path):

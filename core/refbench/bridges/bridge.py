@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from refbench.contracts.estimate import Estimate
     from refbench.contracts.need import Need
     from refbench.contracts.scene import Scene
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What crossing a bridge costs, to an order of magnitude: bytes of memory and seconds on one core."""
-
-    bytes: int
-    seconds: float
 
 
 class Bridge(ABC):
@@ -26,8 +19,12 @@ class Bridge(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Need]]
-    is_lossless: ClassVar[bool] = False
-    """Whether it only says otherwise what is there: then it is crossed for what a method could use, too."""
+    serves_optional: ClassVar[bool] = False
+    """Whether it is crossed for what a method could use, too, not only for what it must have."""
+
+    def as_optional(self) -> Bridge:
+        """Return the bridge as it is crossed for what a method could use: it may ask for more of the scene."""
+        return self
 
     @abstractmethod
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -53,7 +50,15 @@ class Bridge(ABC):
 
     @abstractmethod
     def apply(self, scene: Scene, scratch: Path) -> Scene:
-        """Return the scene with what was made, in memory, and with ``describe()`` added to its bridges."""
+        """Return the scene with what was made, in memory; its bridges say so, with what was found on the way."""
 
-    def _extended(self, scene: Scene, **parts: Any) -> Scene:  # noqa: ANN401  # any field of a scene
-        return replace(scene, bridges=(*scene.bridges, self.describe()), **parts)
+    def outline(self, scene: Scene) -> Scene:
+        """Return the scene with what headers tell of the outcome, such as its grid; the same where they tell nothing.
+
+        Nothing is computed: what comes of it must not be read.
+        """
+        return scene
+
+    def _extended(self, scene: Scene, found: str = "", **parts: Any) -> Scene:  # noqa: ANN401  # any field of a scene
+        said = self.describe() if not found else f"{self.describe()}: {found}"
+        return replace(scene, bridges=(*scene.bridges, said), **parts)

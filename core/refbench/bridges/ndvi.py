@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from refbench.bridges.bridge import Bridge, Estimate
+from refbench.bridges.bridge import Bridge
+from refbench.contracts.estimate import Estimate
 from refbench.contracts.grid import Window
 from refbench.contracts.need import Need
 from refbench.contracts.raster import Image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from refbench.contracts.grid import Grid
     from refbench.contracts.scene import Scene
     from refbench.contracts.source import RasterSource
@@ -62,7 +62,7 @@ class OrthoToNDVI(Bridge):
 
     name = "ortho-to-ndvi"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ORTHO})
-    is_lossless = True
+    serves_optional = True
 
     def makes(self, scene: Scene) -> frozenset[Need]:
         """Return NDVI."""
@@ -82,6 +82,10 @@ class OrthoToNDVI(Bridge):
         """Return nothing: it is read by window."""
         del scene
         return Estimate(0, 0.0)
+
+    def outline(self, scene: Scene) -> Scene:
+        """Return the scene with its NDVI: nothing is read before it is asked for."""
+        return self.apply(scene, Path())
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
         """Return the scene with its NDVI."""

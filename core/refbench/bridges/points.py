@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from refbench.bridges.bridge import Bridge, Estimate
+from refbench.bridges.bridge import Bridge
 from refbench.contracts.errors import UnsupportedError
+from refbench.contracts.estimate import Estimate
 from refbench.contracts.grid import Window
 from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud
@@ -36,7 +37,7 @@ class PointsToDSM(Bridge):
 
     layer: Literal["mean", "max"] = "mean"
     gsd: float | None = None
-    name: ClassVar[str] = "points to DSM"
+    name: ClassVar[str] = "points-to-dsm"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.POINTS})
 
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -57,8 +58,15 @@ class PointsToDSM(Bridge):
     def estimate(self, scene: Scene) -> Estimate:
         """Count what the points and the grid take; gridding does some ten million points a second."""
         points = 0 if scene.points is None else scene.points.count()
-        pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
+        grid = self.outline(scene).grid
+        pixels = 0 if grid is None else grid.width * grid.height
         return Estimate(64 * points + 28 * pixels, points / 1e6 + pixels / 1e8)
+
+    def outline(self, scene: Scene) -> Scene:
+        """Return the scene with the grid that it will have, where its points are there."""
+        if scene.grid is not None or scene.points is None:
+            return scene
+        return replace(scene, grid=self._new_grid(scene.points))
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
         """Grid by strips of rows, so that large clouds are not read at once."""
@@ -94,7 +102,7 @@ def grid_points(points: PointSource, grid: Grid, layer: str = "mean") -> NDArray
 class DSMToPoints(Bridge):
     """Takes one point from every known pixel centre: no new measurement, so the cloud is called resampled."""
 
-    name: ClassVar[str] = "DSM to points"
+    name: ClassVar[str] = "dsm-to-points"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DSM})
 
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -129,7 +137,7 @@ class DepthsToPoints(Bridge):
 
     relative: float = 0.01
     absolute: float = 1.0
-    name: ClassVar[str] = "depths to points"
+    name: ClassVar[str] = "depths-to-points"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DEPTHS})
 
     def makes(self, scene: Scene) -> frozenset[Need]:

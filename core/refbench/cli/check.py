@@ -1,4 +1,4 @@
-"""``refbench check``: does a method behave as its contract says?"""
+"""``refbench check``: whether a method behaves as its contract says."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refbench.cli.columns import columns
+from refbench.cli.completion import complete_checks, complete_methods
 from refbench.cli.options import config_option, json_option, set_option, weights_option
 from refbench.contracts.errors import InputError
+from refbench.reporting.terminal import echo
 
 if TYPE_CHECKING:
     from refbench.testing.outcome import CheckResult
@@ -27,9 +29,15 @@ def _reasons(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 
 @click.command()
-@click.argument("method", required=False)
+@click.argument("method", required=False, shell_complete=complete_methods)
 @click.option("--scene", type=click.Path(path_type=Path), help="A scene of your own instead of the made one.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Run this check and those below it; repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CHECK",
+    shell_complete=complete_checks,
+    help="Run this check; repeatable.",
+)
 @click.option(
     "--expect-failure", "expected", multiple=True, metavar="CHECK=REASON", callback=_reasons, help="It fails; why."
 )
@@ -38,8 +46,7 @@ def _reasons(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 @set_option
 @weights_option
 @json_option
-@click.pass_context
-def command(ctx: click.Context, method: str | None, as_json: bool, is_listing: bool, **options: Any) -> None:  # noqa: ANN401  # the options above
+def command(method: str | None, as_json: bool, is_listing: bool, **options: Any) -> int:  # noqa: ANN401  # the options above
     """Check how METHOD behaves on small made scenes, on the CPU: grid, NoData, units, repeatability, training ...
 
     Exit code 1 where a check failed. A record's tag check.config names a configuration that is quick enough,
@@ -49,15 +56,14 @@ def command(ctx: click.Context, method: str | None, as_json: bool, is_listing: b
     from refbench.testing.outcome import conforms
 
     if is_listing:
-        click.echo(columns(("CHECK", "WHAT"), [(check.name, check.summary) for check in all_checks().values()]))
-        return
+        echo(columns(("CHECK", "WHAT"), [(check.name, check.summary) for check in all_checks().values()]))
+        return 0
     if method is None:
         raise InputError("Name a method; refbench methods lists them.")
     results = _results(method, as_json, options)
     if as_json:
-        click.echo(json.dumps([_as_dict(result) for result in results], indent=2))
-    if not conforms(results):
-        ctx.exit(1)
+        echo(json.dumps([_as_dict(result) for result in results], indent=2))
+    return 0 if conforms(results) else 1
 
 
 def _results(method: str, as_json: bool, options: dict[str, Any]) -> list[CheckResult]:
@@ -74,9 +80,9 @@ def _results(method: str, as_json: bool, options: dict[str, Any]) -> list[CheckR
         for result in run_checks(subject, options["only"], options["expected"]):
             results.append(result)
             if not as_json:
-                click.echo(str(result))
+                echo(str(result))
     if not as_json:
-        click.echo(f"\n{method}: {counts(results)}")
+        echo(f"\n{method}: {counts(results)}")
     return results
 
 

@@ -5,30 +5,30 @@ from __future__ import annotations
 import click
 
 from refbench.cli.columns import columns, facts
+from refbench.cli.completion import complete_methods
 from refbench.engine.inputs.shipped_configs import shipped_configs
 from refbench.engine.inputs.weights import list_weights, user_weights_folder
 from refbench.files.config_keys import config_keys
 from refbench.registry.records import MethodRecord, resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import install_command, missing_packages
+from refbench.reporting.terminal import echo
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_methods)
 def command(name: str) -> None:
     """Show what a method needs and gives, its origin, licences, weights and configuration keys."""
     methods = load_registry().methods
     record = methods.get(name)
-    click.echo(f"{record.name}: {record.summary}")
+    echo(f"{record.name}: {record.summary}")
     plugin = ("plugin", methods.plugin_of(name).origin)
-    click.echo(facts([*_behaviour(record), *_origin(record), plugin, *_packages(record), *_weights(record)]))
-    if record.official_licence is None:
-        click.echo("  WARNING: the official code grants no licence. This re-implementation is independent of it;")
-        click.echo("           official weights and data may not be free to use either.")
+    echo(facts([*_behaviour(record), *_origin(record), plugin, *_packages(record), *_weights(record)]))
+    if record.is_unlicensed:
+        echo("  WARNING: the official code grants no licence. This re-implementation is independent of it;")
+        echo("           official weights and data may not be free to use either.")
     for number in record.reported:
-        click.echo(
-            f"  reported: {number.metric} {number.value:g} ({number.table}; {number.dataset}; {number.protocol})"
-        )
+        echo(f"  reported: {number.metric} {number.value:g} ({number.table}; {number.dataset}; {number.protocol})")
     _echo_config(record)
 
 
@@ -44,11 +44,11 @@ def _behaviour(record: MethodRecord) -> list[tuple[str, str]]:
 
 
 def _origin(record: MethodRecord) -> list[tuple[str, str]]:
-    official = {None: "none granted", "": ""}.get(record.official_licence, record.official_licence or "")
+    official = "grants no licence" if record.is_unlicensed else record.official_licence or ""
     return [
         ("origin", record.origin),
         ("paper", record.paper),
-        ("licence", record.licence),
+        ("licence", f"{record.licence} (this implementation)"),
         ("official code", official),
     ]
 
@@ -66,15 +66,23 @@ def _weights(record: MethodRecord) -> list[tuple[str, str]]:
     lines = [("weights", f"{found.name} ({found.where}: {found.path})") for found in list_weights(record)]
     if not lines and (record.needs_weights or record.weights):
         lines = [("weights", f"none found, in the package or in {user_weights_folder() / record.name}")]
-    if record.official is not None:
+    if _imports_weights(record):
         lines.append(("import", f"refbench import-weights --method {record.name} CHECKPOINT --out FOLDER"))
     return lines
+
+
+def _imports_weights(record: MethodRecord) -> bool:
+    """Return whether the plugin reads official weights; a plugin that cannot be asked is taken to."""
+    try:
+        return record.offers("import_weights")
+    except Exception:  # the plugin's own module
+        return True
 
 
 def _echo_config(record: MethodRecord) -> None:
     if record.config is None:
         return
     if shipped := shipped_configs(record):
-        click.echo(f"\nConfigurations (--config): {', '.join(shipped)}")
+        echo(f"\nConfigurations (--config): {', '.join(shipped)}")
     rows = [(key, kind, repr(default)) for key, kind, default in config_keys(resolve(record.config))]
-    click.echo("\n" + columns(("KEY", "TYPE", "DEFAULT"), rows))
+    echo("\n" + columns(("KEY", "TYPE", "DEFAULT"), rows))

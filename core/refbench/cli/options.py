@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
 from refbench.formats.limits import LIMIT_VARIABLE
 
 
@@ -52,17 +53,28 @@ def _yaml_value(ctx: click.Context, param: click.Parameter, key: str, text: str)
         raise click.BadParameter(f"the value of {key} is not YAML: {text!r}.", ctx, param) from error
 
 
-method_option = click.option("--method", metavar="NAME", required=True, help="The method; see refbench methods.")
-config_option = click.option("--config", metavar="NAME|FILE", help="A shipped configuration or a YAML file.")
+method_option = click.option(
+    "--method", metavar="NAME", required=True, shell_complete=complete_methods, help="The method; see refbench methods."
+)
+config_option = click.option(
+    "--config", metavar="NAME|FILE", shell_complete=complete_configs, help="A shipped configuration or a YAML file."
+)
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", callback=assignments, help="Set one configuration key."
 )
-weights_option = click.option("--weights", metavar="NAME|PATH", help="Weights by name, folder or file.")
+weights_option = click.option(
+    "--weights", metavar="NAME|PATH", shell_complete=complete_weights, help="Weights by name, folder or file."
+)
 mask_option = click.option(
     "--mask", "masks", multiple=True, metavar="NAME=FILE", callback=named_files, help="A class mask; repeatable."
 )
 assessor_option = click.option(
-    "--assessor", "assessors", multiple=True, metavar="NAME", help="A further look at the DSM; see refbench plugins."
+    "--assessor",
+    "assessors",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_assessors,
+    help="A further look at the DSM; see refbench plugins.",
 )
 assessor_values_option = click.option(
     "--option",

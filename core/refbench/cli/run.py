@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from refbench.cli.completion import complete_reporters
+from refbench.cli.dry_run import dry_run
 from refbench.cli.options import (
     assessor_option,
     assessor_values_option,
@@ -22,9 +25,9 @@ from refbench.cli.options import (
     set_option,
     weights_option,
 )
+from refbench.cli.verbosity import is_quiet
 from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
-from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run
 from refbench.engine.job.launch import input_paths, run_job
 from refbench.engine.job.request import LISTS, JobRequest
@@ -35,6 +38,8 @@ from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.reporting.summary import print_summary
+from refbench.reporting.terminal import echo
+from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from refbench.engine.job.result import Result
     from refbench.registry.records import ReporterRecord
 
+logger = logging.getLogger("refbench.run")
 RUNS_FOLDER = "refbench-runs"
 
 
@@ -114,10 +120,24 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
 )
+@click.option(
+    "--no-bridge",
+    "no_bridges",
+    multiple=True,
+    metavar="NAME",
+    help="Switch off a conversion that a method could use or needs, such as images-to-orthos; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
-@click.option("--reporter", "reporters", multiple=True, metavar="NAME", help="A further report; see refbench plugins.")
+@click.option(
+    "--reporter",
+    "reporters",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_reporters,
+    help="A further report; see refbench plugins.",
+)
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @json_option
 def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: ANN401  # the options above
@@ -134,7 +154,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     config = load_config(record, request.config, request.overrides)
     requests = _per_data_set(request, config)
     if options["dry_run"]:
-        return max(_dry_run(one, config) for one in requests)
+        return max(dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
     for one in requests:
         check_out(one.folder, options["overwrite"], input_paths(one))
@@ -169,51 +189,46 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
             if result.status is Status.OK:
                 resolve(reporter.target)([result], folder)
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[message]}", markup=False),
+        _TimeLeft(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or is_quiet(),
     ) as bar:
         task = bar.add_task("start", total=1.0, message="")
 
+        phases = [""]
+
         def show(phase: str, share: float, message: str) -> None:
+            if phase != phases[-1]:
+                logger.info("%s: %s", request.method, phase)
+                phases.append(phase)
             bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
 
         result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:
-        click.echo((request.folder / "result.json").read_text())
-    else:
+        echo((request.folder / "result.json").read_text())
+    elif not is_quiet():
         print_summary(result, request.folder)
+    elif result.status is not Status.OK:
+        echo(f"{result.status.value}: {result.reason}", err=True)
     return result.status.exit_code
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left by the fraction done, where the method does not say a time of its own: one line, one time."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if "left" in str(task.fields["message"]) else super().render(task)
 
 
 def _spelt(name: str) -> str:
     """Return the option of a name of ``JobRequest.from_options``."""
     return {"scene": "SCENE", **LISTS, "masks": "--mask"}.get(name, f"--{name.replace('_', '-')}")
-
-
-def _dry_run(request: JobRequest, config: ResolvedConfig) -> int:
-    found = check_inputs(request, config)
-    record, scene = found.record, found.scene
-    preparation = prepare(scene, record, request.gsd)
-    click.echo(f"scene    {scene.id}: {scene.grid!r}")
-    click.echo(f"method   {record.name} ({record.summary}), config {config.source}, weights {found.weights or 'none'}")
-    for index, line in enumerate(preparation.lines()):
-        click.echo(f"{'bridges' if index == 0 else '':8} {line}")
-    pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
-    speed = float(record.tags.get("seconds_per_megapixel", "nan"))
-    seconds = preparation.seconds + speed * pixels / 1e6
-    memory = preparation.bytes + request.memory_budget_bytes
-    time = f"about {seconds:.0f} s on one core" if seconds == seconds else "time unknown: the method states no speed"
-    click.echo(f"estimate {pixels / 1e6:.2f} Mpx, at most {memory / (1 << 20):,.0f} MiB beside the packages, {time}")
-    for warning in (*scene.warnings, *config.notes):
-        click.echo(f"note     {warning}")
-    return Status.OK.exit_code
 
 
 def _numbered(method: str) -> Path:

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from refbench.files.atomic import atomic_file
+from refbench.files.out_guard import check_out_file
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import FORMATS, write_tables
+from refbench.reporting.terminal import echo
 
 DOMAINS = ("common", "own")
 
@@ -28,11 +30,13 @@ def command(
     Accuracy with 95 % intervals on the common and on each DSM's own domain, strata, edges, cost, what did not end ok,
     and reported numbers against measured ones. What is compared is kept in DIR/comparison.
     """
+    if out is not None:
+        check_out_file(out)
     domains = () if domain is None else (domain,)
     text = write_tables(sweep_tables(folder, strata=strata, metrics=metrics, domains=domains), form)
     if out is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     with atomic_file(out) as file:
         file.write(text.encode())
-    click.echo(str(out))
+    echo(str(out))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.estimate import Estimate
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import DSM
     from refbench.contracts.scene import Scene
@@ -43,7 +44,7 @@ class Context:
     scratch: Path | None = None
     memory_budget_bytes: int = 2 << 30
     threads: int | None = None
-    report: Callable[[float, str], None] = field(default=lambda share, message: None)
+    report: Callable[[float, str], None] = field(default=lambda fraction, message: None)
     """Takes progress in [0, 1] and a short message."""
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
     checkpoints: Path | None = None
@@ -61,9 +62,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or pictures per view, or several.
+    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or images per view, or several.
 
-    ``views`` are rendered pictures float32 [bands, rows, cols] in [0, 1], NaN where nothing is seen. ``files`` are
+    ``views`` are rendered images float32 [bands, rows, cols] in [0, 1], NaN where nothing is seen. ``files`` are
     further results in the scratch folder, by name: the engine keeps them beside ``result.json``.
 
     ``confidence`` float32 [rows, cols] on the DSM's grid is the standard deviation of each height in metres, NaN where
@@ -96,6 +97,28 @@ class NamesWeights(Protocol):
 
     weights_used: Path | None
     """Folder or file of the weights that ran, once the method is prepared for a scene; None where none did."""
+
+
+@runtime_checkable
+class ChoosesWeights(Protocol):
+    """What a method fulfils that finds weights for what a scene holds by itself; a dry run asks it before any pixel."""
+
+    def choose_weights(self, scene: Scene) -> list[str]:
+        """Switch to the weights that ``scene`` can feed; return what was done, in sentences.
+
+        Raises
+        ------
+        UnsupportedError
+            There are none.
+        """
+
+
+@runtime_checkable
+class EstimatesCost(Protocol):
+    """What a method fulfils that knows what it will cost better than its record's tags."""
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages."""
 
 
 class TileMethod(ABC):

@@ -114,15 +114,14 @@ def _samples(reference: DSM, masks: Mapping[str, Mask]) -> tuple[Samples, tuple[
     stable = _stable(reference, masks) & np.isfinite(truth) & np.isfinite(down) & np.isfinite(right)
     # Drawn in the order that the relief picks: the same pixels however the raster is written.
     turn = Orientation.of(reference.heights)
-    numbers = turn.apply(np.arange(truth.size).reshape(truth.shape))[turn.apply(stable)]
-    if numbers.size > MAX_SAMPLES:
-        numbers = numbers[derived_rng(0, "coregistration").permutation(numbers.size)[:MAX_SAMPLES]]
-    numbers = np.sort(numbers)  # in the order of the raster memory is read once
-    east, north = ground_gradient(right.ravel()[numbers], down.ravel()[numbers], reference.grid.transform)
-    rows, cols = np.divmod(numbers, truth.shape[1])
+    rows, cols = turn.positions(stable)
+    if rows.size > MAX_SAMPLES:
+        draw = derived_rng(0, "coregistration").choice(rows.size, MAX_SAMPLES, replace=False, shuffle=False)
+        rows, cols = rows[np.sort(draw)], cols[np.sort(draw)]
+    east, north = ground_gradient(right[rows, cols], down[rows, cols], reference.grid.transform)
     t = reference.grid.transform
     x, y = (a * (cols + 0.5) + b * (rows + 0.5) + c for a, b, c in ((t.a, t.b, t.c), (t.d, t.e, t.f)))
-    return Samples(truth.ravel()[numbers], east, north, reference.grid.gsd), (x, y)
+    return Samples(truth[rows, cols], east, north, reference.grid.gsd), (x, y)
 
 
 class _Spline:

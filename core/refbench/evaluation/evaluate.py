@@ -151,9 +151,9 @@ def evaluate_pair(
         ordered = ground.ordered(residuals, ground.base & common, LAYERS)
         scores = scored(ground, masked, dsm.grid, bootstrap="common" if bootstrap else "", ordered=ordered)
         metrics[name] = scores
-        alone = ground.base & dsm.valid & ~common
-        if alone.any():
-            every = ground.ordered(residuals, alone, LAYERS, ordered)
+        more = ground.base & dsm.valid & ~common
+        if more.any():
+            every = ground.ordered(residuals, more, LAYERS, ordered)
             own[name] = {**ground.statistics(every, ("all", *ground.land)), "notes": dict(CONVENTIONS)}
         else:  # the same pixels
             own[name] = {key: copy.deepcopy(scores[key]) for key in ("all", *ground.land, "notes")}

@@ -45,10 +45,10 @@ def estimated_shift(heights: NDArray[np.float32], reference: Surface, valid: Boo
     """
     p, q = reference.gradient
     turn = reference.orientation
-    numbers = turn.apply(np.arange(valid.size).reshape(valid.shape))[turn.apply(valid & np.isfinite(p))]
-    if numbers.size > SAMPLES:
-        numbers = numbers[derived_rng(0, "misalignment").permutation(numbers.size)[:SAMPLES]]
-    rows, cols = np.divmod(numbers, valid.shape[1])
+    rows, cols = turn.positions(valid & np.isfinite(p))
+    if rows.size > SAMPLES:
+        drawn = np.sort(derived_rng(0, "misalignment").choice(rows.size, SAMPLES, replace=False, shuffle=False))
+        rows, cols = rows[drawn], cols[drawn]
     t = reference.transform
     gsd = float(np.sqrt(abs(t.determinant)))
     samples = Samples(reference.heights[rows, cols].astype(np.float64), p[rows, cols], q[rows, cols], gsd)

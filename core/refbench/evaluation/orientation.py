@@ -71,6 +71,14 @@ class Orientation:
         values = turned.T if self.transposed else turned
         return values[:: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
 
+    def positions(self, where: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return rows and columns [N] of the pixels where a mask [rows, cols] holds, in the order after the turn."""
+        turned = self.apply(where)
+        places: tuple[Any, Any] = np.divmod(np.flatnonzero(turned), turned.shape[1])
+        rows, cols = self.swapped(places)
+        height, width = where.shape
+        return (height - 1 - rows if self.flip_rows else rows), (width - 1 - cols if self.flip_cols else cols)
+
     def swapped(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
         """Return (of rows, of columns) as it is after the turn."""
         return (pair[1], pair[0]) if self.transposed else pair

@@ -22,7 +22,7 @@ RESULT_LIMIT = 64 << 20
 CONTENTS_FILE = ".contents"
 """In a result's folder: the names of what the run put there, one a line."""
 _USUAL = (RESULT_FILE, CONTENTS_FILE, "log.txt", "report.html", "request.json", "key.json", "official")
-_LEFT = re.compile(r"\.(partial|old)-\d+(-[A-Za-z0-9_]+)*")
+_LEFT = re.compile(r"\.(partial|old)-\d+(?:-\w+)*(?:\.(?:partial|old)-\d+(?:-\w+)*)*")
 
 
 def check_out(out: Path, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:

@@ -27,10 +27,10 @@ def read_regular(path: Path, limit: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"Cannot read {path}: it is no regular file.")
     with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise InputError(f"Cannot read {path}: it is no regular file.")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise InputError(f"Cannot read {path}: it has more than {limit} bytes.")

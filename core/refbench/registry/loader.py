@@ -13,6 +13,7 @@ distributions (by distribution and entry point name), then the files in ``REFBEN
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import inspect
 import os
@@ -31,7 +32,7 @@ from refbench.registry import hookspecs
 from refbench.registry.records import AssessorRecord, ImporterRecord, MethodRecord, ReporterRecord, VerbRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 FILES_VARIABLE = "REFBENCH_PLUGINS"
 NO_THIRD_PARTY_VARIABLE = "REFBENCH_NO_PLUGINS"
@@ -94,6 +95,13 @@ class PluginError(InputError):
     """What a plugin does against the rules of ``hookspecs``."""
 
 
+def pin_files(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Make the plugin files of ``environment`` absolute, so that jobs find them from any working folder."""
+    if files := environment.get(FILES_VARIABLE):
+        absolute = [str(Path(part).expanduser().absolute()) for part in files.split(os.pathsep) if part]
+        environment[FILES_VARIABLE] = os.pathsep.join(absolute)
+
+
 def load_plugins(options: Options) -> tuple[Plugin, ...]:
     """Load all plugins in their order; broken ones are in the result with their reason.
 
@@ -133,11 +141,14 @@ def _found(options: Options) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
 def _import_file(path: Path) -> Any:  # noqa: ANN401  # a module
     """Import an unpackaged plugin under its stem, so that its records can name it as ``"stem:Class"``.
 
-    Its folder goes to the end of the module path, so that they can name the files beside it as well.
+    Its folder goes to the end of the module path, so that they can name the files beside it as well. A file inside a
+    package (a folder with ``__init__.py``) is imported as a module of that package.
     """
     path = path.expanduser().resolve()
     if not path.is_file():
         raise MissingFileError(f"there is no file {path}")
+    if (path.parent / "__init__.py").is_file():
+        return _import_from_package(path)
     present = sys.modules.get(path.stem)
     if present is not None and getattr(present, "__file__", None) == str(path):
         return present
@@ -156,6 +167,21 @@ def _import_file(path: Path) -> Any:  # noqa: ANN401  # a module
     except BaseException:
         del sys.modules[path.stem]
         raise
+    return module
+
+
+def _import_from_package(path: Path) -> Any:  # noqa: ANN401  # a module
+    """Import a file of a package that is not installed; the folder of the package goes to the module path."""
+    root, names = path.parent, [path.stem]
+    while (root / "__init__.py").is_file():
+        names.insert(0, root.name)
+        root = root.parent
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
+    importlib.invalidate_caches()
+    module = importlib.import_module(".".join(names))
+    if getattr(module, "__file__", None) != str(path):
+        raise PluginError(f"the package {names[0]} of {path} hides another of that name; rename its folder")
     return module
 
 

@@ -34,13 +34,18 @@ def resolve(target: str) -> Any:  # noqa: ANN401  # a target can be any object
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One number from a paper: metric key, value in metres or as a share, and where it stands."""
+    """One number from a paper: metric key, value in metres or as a fraction, and where it stands."""
 
     metric: str
+    """Key of the metric."""
     value: float
+    """Metres, or a fraction."""
     table: str
+    """Where it stands in the publication."""
     dataset: str
+    """Ground that it was measured on."""
     protocol: str
+    """How it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +60,38 @@ class MethodRecord:
     """
 
     name: str
+    """What users call it."""
     target: str
     summary: str
+    """One sentence for lists."""
     needs: tuple[Need, ...]
+    """What a scene must hold, or have a bridge to."""
     gives: tuple[Gives, ...]
+    """What the prediction holds."""
     optional: tuple[Need, ...] = ()
+    """What is used where the scene holds it."""
     trainable: bool = False
+    """Whether there is a ``fit``."""
     stochastic: bool = False
+    """Whether results depend on the seed."""
     fills: bool = False
     """Whether heights appear where the initial DSM has none."""
     device: tuple[str, ...] = ("cpu",)
+    """Devices that it runs on."""
     extras: tuple[str, ...] = ()
     """Extras of refbench that bring the packages of this method."""
     packages: tuple[str, ...] = ()
     """Top-level modules that must be importable."""
     origin: str = ""
+    """Address of the official code, or who made it."""
     licence: str = "MIT"
+    """Licence of the plugin's own code."""
     official_licence: str | None = None
-    """Licence of the method's official code; None where it grants none; "" where there is no official code."""
+    """Licence of the method's official code (``origin``); None where it grants none; "" where there is none."""
     paper: str = ""
+    """Publication."""
     reported: tuple[Reported, ...] = ()
+    """Numbers of the publication."""
     config: str | None = None
     configs_in: str | None = None
     """Folder of ``refbench.configs`` (or ``"package:folder"``) with the method's defaults and variants, or a pattern
@@ -83,7 +100,9 @@ class MethodRecord:
     weights: tuple[str, ...] = ()
     weights_in: str | None = None
     needs_weights: bool = False
+    """Whether it is skipped without weights."""
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Facts by name, such as ``seconds_per_megapixel`` for estimates."""
     checks: str | None = None
     """``"module:function"`` of what ``refbench doctor`` asks about this method's optional parts, called as
     ``f() -> Iterable[tuple[str, bool, str]]``: a part's name, whether it works here, and with what or why not."""
@@ -91,6 +110,17 @@ class MethodRecord:
     def load(self) -> Any:  # noqa: ANN401  # the class of a plugin
         """Return the method's class; nothing heavy is imported before this line."""
         return resolve(self.target)
+
+    def offers(self, name: str) -> bool:
+        """Return whether the plugin brings that reader or writer of official files, such as ``import_weights``."""
+        if self.official is None:
+            return False
+        return getattr(resolve(self.official), name) is not getattr(NoOfficialFiles, name)
+
+    @property
+    def is_unlicensed(self) -> bool:
+        """Whether there is official code, elsewhere, that grants no licence."""
+        return self.official_licence is None and bool(self.origin or self.official)
 
     def official_files(self) -> OfficialFiles:
         """Return the method's readers and writers of official files; without any, one that offers nothing."""
@@ -109,9 +139,11 @@ class ImporterRecord:
     """
 
     name: str
+    """What users call it."""
     target: str
     recognises: str
     summary: str
+    """One sentence for lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +151,13 @@ class Score:
     """One number that an assessor gives: key, what it is, and which way is better (None: neither)."""
 
     key: str
+    """Name in ``result.json``."""
     summary: str
+    """What it is."""
     higher_is_better: bool | None = None
+    """None: neither."""
     unit: str = ""
+    """Such as m; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +170,12 @@ class AssessorRecord:
     """
 
     name: str
+    """What users call it."""
     target: str
     summary: str
+    """One sentence for lists."""
     scores: tuple[Score, ...]
+    """What it gives."""
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Name of each option and what it is."""
     reference: str = ""
@@ -148,9 +187,12 @@ class ReporterRecord:
     """An output format: ``target`` is ``"module:function"``, called as ``f(results, folder) -> Path`` of the file."""
 
     name: str
+    """What users call it."""
     target: str
     summary: str
+    """One sentence for lists."""
     suffix: str
+    """Of the file; empty: a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +200,10 @@ class VerbRecord:
     """A verb of the command line: ``target`` is ``"module:name"`` of a ``click.Command``, imported on use."""
 
     name: str
+    """The word on the command line."""
     target: str
     summary: str
+    """One sentence for ``refbench --help``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +213,9 @@ class RunEvent:
     kind: str
     """``run_started``, ``phase_started``, ``phase_ended`` or ``run_ended``."""
     method: str
+    """Name of the method."""
     scene: str
+    """Name of the scene."""
     phase: str = ""
+    """Name of the phase; empty at start and end."""
     values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from refbench.contracts.errors import UnknownNameError
-from refbench.registry.loader import RECORD_TYPES, Options, Plugin, load_plugins
+from refbench.registry.loader import RECORD_TYPES, Options, Plugin, load_plugins, pin_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,4 +126,5 @@ def build_registries(options: Options) -> Registries:
 @functools.cache
 def load_registry() -> Registries:
     """Return what the environment's plugins register, loaded once per process (see ``loader`` for the variables)."""
+    pin_files()
     return build_registries(Options.from_environment())

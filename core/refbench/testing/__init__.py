@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from refbench.testing.pytest_checks import assert_check as assert_check
     from refbench.testing.pytest_checks import parametrize_with_checks as parametrize_with_checks
 
-__getattr__, __all__ = lazy_names(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "CheckResult": "refbench.testing.outcome",

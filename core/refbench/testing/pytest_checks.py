@@ -33,7 +33,7 @@ def parametrize_with_checks(
     reasons = dict(expected or {})
     cases = [
         pytest.param(
-            Case(method, reasons, how), name, id=f"{method}-{name}",
+            Case(method, how), name, id=f"{method}-{name}",
             marks=[pytest.mark.xfail(reason=reasons[name], strict=True)] if name in reasons else [],
         )
         for method in methods
@@ -46,13 +46,11 @@ class Case(str):
     """The name of a method that remembers how it is checked."""
 
     how: dict[str, Any]
-    results: dict[str, CheckResult]
 
-    def __new__(cls, name: str, expected: Mapping[str, str], how: Mapping[str, Any]) -> Case:
+    def __new__(cls, name: str, how: Mapping[str, Any]) -> Case:
         """Return the name; ``how`` are arguments of ``check_method``."""
         made = super().__new__(cls, name)
         made.how = {**how}
-        del expected  # pytest expects them
         return made
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refbench.contracts.errors import ArrayError, MethodError, RefbenchError
 from refbench.contracts.method import TileMethod
 from refbench.contracts.need import Need
 from refbench.engine.inputs.config import load_config
@@ -81,8 +82,16 @@ class Subject:
     def request(self, out: str = "", scene: Path | None = None) -> JobRequest:
         """Return the job that a user would ask for."""
         folder = SceneRequest(None if scene is None else str(scene))
-        own = {"config": self.config_name, "overrides": dict(self.overrides), "weights": self.weights}
-        return JobRequest(self.name, folder, out, threads=1, bootstrap=False, **own)
+        return JobRequest(
+            self.name,
+            folder,
+            out,
+            config=self.config_name,
+            overrides=dict(self.overrides),
+            weights=self.weights,
+            threads=1,
+            bootstrap=False,
+        )
 
     def load(self, weights: Path | None = None) -> Any:  # noqa: ANN401  # the plugin's class
         """Return a new instance; ``weights`` None takes those of the method.
@@ -132,6 +141,11 @@ def ended_well(trial: Trial) -> Trial:
     require(trial.error is None, f"it raised {describe(trial.error)}")
     require(not trial.wrong_shape, trial.wrong_shape)
     return trial
+
+
+def is_fair(error: BaseException | None) -> bool:
+    """Return whether an error is a sentence for the user; an array against its contract is the method's own fault."""
+    return isinstance(error, RefbenchError) and not isinstance(error, ArrayError | MethodError)
 
 
 def describe(error: BaseException | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from refbench.contracts.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from refbench.training.checkpoint_task import CheckpointTask as CheckpointTask
     from refbench.training.learnt import StoredModel as StoredModel
     from refbench.training.learnt import Trained as Trained
     from refbench.training.learnt import filled as filled
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from refbench.training.task import TrainTask as TrainTask
     from refbench.training.task import initialised as initialised
 
-__getattr__, __all__ = lazy_names(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "CheckpointFiles": "refbench.training.task",
+        "CheckpointTask": "refbench.training.checkpoint_task",
         "Optimisation": "refbench.training.per_scene",
         "Precision": "refbench.training.settings",
         "Progress": "refbench.training.per_scene",

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from refbench.contracts.errors import SkippedError, WeightsError
+from refbench.contracts.estimate import Estimate
 from refbench.training.task import initialised
 from refbench.weights.state_dict import load_state
 from refbench.weights.weights_folder import META_FILE, TENSORS_FILE, is_weights_folder, read_weights, write_weights
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.method import Context
+    from refbench.contracts.tiles import TilePlan
     from refbench.formats.memory_budget import MemoryBudget
     from refbench.training.settings import TrainSettings
     from refbench.training.task import TrainTask
@@ -33,10 +35,10 @@ C = TypeVar("C")
 N = TypeVar("N", bound=torch.nn.Module)
 
 FORMAT = 1
-SAME_GSD = 0.02
-"""Relative difference up to which two pixel sizes are the same."""
 RASTER_FRACTION = 2
 """A training caches rasters in at most 1 / RASTER_FRACTION of its memory budget."""
+ACTIVATIONS = 200
+"""Channels of activations that a tile holds at once, at full resolution."""
 VALIDATIONS = 15
 """How often a training of a given number of steps is validated."""
 
@@ -158,11 +160,16 @@ def without_weights(title: str, method: str) -> SkippedError:
     )
 
 
-def gsd_remarks(trained: float | None, gsd: float) -> list[str]:
-    """Return a sentence where a DSM's pixels of ``gsd`` metres are not those of the training."""
-    if trained is None or abs(gsd / float(trained) - 1) <= SAME_GSD:
-        return []
-    return [f"The weights were trained on pixels of {trained:g} m, the DSM has {gsd:g} m."]
+def tiles_cost(plan: TilePlan, net: torch.nn.Module, seconds_per_megapixel: float, passes: int = 1) -> Estimate:
+    """Return what a network costs on tiles: in proportion to their pixels, its parameters and the passes.
+
+    ``seconds_per_megapixel`` is the CPU time per 10^6 pixels of tiles and 10^6 parameters.
+    """
+    parameters = sum(tensor.numel() for tensor in net.parameters())
+    pixels = plan.height * plan.width
+    seconds = seconds_per_megapixel * passes * len(plan) * pixels / 1e6 * parameters / 1e6
+    # Activations of one tile: some hundred float32 channels at full resolution.
+    return Estimate(4 * (ACTIVATIONS * pixels + parameters), seconds)
 
 
 def raster_budget(context: Context) -> MemoryBudget:

@@ -31,6 +31,7 @@ LARGEST_GSD, SMALLEST_GSD = 1.0, 0.25
 SURFACE_FRACTION = 0.5
 """Fraction of the seeds that take a real surface, where surfaces are given."""
 ANY_METRIC_CRS = "EPSG:32632"
+NOISY_GSD = 0.5
 DEGRADED = 4
 """Degraded DSMs beside the matched one, of the same images."""
 
@@ -54,7 +55,7 @@ Kind = Literal["matched", "degraded"]
 
 
 def sample_path(cache: Path, seed: int, variant: int) -> Path:
-    """Return where a sample lies: variant 0 is matched, the others are degraded."""
+    """Return where a sample lies: variant 0 is matched, then come the degraded ones, last the city of version 1."""
     return cache / f"wild-{seed:05d}-{variant}.npz"
 
 
@@ -87,7 +88,15 @@ def make_samples(seed: int, surfaces: Sequence[Path] = ()) -> list[WildSample]:
         whole = fill_nearest(initial)
         orthos = [orthorectify(photo.image, photo.camera, whole).pixels[0] for photo in city.satellites]
         samples.append(_sample(city, initial, orthos))
-    return samples
+    return [*samples, noisy_sample(seed)]
+
+
+def noisy_sample(seed: int) -> WildSample:
+    """Return the city of version 1: the noisiest images and one matcher, at 0.5 m."""
+    from refbench.city.make import make_city
+
+    city = make_city(seed, SIDE, NOISY_GSD, aerial=0)
+    return _sample(city, city.initial, [city.orthos[name].pixels[0] for name in ("a", "b")])
 
 
 def open_surface(path: Path) -> DSM:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, MissingFileError, WeightsError
+from refbench.weights.domain import read_domain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from refbench.weights.domain import Domain
 
 TENSORS_FILE = "model.safetensors"
 MAX_HEADER = 16 * 2**20
@@ -35,6 +38,11 @@ class WeightsFolder:
         """The model card, Markdown; empty where there is none."""
         file = self.path / CARD_FILE
         return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+    @property
+    def domain(self) -> Domain:
+        """What the weights are good for, as far as ``model.yaml`` says it; ``WeightsError`` where that cannot be."""
+        return read_domain(self.meta, self.path / META_FILE)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the tensors by name.

@@ -34,7 +34,7 @@ WARM_STEPS, COOLING, COOLEST = 100, 0.35, 0.03
 
 
 def rate_share(step: int, steps: int) -> float:
-    """Return the share of the highest learning rate at a step."""
+    """Return the fraction of the highest learning rate at a step."""
     left = (steps - step) / max(1.0, COOLING * steps)
     return min(1.0, (step + 1) / WARM_STEPS) * max(COOLEST, min(1.0, left))
 
@@ -71,7 +71,7 @@ class WildTask(TrainTask):
         """Take batches to train on and ``held`` ones that validate."""
         self.model: UNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches: WildBatches = batches
-        self.config, self.held = config, held
+        self.config, self.held, self.steps = config, held, steps
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -153,6 +153,7 @@ class WildTask(TrainTask):
             step = int(content["step"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise WeightsError(f"{path} is no checkpoint of this training: {str(error)[:200]}.") from None
-        self._schedule.last_epoch = step - 1
-        self._schedule.step()
+        self._schedule.last_epoch = step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate_share(step, self.steps)
         return TrainState(step, float(content["seconds"]), content["best"])

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_refbench import answer
 
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import DSM
@@ -24,9 +23,7 @@ MOVED = Shift(0.7, -0.4, 2.0, 0, 0, 0.0, 0.0)
 
 
 def refbench(*arguments, code=0, plugins=()):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "REFBENCH_PLUGINS": os.pathsep.join(map(str, plugins))}
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    run = answer(None, *arguments, REFBENCH_PLUGINS=os.pathsep.join(map(str, plugins)))
     assert run.returncode == code, run.stdout + run.stderr
     return run.stdout
 

@@ -3,26 +3,15 @@ import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.crs import CRS
+from makers import NORTH, UTM, WEST, grid_of, scene_with
 from scipy import ndimage
 
-from refbench import DSM, Context, Grid, Image, Need, PointCloud, Scene, TileMethod, TilePlan, Window
+from refbench import Context, Grid, Image, Need, PointCloud, Scene, TileMethod, TilePlan, Window
 from refbench.contracts.errors import CancelledError, MethodError
 from refbench.engine.tiles.stream import ArrayWriter, run_tiles
 from refbench.engine.tiles.tile_cut import TileCutter
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource
-
-CRS_UTM = CRS.from_epsg(32632)
-
-
-def grid_of(height, width, gsd=0.5):
-    return Grid(width, height, Affine(gsd, 0, 500_000, 0, -gsd, 5_200_000), CRS_UTM)
-
-
-def scene_of(heights, **parts):
-    grid = grid_of(*heights.shape)
-    return Scene("test", grid, dsm=ArraySource(DSM(heights.astype(np.float32), grid)), **parts)
 
 
 class Local(TileMethod):
@@ -65,7 +54,7 @@ def test_tiled_equals_whole_whatever_the_batch(height, width, tile, batch_tiles,
     rng = np.random.default_rng(seed)
     heights = 20 + 3 * rng.standard_normal((height, width))
     heights[rng.random(heights.shape) < 0.1] = np.nan
-    scene = scene_of(heights)
+    scene = scene_with(heights)
     whole = refined(Local(), scene, fills=True)
     tiled = refined(Local(tile), scene, fills=True, batch_tiles=batch_tiles)
     assert np.array_equal(np.isfinite(whole), np.isfinite(tiled))
@@ -76,7 +65,7 @@ def test_tiled_equals_whole_whatever_the_batch(height, width, tile, batch_tiles,
 def test_nodata_comes_back_unless_the_method_fills():
     heights = np.full((20, 30), 7.0)
     heights[4, 5] = np.nan
-    scene = scene_of(heights)
+    scene = scene_with(heights)
     assert np.isnan(refined(Local((16, 3)), scene)[4, 5])
     assert refined(Local((16, 3)), scene, fills=True)[4, 5] == pytest.approx(7)
 
@@ -119,7 +108,7 @@ def test_a_wrong_shape_and_a_cancelled_run_are_errors():
         def refine_tiles(self, batch, context):
             return batch.dsm[:, 1:]
 
-    scene = scene_of(np.zeros((9, 9)))
+    scene = scene_with(np.zeros((9, 9)))
     with pytest.raises(MethodError, match="shape"):
         refined(Wrong(), scene)
     with pytest.raises(CancelledError):
@@ -136,7 +125,7 @@ def test_only_unfinished_rows_are_held():
         def write(self, window, heights):
             self.rows.append((window.row_off, window.height))
 
-    scene = scene_of(np.zeros((400, 40)))
+    scene = scene_with(np.zeros((400, 40)))
     writer = Peeking()
     run_tiles(Local((32, 4)), scene, Context(), writer, needs=(Need.DSM,), batch_tiles=1)
     assert sum(height for _, height in writer.rows) == 400
@@ -146,24 +135,24 @@ def test_only_unfinished_rows_are_held():
 
 def test_a_tile_sees_points_and_images_relative_to_its_corner():
     grid = grid_of(8, 8)
-    xyz = np.array([[500_001.25, 5_199_999.5, 412.0], [500_003.75, 5_199_996.25, 418.0], [500_009.0, 5_200_000.0, 1.0]])
-    fine = Grid(16, 16, Affine(0.25, 0, 500_000, 0, -0.25, 5_200_000), CRS_UTM)
+    xyz = np.array([[500_001.25, 4_999_999.5, 412.0], [500_003.75, 4_999_996.25, 418.0], [500_009.0, 5_000_000.0, 1.0]])
+    fine = Grid(16, 16, Affine(0.25, 0, WEST, 0, -0.25, NORTH), UTM)
     x, y = fine.centres()
-    pixels = np.stack([x - 500_000, y - 5_199_996]).astype(np.float32)
+    pixels = np.stack([x - 500_000, y - 4_999_996]).astype(np.float32)
     scene = Scene(
         "test",
         grid,
-        points=HeldPoints(PointCloud(xyz, CRS_UTM)),
+        points=HeldPoints(PointCloud(xyz, UTM)),
         orthos={"a": ArraySource(Image(pixels, fine))},
     )
     needs = frozenset({Need.POINTS, Need.ORTHO})
     batch = TileCutter(scene, TilePlan.whole(grid), needs, ("a",)).cut(np.array([0]))
-    assert batch.anchors.tolist() == [[500_000, 5_199_996]]
+    assert batch.anchors.tolist() == [[500_000, 4_999_996]]
     assert batch.height_offset.tolist() == [415]
     assert np.allclose(batch.points[0], [[1.25, 3.5, -3], [3.75, 0.25, 3]])
     assert batch.dsm is None and batch.ndvi is None
     east, north = grid.centres()
-    expected = ((east - 500_000) + (north - 5_199_996)) / 2  # several bands become one by their mean
+    expected = ((east - 500_000) + (north - 4_999_996)) / 2  # several bands become one by their mean
     assert np.allclose(batch.orthos[0, 0], expected, atol=1e-4)
 
 
@@ -181,7 +170,7 @@ def test_layers_are_blended_like_the_dsm():
     heights = np.random.default_rng(0).normal(400, 9, (40, 50)).astype(np.float32)
     writers = {name: ArrayWriter(np.zeros_like(heights)) for name in ("dsm", "raised", "confidence")}
     taken = dict(writers)
-    run_tiles(Layered(), scene_of(heights), Context(), taken.pop("dsm"), needs=(Need.DSM,), layers=taken)
+    run_tiles(Layered(), scene_with(heights), Context(), taken.pop("dsm"), needs=(Need.DSM,), layers=taken)
     np.testing.assert_allclose(writers["dsm"].heights, heights, atol=1e-4)
     np.testing.assert_allclose(writers["raised"].heights, heights + 1, atol=1e-4)
     np.testing.assert_allclose(writers["confidence"].heights, 0.25, atol=1e-6)
@@ -190,14 +179,14 @@ def test_layers_are_blended_like_the_dsm():
 def test_a_layer_that_was_announced_must_come():
     out = ArrayWriter(np.zeros((8, 8), np.float32))
     with pytest.raises(MethodError, match="layer missing"):
-        run_tiles(Layered(), scene_of(np.ones((8, 8))), Context(), out, needs=(Need.DSM,), layers={"missing": out})
+        run_tiles(Layered(), scene_with(np.ones((8, 8))), Context(), out, needs=(Need.DSM,), layers={"missing": out})
 
 
 def test_only_the_areas_of_a_scene_are_refined():
     heights = np.random.default_rng(0).normal(400, 9, (60, 70)).astype(np.float32)
     areas = (Window(3, 5, 20, 30), Window(40, 10, 25, 45))
-    out = refined(Local((24, 3)), scene_of(heights, areas=areas))
-    whole = refined(Local(), scene_of(heights))
+    out = refined(Local((24, 3)), scene_with(heights, areas=areas))
+    whole = refined(Local(), scene_with(heights))
     inside = np.zeros(heights.shape, bool)
     for area in areas:
         inside[area.slices] = True

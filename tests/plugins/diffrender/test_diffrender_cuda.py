@@ -31,6 +31,7 @@ def refinement(config, device="cpu"):
     return Diffrender(config)._refinement(views[1], views, clip_planes(views), draw, device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{}, {"init_train_mode": "scale"}, {"loss": LossConfig(init_colour=1), "srgb": True}]
 )

@@ -171,6 +171,7 @@ def test_what_does_not_show_the_same_is_not_moved():
     assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_run_mends_the_pointing_and_says_it():
     scene = hill_scene(two("affine"), start=hill().heights)
     camera = scene.views["right"].camera

@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from affine import Affine  # noqa: E402
+from makers import centred_grid, pinhole_above  # noqa: E402
 
-from refbench import DSM, Context, Grid, Image, InputError, Scene, View  # noqa: E402
+from refbench import DSM, Context, Image, InputError, Scene, View  # noqa: E402
 from refbench.contracts.errors import ConfigError, MissingExtraError, MissingFileError, UnsupportedError  # noqa: E402
 from refbench.contracts.points import PointCloud  # noqa: E402
 from refbench.formats.cloud import HeldPoints  # noqa: E402
@@ -31,7 +31,7 @@ from refbench_diffrender.views.visible_points import before_surface, not_behind_
 ROWS, COLS, FOCAL, HEIGHT, SIDE = 60, 80, 90.0, 60.0, 80
 BLOCK, ROOF = 8.0, 15.0
 """Half the side of a building in the middle, and its height."""
-GRID = Grid(SIDE, SIDE, Affine(1, 0, -SIDE / 2, 0, -1, SIDE / 2), None)
+GRID = centred_grid(SIDE)
 rng = np.random.default_rng(3)
 
 
@@ -44,9 +44,7 @@ def surface():
 
 
 def camera(x, y):
-    R = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    return Pinhole(K, R, -R @ np.array([x, y, HEIGHT]), COLS, ROWS)
+    return pinhole_above(x, y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
 
 
 def cloud(number=3000):

@@ -49,6 +49,7 @@ def error(depths):
     return float(np.nanmean([np.abs(depths[name] - true[name])[12:36, 16:48] for name in NAMES]))
 
 
+@pytest.mark.slow
 def test_depth_maps_agree_better_than_those_refined_alone():
     alone, together = (refined(replace(CONFIG, joint=joint)).depths for joint in (False, True))
     assert disagreement(together) < 0.9 * disagreement(alone)
@@ -145,6 +146,7 @@ def test_progress_never_falls(monkeypatch):
     assert told[0][1].startswith("v0: step 1/13") and told[3][1].startswith("v1: step 1/13")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path):
     scene = written_scene(tmp_path / "scene")
     options = settings(

@@ -9,15 +9,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from affine import Affine  # noqa: E402
+from makers import centred_grid, pinhole_above  # noqa: E402
 from run_refbench import refbench  # noqa: E402
 
-from refbench import DSM, Context, Grid, Image, InputError, Scene, View  # noqa: E402
+from refbench import DSM, Context, Image, InputError, Scene, View  # noqa: E402
 from refbench.contracts.errors import ConfigError, UnsupportedError  # noqa: E402
 from refbench.contracts.points import PointCloud  # noqa: E402
 from refbench.formats.cloud import HeldPoints  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
-from refbench.geometry.cameras import Pinhole  # noqa: E402
 from refbench.geometry.depth import render_depth  # noqa: E402
 from refbench_diffrender.config import DiffrenderConfig, LossConfig  # noqa: E402
 from refbench_diffrender.depth_mode.refinement import _to_rim  # noqa: E402
@@ -29,15 +28,12 @@ from refbench_diffrender.views.gl_cameras import find_view  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
 
 ROWS, COLS, FOCAL, HEIGHT, SIDE = 60, 80, 90.0, 60.0, 80
-
-
-def grid():
-    return Grid(SIDE, SIDE, Affine(1, 0, -SIDE / 2, 0, -1, SIDE / 2), None)
+GRID = centred_grid(SIDE)
 
 
 def truth():
-    x, y = grid().centres()
-    return DSM((3 * np.exp(-(x**2 + y**2) / 120)).astype(np.float32), grid())
+    x, y = GRID.centres()
+    return DSM((3 * np.exp(-(x**2 + y**2) / 120)).astype(np.float32), GRID)
 
 
 def texture(x, y):
@@ -45,9 +41,7 @@ def texture(x, y):
 
 
 def camera(x, y):
-    R = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    return Pinhole(K, R, -R @ np.array([x, y, HEIGHT]), COLS, ROWS)
+    return pinhole_above(x, y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
 
 
 def photograph(pinhole):
@@ -62,8 +56,8 @@ def scene(with_dsm=True):
     for number, (x, y) in enumerate(((-6, 0), (0, 0), (6, 0), (0, 6))):
         pinhole = camera(x, y)
         views[f"v{number}"] = View(f"v{number}", ArraySource(Image(photograph(pinhole))), pinhole)
-    flat = DSM(np.zeros((SIDE, SIDE), np.float32), grid())
-    return Scene("bump", grid=grid(), dsm=ArraySource(flat) if with_dsm else None, views=views)
+    flat = DSM(np.zeros((SIDE, SIDE), np.float32), GRID)
+    return Scene("bump", grid=GRID, dsm=ArraySource(flat) if with_dsm else None, views=views)
 
 
 CONFIG = DiffrenderConfig(

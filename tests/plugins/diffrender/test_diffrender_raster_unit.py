@@ -154,6 +154,7 @@ def test_backends_agree(seed, rows, cols, spread):
     torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31), st.booleans())
 @settings(max_examples=15, deadline=None)
 def test_gradients_of_backends_agree(seed, epsilons):

@@ -2,17 +2,17 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from run_refbench import refbench
 
 torch = pytest.importorskip("torch")
 
-from refbench import DSM, Context, Grid, Image, Scene, View  # noqa: E402
+from makers import centred_grid, pinhole_above  # noqa: E402
+
+from refbench import DSM, Context, Image, Scene, View  # noqa: E402
 from refbench.contracts.errors import (  # noqa: E402
     CancelledError,
     InputError,
@@ -21,7 +21,6 @@ from refbench.contracts.errors import (  # noqa: E402
     WeightsError,
 )
 from refbench.formats.raster import ArraySource  # noqa: E402
-from refbench.geometry.cameras import Pinhole  # noqa: E402
 from refbench_immpi.baseline import warped_by_plane  # noqa: E402
 from refbench_immpi.config import (  # noqa: E402
     ImMPIConfig,
@@ -44,24 +43,13 @@ TINY = NetworkConfig("resnet18", (4, 4, 6, 8, 8), (8, 6, 6), (4, 4, 6, 6, 8), 2,
 ROWS, COLS, HEIGHT, FOCAL = 48, 64, 100.0, 150.0
 
 
-def grid(side=40, gsd=1.0):
-    from affine import Affine
-
-    return Grid(side, side, Affine(gsd, 0, -side * gsd / 2, 0, -gsd, side * gsd / 2), None)
-
-
 def texture(x, y):
     return np.stack([0.5 + 0.4 * np.sin(x / 3 + k) * np.cos(y / (4 + k)) for k in range(3)])
 
 
 def camera(x, tilt=0.0):
     """A camera 100 m up that looks down, tilted about the y axis, at the scene's middle."""
-    down = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
-    turn = np.array([[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0], [-np.sin(tilt), 0, np.cos(tilt)]])
-    R = turn @ down
-    K = np.array([[FOCAL, 0, COLS / 2 - 0.5], [0, FOCAL, ROWS / 2 - 0.5], [0, 0, 1]])
-    centre = np.array([x, 0.0, HEIGHT])
-    return Pinhole(K, R, -R @ centre, COLS, ROWS)
+    return pinhole_above(x, 0.0, HEIGHT, focal=FOCAL, size=(ROWS, COLS), tilt=tilt)
 
 
 def photograph(pinhole):
@@ -81,7 +69,7 @@ def flat_scene(tilts=(0.0, 0.0, 0.0), with_grid=True):
         views[f"v{number}"] = View(
             f"v{number}", ArraySource(Image(photograph(pinhole))), pinhole, depth_range=(95, 105)
         )
-    on = grid()
+    on = centred_grid(40)
     heights = DSM(np.zeros(on.shape, np.float32), on)
     return Scene("flat", grid=on if with_grid else None, dsm=ArraySource(heights) if with_grid else None, views=views)
 
@@ -301,20 +289,6 @@ def test_an_image_of_planes_knows_its_spacing():
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
-
-
-def refbench(folder, *arguments, code=0):
-    run = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
-    return run.stdout + run.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """The built-in weights: what a newcomer meets first."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import rasterio
+from run_refbench import answer
 
 from refbench.scenes.scene_yaml import embedded_scene_path
 
@@ -17,10 +15,7 @@ WEIGHTS_LIMIT_BYTES = 8_000_000
 
 
 def run(folder, *arguments):
-    command = [sys.executable, "-m", "refbench.cli.main", "run", "--method", "implicity", "--no-report"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command += [*map(str, arguments), "--out", str(folder / "out")]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = answer(folder, "run", "--method", "implicity", "--no-report", *arguments, "--out", "out")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "out" / "result.json").read_text()), done.stdout
 

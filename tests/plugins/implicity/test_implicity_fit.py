@@ -1,24 +1,14 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import yaml
+from run_refbench import refbench
 
 from refbench.scenes.scene_yaml import embedded_scene_path
 
 pytest.importorskip("lightning_fabric")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SMALL = ("--set", "variant=0", "--set", "training.batch_size=1", "--set", "model.point_encoder.hidden_dim=8")
-
-
-def refbench(folder, *arguments, code=0):
-    command = [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from affine import Affine
+from makers import grid_of
 from rasterio.crs import CRS
 
 from refbench.contracts.errors import SkippedError, UnsupportedError, WeightsError
-from refbench.contracts.grid import Grid
 from refbench.contracts.method import Context
 from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud
@@ -44,7 +43,7 @@ LAST_STEP = 16 / 4**4
 
 
 def grid(rows, cols, gsd=0.5):
-    return Grid(cols, rows, Affine(gsd, 0, WEST, 0, -gsd, SOUTH + rows * gsd), UTM)
+    return grid_of(rows, cols, gsd, WEST, SOUTH + rows * gsd)
 
 
 def small(images):

@@ -4,10 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+from makers import dsm_with, grid_of, write_tif
 
-from refbench import DSM, Grid, InputError, Mask
+from refbench import InputError, Mask
 from refbench.contracts.errors import ConfigError, WeightsError
 from refbench_pix2pix.footprints import footprint_assessor
 from refbench_pix2pix.footprints.assessors import assessor_record
@@ -24,13 +23,8 @@ SMALL = EsfpConfig((8, 16, 24, 32), (1, 1, 1, 1), heads=(1, 2, 3, 4))
 HEADS = list(SMALL.heads)
 
 
-def grid_of(shape):
-    return Grid(shape[1], shape[0], Affine(1, 0, 5e5, 0, -1, 5e6), "EPSG:32632")
-
-
 def surface(heights):
-    heights = np.asarray(heights, np.float32)
-    return DSM(heights, grid_of(heights.shape))
+    return dsm_with(heights, gsd=1.0)
 
 
 def town(shape=(300, 280)):
@@ -41,15 +35,11 @@ def town(shape=(300, 280)):
 
 
 def masks_of(mask):
-    return {"building": Mask(mask, grid_of(mask.shape), "building")}
+    return {"building": Mask(mask, grid_of(*mask.shape, gsd=1.0), "building")}
 
 
 def write_mask(path, values):
-    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": "EPSG:32632"}
-    profile |= {"height": values.shape[0], "width": values.shape[1], "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values.astype(np.uint8), 1)
-    return str(path)
+    return str(write_tif(path, values.astype(np.uint8), grid_of(*values.shape, gsd=1.0)))
 
 
 @pytest.fixture(scope="module")

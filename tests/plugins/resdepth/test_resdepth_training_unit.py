@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from affine import Affine
-from rasterio.crs import CRS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from refbench import DSM, Context, Grid, Image, InputError, Scene  # noqa: E402
+from makers import grid_of  # noqa: E402
+
+from refbench import DSM, Context, Image, InputError, Scene  # noqa: E402
 from refbench.contracts.errors import CancelledError, ConfigError  # noqa: E402
 from refbench.contracts.scene import Reference  # noqa: E402
 from refbench.formats.memory_budget import MemoryBudget  # noqa: E402
@@ -46,7 +46,7 @@ TRAINING = TrainingConfig(
 def place(seed=0, rows=60, cols=80, bias=1.5):
     """A town whose initial DSM is too high by ``bias`` where the images are bright."""
     rng = np.random.default_rng(seed)
-    grid = Grid(cols, rows, Affine(GSD, 0, 465_000, 0, -GSD, 5_247_000), CRS.from_epsg(32632))
+    grid = grid_of(rows, cols, GSD)
     truth = np.full((rows, cols), 400.0)
     truth[10:40, 20:50] += 9
     bright = rng.random((rows // 4, cols // 4)).repeat(4, 0).repeat(4, 1) > 0.5
@@ -203,14 +203,15 @@ def test_learning_beats_the_input_on_the_held_out_stripe(tmp_path):
     assert again.facts == {"tile_size": TILE, "gsd": GSD} and again.weights_used == tmp_path / "weights"
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
     whole, parts = learner(), learner()
     scenes = [place(0), place(1)]
     whole.fit(scenes, Context(seed=3), steps=30, folder=tmp_path / "whole")
     path = FILES.last_in(tmp_path / "whole")
-    script = "import sys; sys.path.insert(0, sys.argv[1])\n"  # a run of its own, ended at step 18
-    script += "from test_resdepth_training_unit import interrupted; interrupted(sys.argv[2])\n"
-    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "parts")]
+    script = "import sys; sys.path[:0] = sys.argv[2:]\n"  # a run of its own, ended at step 18
+    script += "from test_resdepth_training_unit import interrupted; interrupted(sys.argv[1])\n"
+    command = [sys.executable, "-c", script, str(tmp_path / "parts"), str(Path(__file__).parent), *sys.path]
     subprocess.run(command, check=True)
     assert torch.load(FILES.last_in(tmp_path / "parts"))["refbench_step"] == 18
     parts.fit(scenes, Context(seed=3), steps=30, folder=tmp_path / "parts", resume=True)

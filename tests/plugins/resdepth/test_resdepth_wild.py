@@ -5,14 +5,13 @@ import math
 
 import numpy as np
 import pytest
-from affine import Affine
 
 torch = pytest.importorskip("torch")
 
-from refbench import DSM, Context, Grid, Image, Need, Scene  # noqa: E402
+from makers import grid_of, orthos_on, refined_by, scene_with  # noqa: E402
+
+from refbench import Context, Need  # noqa: E402
 from refbench.contracts.errors import ConfigError  # noqa: E402
-from refbench.engine.tiles.stream import ArrayWriter, run_tiles  # noqa: E402
-from refbench.formats.raster import ArraySource  # noqa: E402
 from refbench.training.wild import WildSample, sample_path, write_sample  # noqa: E402
 from refbench_resdepth.config import InferenceConfig, ModelConfig, ResDepthConfig, WildConfig  # noqa: E402
 from refbench_resdepth.method import ResDepth  # noqa: E402
@@ -65,20 +64,12 @@ def trained(**inference):
 
 
 def scene_of(orthos=("a", "b"), gsd=GSD, scale=1.0):
-    sample = sample_of()
-    grid = Grid(32, 32, Affine(gsd, 0, 465_000, 0, -gsd, 5_247_000))
-    rng = np.random.default_rng(5)
-    images = {n: ArraySource(Image(rng.integers(100, 900, (1, 32, 32)).astype(np.uint16), grid)) for n in orthos}
-    heights = (sample.initial * scale).astype(np.float32)
-    return Scene("test", grid, dsm=ArraySource(DSM(heights, grid)), orthos=images)
+    images = orthos_on(grid_of(32, 32, gsd), orthos)
+    return scene_with(sample_of().initial * scale, where={"gsd": gsd}, orthos=images)
 
 
 def refined(method, scene):
-    notes = method.prepare(scene, Context())
-    writers = {name: ArrayWriter(np.zeros(scene.grid.shape, np.float32)) for name in ("dsm", *method.layers())}
-    layers = {name: writer for name, writer in writers.items() if name != "dsm"}
-    run_tiles(method, scene, Context(), writers["dsm"], needs=(Need.DSM, Need.ORTHO), layers=layers)
-    return {name: writer.heights for name, writer in writers.items()}, notes
+    return refined_by(method, scene, (Need.DSM, Need.ORTHO))
 
 
 def test_the_fused_network_gives_both_outputs():

@@ -35,16 +35,21 @@ class Opened(_Part):
 
 
 class Prepared(_Part):
-    """What the scene lacked and was made: the names of the bridges."""
+    """What the scene lacked and was made: sentences on the bridges, and on those that were not crossed."""
 
     bridges: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Weights(_Part):
-    """The weights: those asked for until the method says which ones it took. ``hashes`` is name -> SHA-256."""
+    """The weights: those asked for until the method says which ones it took. ``hashes`` is name -> SHA-256.
+
+    ``warnings`` say where the scene lies outside their domain.
+    """
 
     path: str | None = None
     hashes: dict[str, str] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 class Machine(_Part):
@@ -129,7 +134,8 @@ class ResultDraft(_Part):
     @property
     def warnings(self) -> list[str]:
         """The warnings of all phases, in their order."""
-        return [text for part in (self.opened, self.refined, self.scored, self.exported) for text in part.warnings]
+        parts = (self.opened, self.prepared, self.weights, self.refined, self.scored, self.exported)
+        return [text for part in parts for text in part.warnings]
 
     def result(
         self, request: JobRequest, status: Status, reason: str | None, cost: Cost, log_tail: list[str]

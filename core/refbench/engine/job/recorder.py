@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.engine.job.draft import Ending, ResultDraft
+from refbench.engine.job.log import logger
 from refbench.engine.job.result import Phase, Status
 from refbench.engine.job.supervisor import PROGRESS_VARIABLE
 from refbench.registry.records import RunEvent
@@ -41,12 +43,14 @@ class Recorder:
         self._phase = name
         self.progress(0.0, "")
         self.notify("phase_started")
+        logger.info("%s: started", name)
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
             ended = Phase(name=name, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
             self.draft = self.draft.with_phase(ended)
+            logger.info("%s: ended after %.2f s, %.2f s of CPU", name, ended.wall_s, ended.cpu_s)
             self.notify("phase_ended", ended.model_dump())
 
     @property
@@ -79,6 +83,10 @@ class Recorder:
 
     def write(self, status: Status | Literal["bad_input"], reason: str | None = None) -> None:
         """Write the draft beside the outputs."""
+        outcome = status.value if isinstance(status, Status) else status
+        logger.log(
+            logging.INFO if status is Status.OK else logging.ERROR, "%s%s", outcome, f": {reason}" if reason else ""
+        )
         self.add(Ending(status=status, reason=reason, peak_memory_bytes=peak_memory()))
         temporary = self.folder / (DRAFT_FILE + ".partial")
         temporary.write_text(self.draft.to_json())

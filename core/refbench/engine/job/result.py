@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from refbench.contracts.errors import InputError
 from refbench.engine.job.migrate import CURRENT, migrated
+from refbench.engine.job.result_text import html_table, one_line
 from refbench.files.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -45,25 +46,35 @@ class Phase(_Model):
     """One phase of a run, in the order in which they ran."""
 
     name: str
+    """open, prepare, load, refine, evaluate, official files."""
     wall_s: float
+    """Seconds by the clock."""
     cpu_s: float
+    """Seconds of all threads."""
 
 
 class Cost(_Model):
     """What the whole process of the job took, from ``wait4``."""
 
     wall_s: float | None = None
+    """Seconds by the clock."""
     cpu_s: float | None = None
+    """Seconds of user and system of the process and its children."""
     peak_memory_bytes: int | None = None
+    """Largest resident memory."""
 
 
 class Hashes(_Model):
     """SHA-256 of files, by path relative to the scene or by name."""
 
     inputs: dict[str, str] = Field(default_factory=dict)
+    """Of the scene's files."""
     weights: dict[str, str] = Field(default_factory=dict)
+    """Of the weights that ran."""
     outputs: dict[str, str] = Field(default_factory=dict)
+    """Of the files that were written."""
     config: str | None = None
+    """Of the configuration's values."""
 
 
 class Result(_Model):
@@ -76,28 +87,59 @@ class Result(_Model):
     """
 
     schema_version: int = SCHEMA_VERSION
+    """Version of this format; older ones are migrated on reading."""
     refbench_version: str
+    """Version that ran."""
     method: str
+    """Name of the method."""
     scene: str
+    """Name of the scene."""
     seed: int
+    """Seed of every random draw."""
     status: Status
+    """How the job ended."""
     reason: str | None = None
+    """One sentence where it is not ok."""
     log_tail: list[str] = Field(default_factory=list)
+    """Last lines of the log where it is not ok."""
     config: dict[str, Any] = Field(default_factory=dict)
+    """All values of the configuration, defaults included."""
     config_source: str = "defaults"
+    """Where they came from: defaults, a name, a file."""
     weights: str | None = None
+    """Path of the weights that ran."""
     metrics: dict[str, Any] | None = None
+    """Scores of input and refined; null where nothing was scored."""
     metrics_reason: str | None = None
+    """Why nothing was scored."""
     phases: list[Phase] = Field(default_factory=list)
+    """What the phases took."""
     cost: Cost = Field(default_factory=Cost)
+    """What the process took."""
     hashes: Hashes = Field(default_factory=Hashes)
+    """SHA-256 of what went in and came out."""
     bridges: list[str] = Field(default_factory=list)
+    """What the scene lacked and was made of what it has."""
     warnings: list[str] = Field(default_factory=list)
+    """Sentences that a reader of the numbers should know."""
     notes: dict[str, Any] = Field(default_factory=dict)
+    """What the method says of its run."""
     outputs: dict[str, str] = Field(default_factory=dict)
     """Name to file, relative to the folder of ``result.json``."""
     created: str = ""
+    """When, in UTC."""
     manifest: dict[str, Any] = Field(default_factory=dict)
+    """Package, commit, versions, machine, environment."""
+
+    def __repr__(self) -> str:
+        """Return method, scene, how it ended and the error before and after, on one line."""
+        return one_line(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks."""
+        return html_table(self)
 
 
 def json_ready(value: Any) -> Any:  # noqa: ANN401  # any JSON-like value

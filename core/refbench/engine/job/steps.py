@@ -7,10 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from refbench.bridges.plan import apply_bridges
+from refbench.bridges.plan import apply_bridges, apply_optional
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.contracts.method import NamesWeights
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.device import check_device
+from refbench.engine.inputs.domain import changed_weights, outside_domain, weights_domain
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
 from refbench.engine.inputs.weights import find_weights
@@ -43,6 +45,7 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     """
     with recorder.phase("open"):
         record = load_registry().methods.get(request.method)
+        check_device(request.device)
         config = load_config(record, request.config, request.overrides)
         scene = open_scene(request, config)
         opened = opened_part(scene, config)
@@ -50,10 +53,13 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     with recorder.phase("prepare"):
         assert context.scratch is not None  # the child gives one
         context.scratch.mkdir(exist_ok=True)
-        bridged = apply_bridges(scene, prepare(scene, record, request.gsd).bridges, context.scratch)
-        recorder.add(Prepared(bridges=bridged.bridges))
+        preparation = prepare(scene, record, request.gsd, request.no_bridges)
+        bridged = apply_bridges(scene, preparation.bridges, context.scratch)
+        bridged, notes = apply_optional(bridged, preparation.optional, context.scratch)
+        recorder.add(Prepared(bridges=bridged.bridges, warnings=notes))
     with recorder.phase("load"):
         weights = asked_weights(record, config, request)
+        weights_domain(weights)  # an impossible one ends the job before the work
         recorder.add(weights_part(weights))
         method = load_method(record, config, weights, request.threads)
         recorder.add(Machine(manifest=manifest()))
@@ -63,8 +69,8 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
         tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
         refined = refine(record, method, bridged.without_reference(), context, request, recorder, tags)
         recorder.add(refined)
-        if isinstance(method, NamesWeights):
-            recorder.add(weights_part(method.weights_used))
+        used = method.weights_used if isinstance(method, NamesWeights) else weights
+        recorder.add(weights_part(used, weights_warnings(weights, used, bridged)))
     with recorder.phase("evaluate"):
         recorder.add(score(bridged, request, refined.outputs))
     if (official := official_run(request, config)) is not None:
@@ -98,16 +104,24 @@ def asked_weights(record: MethodRecord, config: ResolvedConfig, request: JobRequ
     check_packages(record)
     weights = find_weights(record, request.weights, config.values.get("weights"))
     if weights is None and record.needs_weights:
-        raise SkippedError(
-            f"{record.name} has no weights here; bring some with: "
-            f"refbench import-weights --method {record.name} SOURCE --out FOLDER, then --weights FOLDER."
+        ways = [f"refbench import-weights --method {record.name} SOURCE --out FOLDER"] * record.offers("import_weights")
+        ways += [f"refbench train SCENES --method {record.name} --out FOLDER"] * record.trainable
+        how = (
+            f"bring some with: {', or '.join(ways)}, then --weights FOLDER" if ways else "give some as --weights FOLDER"
         )
+        raise SkippedError(f"{record.name} has no weights here; {how}.")
     return weights
 
 
-def weights_part(weights: Path | None) -> Weights:
-    """Return path and hashes of weights."""
-    return Weights() if weights is None else Weights(path=str(weights), hashes=hash_tree(weights))
+def weights_part(weights: Path | None, warnings: tuple[str, ...] = ()) -> Weights:
+    """Return path and hashes of weights, and what has to be said of them."""
+    hashes = {} if weights is None else hash_tree(weights)
+    return Weights(path=None if weights is None else str(weights), hashes=hashes, warnings=warnings)
+
+
+def weights_warnings(asked: Path | None, used: Path | None, scene: Scene) -> tuple[str, ...]:
+    """Return where other weights ran than ``asked``, and where the scene lies outside the domain of those that did."""
+    return (*changed_weights(asked, used), *outside_domain(weights_domain(used), scene))
 
 
 def load_method(record: MethodRecord, config: ResolvedConfig, weights: Path | None, threads: int | None) -> Any:  # noqa: ANN401  # the plugin's class

@@ -81,8 +81,10 @@ def main() -> None:
     gc.disable()  # imports and readers make many objects and no rubbish; ``execute`` switches it on for the method
     code = 0
     try:
+        from refbench.engine.job.log import start_log
         from refbench.engine.job.request import JobRequest
 
+        start_log()
         request = JobRequest.from_json(Path(sys.argv[1]).read_text())
         if request.memory_cap_bytes is not None:
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from refbench.contracts.errors import RefbenchError
+from refbench.contracts.errors import InputError, RefbenchError
 from refbench.engine.inputs.scene import open_scene
-from refbench.engine.sweeps.common_domain import compare_sweep, dsm_loaders, moved, shift_of, surfaces
-from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
+from refbench.engine.sweeps.common_domain import compare_jobs, compare_sweep, dsm_loaders, moved, shift_of, surfaces
+from refbench.engine.sweeps.finished import by_label, by_scene, is_run, read_run, read_sweep
 from refbench.evaluation.comparison import compare
 from refbench.evaluation.metrics import METRICS, RANKED
 from refbench.evaluation.ranking import MIN_BLOCKS
@@ -58,13 +58,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def sweep_changes(first: Path, second: Path) -> list[Change]:
-    """Return the changes from sweep ``first`` to sweep ``second``, for every method and scene that either has.
+    """Return the changes from ``first`` to ``second``, two sweeps, for every method and scene that either has.
+
+    Two runs are compared likewise, also those of two methods.
 
     Raises
     ------
     InputError
-        One of them is no folder of a sweep.
+        One of them is no folder of a sweep or a run, one is a sweep and the other a run, or two runs are of two scenes.
     """
+    if is_run(first) and is_run(second):
+        return [_change_of_runs(read_run(first), read_run(second))]
+    for out, other in ((first, second), (second, first)):
+        if is_run(out) and not is_run(other):
+            raise InputError(f"{out} is a run and {other} is not; give two runs or two sweeps.")
     sides = [by_scene(read_sweep(out)) for out in (first, second)]
     compared = [compare_sweep(out) for out in (first, second)]
     found = []
@@ -75,6 +82,17 @@ def sweep_changes(first: Path, second: Path) -> list[Change]:
             pair = (tuple(labelled[0].get(label, ())), tuple(labelled[1].get(label, ())))
             found.append(_change(scene, label, pair, rows))
     return found
+
+
+def _change_of_runs(first: SweepJob, second: SweepJob) -> Change:
+    """Compare two runs on one scene; their label names both methods where these differ."""
+    if first.scene != second.scene:
+        raise InputError(
+            f"{first.folder} is of scene {first.scene}, {second.folder} of {second.scene}; give two runs on one scene."
+        )
+    label = first.label if first.label == second.label else f"{first.label}, {second.label}"
+    jobs = tuple(replace(job, label=label) for job in (first, second))
+    return _change(first.scene, label, ((jobs[0],), (jobs[1],)), [compare_jobs([job])[0] for job in jobs])
 
 
 def _change(

@@ -59,6 +59,8 @@ class SweepJob:
             raise MissingFileError(f"The job {self.id} has no {REQUEST_FILE}; run the sweep again with --resume.")
         request = JobRequest.from_json(path.read_text(encoding="utf-8"))
         scene, old = request.scene.path, request.folder.parent.parent
+        if self.folder.parent.name != JOBS_FOLDER:  # a run by itself: its scene lies wherever the user has it
+            return replace(request, out=str(self.folder))
         if scene is None or not Path(scene).is_relative_to(old):
             return request
         moved = self.folder.parent.parent / Path(scene).relative_to(old)
@@ -77,6 +79,8 @@ def read_sweep(out: Path) -> tuple[SweepJob, ...]:
     """
     folder = jobs_folder(out)
     if not folder.is_dir():
+        if not out.is_dir():
+            raise MissingFileError(f"There is no folder {out}.")
         raise MissingFileError(f"{out} holds no sweep: it has no folder {JOBS_FOLDER}. refbench bench makes one.")
     found = []
     for path in folder.iterdir():
@@ -88,6 +92,23 @@ def read_sweep(out: Path) -> tuple[SweepJob, ...]:
     if not found:
         raise InputError(f"{out} holds no finished job yet.")
     return tuple(sorted(found, key=lambda job: (job.scene, job.label, job.seed)))
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is that of one run rather than of a sweep."""
+    return (folder / RESULT_FILE).is_file() and not jobs_folder(folder).is_dir()
+
+
+def read_run(folder: Path, label: str | None = None) -> SweepJob:
+    """Return a run as the one job of a sweep, under ``label``, by default the name of its method.
+
+    Raises
+    ------
+    InputError
+        Its result is not of the schema.
+    """
+    result = read_result(folder / RESULT_FILE)
+    return SweepJob(label or result.method, result.scene, result.seed, folder.absolute(), result)
 
 
 def by_scene(jobs: Iterable[SweepJob]) -> dict[str, list[SweepJob]]:

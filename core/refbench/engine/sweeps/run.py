@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import CancelledError, InputError
@@ -13,14 +14,14 @@ from refbench.engine.job.remains import REASON_LIMIT, bounded
 from refbench.engine.job.result import Status
 from refbench.engine.job.terminable import terminable
 from refbench.engine.sweeps.executor import LocalProcesses
-from refbench.engine.sweeps.jobs import plan_jobs
+from refbench.engine.sweeps.jobs import SCENES_FOLDER, plan_jobs
+from refbench.engine.sweeps.made_scenes import SceneGuard
 from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
 from refbench.engine.sweeps.suite import check_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from refbench.engine.job.result import Result
     from refbench.engine.sweeps.executor import Executor
@@ -91,7 +92,9 @@ def run_sweep(
         jobs = plan_jobs(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
         stray = [] if only else unplanned(folder, jobs)
         note = f"{len(stray)} jobs there are not of this suite, such as {stray[0]}" if stray else ""
-        return _Sweep(jobs, retry, progress, note).run(executor or LocalProcesses(workers))
+        return _Sweep(jobs, retry, progress, note, SceneGuard(folder / SCENES_FOLDER)).run(
+            executor or LocalProcesses(workers)
+        )
 
 
 class _Sweep:
@@ -103,8 +106,9 @@ class _Sweep:
         retry: Collection[Status],
         progress: Callable[[SweepState], None],
         note: str,
+        scenes: SceneGuard,
     ) -> None:
-        self._jobs, self._progress, self._note = jobs, progress, note
+        self._jobs, self._progress, self._note, self._scenes = jobs, progress, note, scenes
         kept = {job.id: result for job in jobs if (result := finished(job)) and result.status not in retry}
         self._results: dict[str, Result] = kept
         self._kept = len(kept)
@@ -112,6 +116,7 @@ class _Sweep:
         self._seconds: list[float] = []
         self._lock = threading.Lock()
         self._slots = 1
+        self._again, self._alone = set[str](), set[str]()
 
     def run(self, executor: Executor) -> dict[PlannedJob, Result]:
         """Run what is not finished; no more than the executor's slots are under way at once."""
@@ -123,11 +128,15 @@ class _Sweep:
         try:
             while todo or under_way:
                 # A stale result stays until its job starts: an interrupted sweep keeps the rows it did not reach.
-                while todo and len(under_way) < executor.slots:
+                while todo and self._may_start(todo[0], len(under_way)):
                     self._start(todo.pop(0), executor, under_way)
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     job, started = under_way.pop(future)
-                    self._take(job, _ended(job, future), time.monotonic() - started)
+                    others = [other for other, _ in under_way.values()]
+                    if (result := self._checked(job, _ended(job, future), others)) is None:
+                        todo.insert(0, job)
+                    else:
+                        self._take(job, result, time.monotonic() - started)
             is_whole = True
         finally:
             executor.close(cancel=not is_whole)
@@ -146,8 +155,33 @@ class _Sweep:
         future = executor.submit(request, lambda phase, fraction: self._change(job, phase, fraction))
         under_way[future] = job, time.monotonic()
 
+    def _may_start(self, job: PlannedJob, under_way: int) -> bool:
+        """Return whether a slot is free for a job; one that has to be alone waits until nothing else runs."""
+        if self._alone & self._running.keys():
+            return False
+        return under_way < self._slots and (under_way == 0 or job.id not in self._alone)
+
+    def _checked(self, job: PlannedJob, result: Result, others: Sequence[PlannedJob]) -> Result | None:
+        """Return the row of a job that has ended; a crashed one where it changed the made scene that it ran on.
+
+        None where another job on the same scene may have done that: each of them runs again, alone.
+        """
+        path = job.request.scene.path
+        suspects = [other for other in others if other.request.scene.path == path]
+        damage = None if path is None else self._scenes.damage(Path(path))
+        if damage is not None:
+            self._again |= {other.id for other in suspects}
+        if job.id in self._again or (damage is not None and suspects):
+            self._again.discard(job.id)
+            self._alone.add(job.id)
+            with self._lock:
+                self._running.pop(job.id, None)
+            return None
+        return result if damage is None else write_row(job, Status.CRASHED, damage)
+
     def _take(self, job: PlannedJob, result: Result, seconds: float | None) -> None:
         """Note that a job has ended."""
+        self._alone.discard(job.id)
         with self._lock:
             self._running.pop(job.id, None)
             self._results[job.id] = result

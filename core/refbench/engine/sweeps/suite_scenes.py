@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +11,15 @@ from refbench.contracts.errors import ConfigError, InputError, MissingFileError,
 from refbench.engine.inputs.scene import open_scene
 from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
-from refbench.engine.sweeps.cache_key import core_code, scene_key
+from refbench.engine.sweeps.cache_key import scene_key
+from refbench.engine.sweeps.made_scenes import made_scene
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
-from refbench.scenes.cut import write_cut
 from refbench.scenes.discovery import found_scenes
-from refbench.scenes.scene_yaml import SCENE_FILE, embedded_scene_path, load_scene
+from refbench.scenes.scene_yaml import embedded_scene_path
 
 if TYPE_CHECKING:
     from refbench.engine.sweeps.suite import SceneEntry, Suite
-
-RECIPE_FILE = "recipe.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +113,17 @@ def safe_name(name: str) -> str:
     return "-".join(part for part in kept.split("-") if part).strip(".") or "scene"
 
 
+def scene_fault(planned: PlannedScene) -> str | None:
+    """Return why a scene that is there cannot be opened; None where it can, is made first, or is missing anyway."""
+    if planned.recipe or planned.missing is not None:
+        return None
+    try:
+        open_scene(JobRequest("", planned.request, ""))
+    except (InputError, SkippedError, UnsupportedError) as error:
+        return str(error)
+    return None
+
+
 def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
     """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its jobs.
 
@@ -127,7 +134,7 @@ def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
         return ReadyScene(request, ending=(Status.SKIPPED, planned.missing))
     try:
         if planned.recipe:
-            request = SceneRequest(str(_made(planned, folder / planned.name)))
+            request = SceneRequest(str(made_scene(planned.recipe, folder / planned.name)))
         return ReadyScene(request, scene_key(open_scene(JobRequest("", request, ""))))
     except SkippedError as error:
         return ReadyScene(request, ending=(Status.SKIPPED, str(error)))
@@ -135,23 +142,3 @@ def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
         return ReadyScene(request, ending=(Status.UNSUPPORTED, str(error)))
     except InputError as error:
         return ReadyScene(request, ending=(Status.FAILED, str(error)))
-
-
-def _made(planned: PlannedScene, folder: Path) -> Path:
-    """Return the scene folder of a recipe."""
-    recipe = json.dumps({**planned.recipe, "core": core_code()}, sort_keys=True)
-    note = folder / RECIPE_FILE
-    if note.is_file() and (folder / SCENE_FILE).is_file() and note.read_text() == recipe:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    if "city" in planned.recipe:
-        from refbench.city.make import make_city
-        from refbench.city.scene import write_city
-
-        city = planned.recipe["city"]
-        write_city(make_city(city["seed"], city["size"], city["gsd"], aerial=city["aerial"]), folder)
-    else:
-        cut = planned.recipe["cut"]
-        write_cut(load_scene(cut["scene"]), cut["size_m"], folder, planned.name)
-    note.write_text(recipe)
-    return folder

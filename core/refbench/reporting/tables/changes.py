@@ -18,7 +18,7 @@ COST_FACTOR = 1.25
 """Cost is measured once per job, so there is no interval; smaller factors are called no change."""
 COSTS = (("cpu_s", "CPU (s)", 1.0), ("wall_s", "wall (s)", 1.0), ("peak_memory_bytes", "peak memory (MiB)", 1 << 20))
 NOTES = (
-    "A is the first sweep, B the second; differences are B - A.",
+    "A is the first sweep or run, B the second; differences are B - A.",
     "identical: the same DSM byte for byte. paired: both DSMs on the pixels that are valid in both, with the 95 % "
     "interval of the difference on the same blocks; beyond noise where it does not hold 0. intervals: the scene's "
     "files differ, so each DSM is on its own domain; beyond noise where the 95 % intervals do not overlap. Fewer than "

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import RefbenchError
 from refbench.contracts.method import Context, TrainableMethod
-from refbench.contracts.need import Need
 from refbench.testing import scenes
 from refbench.testing.check import NotApplicableError, applies, check, require
 from refbench.testing.subject import describe, ended_well, require_same
+from refbench.testing.trial import run_trial
 from refbench.weights.weights_folder import is_weights_folder, read_weights
 
 if TYPE_CHECKING:
     from refbench.contracts.method import TrainedWeights
     from refbench.testing.subject import Subject
+    from refbench.testing.trial import Trial
 
 STEPS = 2
-_SIDE = 96
+_SIDE = 288
 
 
 @check("fit", after=("loads",))
@@ -51,9 +52,7 @@ def fit_leaves(subject: Subject) -> None:
     require_same(before, after, "before and after fit")
 
 
-def _refined(subject: Subject, method: object):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from refbench.testing.trial import run_trial
-
+def _refined(subject: Subject, method: object) -> Trial:
     return run_trial(subject.record, lambda: method, subject.scene())
 
 
@@ -63,8 +62,6 @@ def _fitted(subject: Subject, learner: object = None) -> TrainedWeights:
     assert isinstance(method, TrainableMethod)
     grid = scenes.utm_grid(_SIDE, _SIDE)
     taught = [subject.scene(grid, seed=number, name=f"scene-{number}") for number in range(2)]
-    if Need.VIEWS not in subject.record.needs:
-        taught = [scene for scene in taught if scene.reference is not None]
     run = subject.folder / f"run-{len(list(subject.folder.iterdir()))}"
     try:
         return method.fit(taught, Context(scratch=subject.folder), steps=STEPS, folder=run)

@@ -60,8 +60,8 @@ def batching(subject: Subject) -> None:
     """A tile gives the same heights alone as together with others."""
     scene = subject.scene(_wide(subject))
     plan = _plan_of(subject.load())
-    trials = [subject.trial(scene, batch_tiles=count, plan=plan) for count in (1, 16)]
-    require_same(*trials, "tiles in batches of 1 and 16", 10 * SAME_M)
+    alone, together = (subject.trial(scene, batch_tiles=count, plan=plan) for count in (1, 16))
+    require_same(alone, together, "tiles in batches of 1 and 16", 10 * SAME_M)
 
 
 def _small(grid: Grid) -> TilePlan:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import RefbenchError
 from refbench.contracts.need import Gives, Need
 from refbench.testing import scenes
 from refbench.testing.check import NotApplicableError, applies, check, require
-from refbench.testing.subject import describe
+from refbench.testing.subject import describe, is_fair
 
 if TYPE_CHECKING:
     from refbench.contracts.grid import Grid
@@ -23,7 +22,7 @@ _REPORTS_AFTER_CANCEL = 3
 def _on(subject: Subject, grid: Grid) -> Trial:
     """Run on another grid; a sentence of refbench that says why not is fair."""
     trial = subject.trial(subject.scene(grid))
-    if isinstance(trial.error, RefbenchError):
+    if is_fair(trial.error):
         raise NotApplicableError(f"it says: {trial.error}")
     require(trial.error is None, f"on {grid!r} it raised {describe(trial.error)}")
     require(not trial.wrong_shape, trial.wrong_shape)
@@ -58,8 +57,10 @@ def all_nodata(subject: Subject) -> None:
     applies(Need.DSM in subject.record.needs, "it needs no initial DSM")
     scene: Scene = scenes.without_heights(subject.scene())
     trial = subject.trial(scene)
-    fair = trial.error is None or isinstance(trial.error, RefbenchError)
-    require(fair, f"it raised {describe(trial.error)}; raise a refbench.InputError or return NaN")
+    require(
+        trial.error is None or is_fair(trial.error),
+        f"it raised {describe(trial.error)}; raise a refbench.InputError or return NaN",
+    )
 
 
 @check("cancel", after=("shape",))

@@ -1,4 +1,7 @@
-"""Small files of every kind for the tests of the scenes wing."""
+"""Small grids, DSMs, clouds, cameras, scenes and files: what tests of every wing are made of.
+
+A scene of one method lies in a module of its own beside this one; it is made of these.
+"""
 
 import warnings
 
@@ -8,7 +11,9 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
-from refbench import DSM, Grid, PointCloud
+from refbench import DSM, Context, Grid, Image, Need, PointCloud, Scene
+from refbench.engine.tiles.stream import ArrayWriter, run_tiles
+from refbench.formats.raster import ArraySource
 from refbench.geometry.cameras import Pinhole
 from refbench.geometry.rpc_fit import fit_rpc
 
@@ -18,6 +23,11 @@ WEST, NORTH = 500_000.0, 5_000_000.0
 
 def grid_of(rows=40, cols=50, gsd=0.5, west=WEST, north=NORTH, crs=UTM, vertical="unknown"):
     return Grid(cols, rows, Affine(gsd, 0, west, 0, -gsd, north), crs, vertical)
+
+
+def centred_grid(side, gsd=1.0):
+    """A square grid without a CRS whose middle is (0, 0)."""
+    return grid_of(side, side, gsd, west=-side * gsd / 2, north=side * gsd / 2, crs=None)
 
 
 def hills(grid, seed=0):
@@ -34,7 +44,7 @@ def listing(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_tif(path, values, grid=None, nodata=None, unit=None, crs="grid", tags=None, **profile):
+def write_tif(path, values, grid=None, nodata=None, unit=None, crs="grid", tags=None, names=(), **profile):
     """Write [rows, cols] or [bands, rows, cols] as a plain GeoTIFF, without refbench."""
     values = np.asarray(values)
     bands = values[None] if values.ndim == 2 else values
@@ -49,6 +59,8 @@ def write_tif(path, values, grid=None, nodata=None, unit=None, crs="grid", tags=
     ) as file:  # fmt: skip
         file.update_tags(**(tags or {}))
         file.write(bands)
+        for band, name in enumerate(names, 1):
+            file.set_band_description(band, name)
         if unit is not None:
             file.set_band_unit(1, unit)
     return path
@@ -74,6 +86,45 @@ def dsm_of(grid, holes=False):
     if holes:
         heights[:5, :5] = np.nan
     return DSM(heights, grid)
+
+
+def dsm_with(heights, **where):
+    """These heights [rows, cols] on ``grid_of(rows, cols, **where)``."""
+    heights = np.asarray(heights, np.float32)
+    return DSM(heights, grid_of(*heights.shape, **where))
+
+
+def orthos_on(grid, names, seed=5, bands=1):
+    """An image of noise, uint16 [bands, rows, cols], for every name."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: ArraySource(Image(rng.integers(100, 900, (bands, *grid.shape)).astype(np.uint16), grid)) for name in names
+    }
+
+
+def scene_with(heights, *, where=None, **parts):
+    """A scene whose initial DSM has these heights [rows, cols]; ``where``: options of ``grid_of``."""
+    dsm = dsm_with(heights, **(where or {}))
+    return Scene("test", dsm.grid, dsm=ArraySource(dsm), **parts)
+
+
+def refined_by(method, scene, needs=(Need.DSM,), *, fills=False):
+    """Run a tile method over a scene as the engine does; return layer -> values [rows, cols], and its notes."""
+    notes = method.prepare(scene, Context())
+    writers = {name: ArrayWriter(np.zeros(scene.grid.shape, np.float32)) for name in ("dsm", *method.layers())}
+    layers = {name: writer for name, writer in writers.items() if name != "dsm"}
+    run_tiles(method, scene, Context(), writers["dsm"], needs=needs, layers=layers, fills=fills)
+    return {name: writer.heights for name, writer in writers.items()}, notes
+
+
+def pinhole_above(x, y, height, *, focal, size, tilt=0.0):
+    """A pinhole at (x, y, height) that looks down, rows to the south, tilted about the y axis by ``tilt`` rad."""
+    rows, cols = size
+    down = np.array([[1, 0, 0], [0, -1, 0], [0, 0, -1.0]])
+    turn = np.array([[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0], [-np.sin(tilt), 0, np.cos(tilt)]])
+    R = turn @ down
+    K = np.array([[focal, 0, cols / 2 - 0.5], [0, focal, rows / 2 - 0.5], [0, 0, 1]])
+    return Pinhole(K, R, -R @ np.array([x, y, height], np.float64), cols, rows)
 
 
 def looking_down(grid, lean=0.0, height=500.0, size=(60, 80)):

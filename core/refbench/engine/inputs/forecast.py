@@ -1,0 +1,98 @@
+"""What a job would do and cost, from headers and weights alone: what ``refbench run --dry-run`` says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from refbench.contracts.estimate import Estimate
+from refbench.contracts.method import ChoosesWeights, EstimatesCost, NamesWeights
+from refbench.contracts.need import Gives
+from refbench.engine.inputs.check import check_inputs
+from refbench.engine.inputs.prepare import prepare
+from refbench.engine.job.steps import asked_weights, load_method, weights_warnings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from refbench.contracts.scene import Scene
+    from refbench.engine.inputs.config import ResolvedConfig
+    from refbench.engine.inputs.prepare import Preparation
+    from refbench.engine.job.request import JobRequest
+    from refbench.registry.records import MethodRecord
+
+RATE = "seconds_per_megapixel"
+"""Tag of a record: CPU seconds of the method for a megapixel of the DSM."""
+START = Estimate(195 << 20, 1.2)
+"""Interpreter and packages of every job."""
+TORCH = Estimate(190 << 20, 1.2)
+"""What torch adds."""
+SCORING = Estimate(185, 1.6e-6)
+"""Reading, scoring and writing, for a pixel of the DSM."""
+READING = Estimate(12, 0.1e-6)
+"""Reading and writing alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What would run: weights after any fallback, the scene as bridges leave it, cost; ``cost`` None: not known."""
+
+    record: MethodRecord
+    config: ResolvedConfig
+    scene: Scene
+    preparation: Preparation
+    weights: Path | None
+    cost: Estimate | None
+    remarks: tuple[str, ...]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the DSM, else of all views."""
+        if self.scene.grid is not None:
+            return self.scene.grid.width * self.scene.grid.height
+        return sum(math.prod(view.image.shape) for view in self.scene.views.values())
+
+
+def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forecast:
+    """Return what a job would do; its method is loaded, but sees no pixel.
+
+    Raises
+    ------
+    InputError
+        As the readers do.
+    SkippedError, UnsupportedError
+        The job would end so: packages or weights are missing, or inputs that nothing stands in for.
+    """
+    found = check_inputs(request, config)
+    record, config = found.record, found.config
+    preparation = prepare(found.scene, record, request.gsd, request.no_bridges)
+    scene = found.scene
+    for bridge in preparation.bridges:
+        scene = bridge.outline(scene)
+    asked = asked_weights(record, config, request)
+    method = load_method(record, config, asked, request.threads)
+    said = method.choose_weights(scene) if isinstance(method, ChoosesWeights) else []
+    used = method.weights_used if isinstance(method, NamesWeights) else asked
+    warnings = weights_warnings(asked, used, scene)
+    remarks = dict.fromkeys((*scene.warnings, *config.notes, *warnings, *said))
+    return Forecast(record, config, scene, preparation, used, _cost(record, method, scene, preparation), tuple(remarks))
+
+
+def _cost(record: MethodRecord, method: object, scene: Scene, preparation: Preparation) -> Estimate | None:
+    """Return the cost of the whole job: start, bridges, method, scoring; None where the method states no speed."""
+    pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
+    if isinstance(method, EstimatesCost):
+        own = method.estimate(scene)
+    elif RATE in record.tags and pixels:
+        own = Estimate(0, float(record.tags[RATE]) * pixels / 1e6)
+    else:
+        return None
+    scored = scene.reference is not None and Gives.DSM in record.gives
+    per_pixel = SCORING if scored else READING
+    torch = TORCH if "torch" in record.packages else Estimate(0, 0.0)
+    # Bridges end before the method begins, so the larger of both counts for the memory.
+    return Estimate(
+        START.bytes + torch.bytes + max(preparation.bytes, own.bytes) + per_pixel.bytes * pixels,
+        START.seconds + torch.seconds + preparation.seconds + own.seconds + per_pixel.seconds * pixels,
+    )
