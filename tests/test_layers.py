@@ -20,6 +20,7 @@ LEVELS = (
     ("cli",),
     ("testing", "reporting"),
     ("engine", "training"),
+    ("stereo",),
     ("bridges", "city", "evaluation"),
     ("scenes",),
     ("formats", "weights", "registry"),

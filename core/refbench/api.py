@@ -68,6 +68,7 @@ def run(
     deadline_s: float | None = None,
     overwrite: bool = False,
     files: Mapping[str, Any] | None = None,
+    no_bridges: Sequence[str] = (),
     **overrides: Any,  # noqa: ANN401  # configuration values
 ) -> Result:
     """Refine a scene with a method in a process of its own, score it, and return the result.
@@ -91,6 +92,8 @@ def run(
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
         ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
         ``scene_id``.
+    no_bridges
+        Names of bridges that are switched off, such as ``images-to-orthos``.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -112,6 +115,7 @@ def run(
         "device": device,
         "threads": threads,
         "timeout": deadline_s,
+        "no_bridges": no_bridges,
     }
     request = JobRequest.from_options(method, options, _spelt)
     check_inputs(request)

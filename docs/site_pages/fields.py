@@ -147,5 +147,5 @@ def _string(node: ast.stmt | None) -> str:
 
 def _sentences(text: str, name: str) -> str:
     """Return the sentences of a docstring's paragraphs that name a field."""
-    parts = re.split(r"(?<=[.;:])\s+(?=[A-Z`])|\n\s*\n", text)
+    parts = re.split(r"(?<=[.])\s+(?=[A-Z`])|\n\s*\n", text)
     return " ".join(part for part in parts if re.search(rf"``{re.escape(name)}``", part))

@@ -26,12 +26,15 @@ class DsmConfig:
     neighbours: int = 4
     """How many best ones these are."""
     patch: float = 1.0
+    """Weight of the dissimilarity of brightness patches."""
     colour: float = 0.0
+    """Weight of a robust difference of brightness."""
     smooth: float = 0.06
     """With two views; with n it weighs sqrt(2 / n) of that."""
     smooth_from: float = 0.2
     """Slope from which on ``smooth`` grows linearly only, so that steps stay."""
     prior: float = 0.0
+    """Weight of a robust distance from the initial heights, where these are known."""
     prior_from: float = 1.0
     """Distance from which on ``prior`` grows linearly only."""
     patch_kind: Literal["auto", "ssim", "ncc"] = "auto"

@@ -44,6 +44,7 @@ class PlanesConfig:
     number: int = 32
     """How many planes."""
     margin: float = 0.05
+    """By how much of itself the scene's own range of depths is widened."""
     near: float | None = None
     """Depth of the nearest plane in scene units; null: the scene's own range."""
     far: float | None = None
@@ -69,13 +70,16 @@ class LossConfig:
     """
 
     rgb: float = 2.0
+    """Weight of absolute differences of colour."""
     ssim: float = 1.0
     """Weight of 1 - SSIM."""
     lpips: float = 1.0
     smooth: float = 0.0
     """Weight of depth gradients where the image has none."""
     l2: float = 0.0
+    """Weight of squared differences of colour."""
     lpips_weights: str | None = None
+    """File of LPIPS-VGG weights; null: no such term."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class OptimiseConfig:
     """The overfitting to one scene. ``steps`` 0 takes the weights as they are.
 
     ``references``: how many views get planes of their own, spread over all; 0 stands for all of them. ``neighbours``:
-    how many nearest views each is compared with; 0 stands for all. ``milestones`` are shares of the steps after which
+    how many nearest views each is compared with; 0 stands for all. ``milestones`` are fractions of the steps where
     the learning rate is divided by ``divisor``. ``half_pixel`` scales intrinsics so that pixel centres stay in place;
     the published pyramid does not.
     """
@@ -93,6 +97,7 @@ class OptimiseConfig:
     """Step size of Adam."""
     milestones: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8)
     divisor: float = 2.0
+    """By what the learning rate is divided at each milestone."""
     views: tuple[str, ...] = ()
     """Names of the views to learn from, the first of them the first reference; all others are held out. Empty: see
     ``holdout``."""
@@ -121,6 +126,7 @@ class TrainingConfig:
     """The training over many scenes. ``steps`` as configured unless the command line says otherwise."""
 
     steps: int = 62000
+    """Steps in all, unless the command line says otherwise."""
     lr: float = 1e-4
     """Step size of Adam."""
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
@@ -158,9 +164,13 @@ class FusionConfig:
     """
 
     min_views: int = 2
+    """Depth maps that must agree on a point."""
     relative: float = 0.0
+    """They agree where they differ by at most this fraction of the depth,"""
     spacings: float = 1.0
+    """or by at most so many gaps between planes."""
     opacity: float = 0.5
+    """What the planes must hide of what is behind, in [0, 1]."""
     layer: Literal["median", "mean", "max", "p90"] = "median"
     depth: Literal["mean", "median"] = "mean"
     """A pixel's depth: the mean over its planes by weight, or where half of the weight is reached."""
@@ -172,8 +182,8 @@ class ImMPIConfig:
 
     ``level``: in a scene with a grid, planes are made of views turned to look straight down, so that they are
     horizontal. ``holdout``: every so manieth view is kept out of the optimisation and scored (0: none); never where
-    fewer than that many views are there. ``most_pixels``: larger pictures are reduced first. ``tile`` and
-    ``overlap``: pictures larger than that are cut into overlapping crops whose planes are blended.
+    fewer than that many views are there. ``most_pixels``: larger images are reduced first. ``tile`` and
+    ``overlap``: images larger than that are cut into overlapping crops whose planes are blended.
     """
 
     network: NetworkConfig | None = None
@@ -190,6 +200,7 @@ class ImMPIConfig:
     most_pixels: int | None = None
     tile: int = 1024
     overlap: int = 128
+    """Pixels by which crops overlap."""
     weights: str | None = None
     """Name, folder or file of the weights, where the command line names none."""
 

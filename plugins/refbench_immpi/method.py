@@ -44,7 +44,7 @@ OPTIMISED = "optimizedImMPI.ckpt"
 CHECKPOINT = "planes"
 """Name of the state file and of the curves."""
 FITTED = 0.85
-"""Share of the progress bar that the optimisation fills."""
+"""Fraction of the progress bar that the optimisation fills."""
 
 
 class ImMPI:
@@ -154,8 +154,8 @@ class ImMPI:
         found = {}
         for number, view in enumerate(references):
             context.check_cancelled()
-            share = FITTED + (1 - FITTED) * number / len(references)
-            context.report(share, f"planes of view {number + 1} of {len(references)}")
+            fraction = FITTED + (1 - FITTED) * number / len(references)
+            context.report(fraction, f"planes of view {number + 1} of {len(references)}")
             depths = plane_depths(view, self.config.planes)
             found[view.name] = multiplane_image(
                 networks, view, depths, tile=self.config.tile, overlap=self.config.overlap

@@ -39,7 +39,7 @@ FRAMES_PER_SECOND = 10
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new or empty folder.")
 def command(scene: Path, weights: Path, out: Path, **options: Any) -> None:  # noqa: ANN401  # the options above
-    """Render views of a scene: pictures (PNG), depths (TIFF), masks, and a video of a track."""
+    """Render views of a scene: images (PNG), depths (TIFF), masks, and a video of a track."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} is there and not empty; give a new folder.")
     from refbench_immpi.planes.mpi import Networks
@@ -82,7 +82,7 @@ def _image(scene: Scene, networks: Any, options: dict[str, Any], planes: int) ->
 
 
 def _targets(scene: Scene, image: MultiplaneImage, options: dict[str, Any]) -> Iterator[Posed]:
-    """Yield the cameras to render, each as a view without a picture of its own."""
+    """Yield the cameras to render, each as a view without an image of its own."""
     import dataclasses
 
     import numpy as np
@@ -124,7 +124,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def render_all(image: MultiplaneImage, targets: list[Posed], out: Path, *, layers: bool, video: bool) -> None:
-    """Write pictures (floor of 255 times the colour, as published), depths, masks, and what else is asked for."""
+    """Write images (floor of 255 times the colour, as published), depths, masks, and what else is asked for."""
     import cv2
     import numpy as np
 

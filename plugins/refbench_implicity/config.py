@@ -168,7 +168,7 @@ class SurfaceConfig:
     h_upsampling_steps: int = 4
     """How often the step is divided by 4."""
     half_blend: tuple[float, float] = (0.5, 0.5)
-    """Share of a patch under the rising ramp, along columns and rows."""
+    """Fraction of a patch under the rising ramp, along columns and rows."""
     fill_empty: bool = True
     """A column without surface gets the patch's shift (as published); False leaves it NoData."""
     fill_patches: bool = False
@@ -186,7 +186,7 @@ class SurfaceConfig:
             raise ValueError("h_range must rise, h_resolution_0 be positive and h_upsampling_steps not negative")
         if self.column_stride < 1 or self.block < 1:
             raise ValueError("column_stride and block must be at least 1")
-        if not all(0 <= share <= 0.5 for share in self.half_blend):
+        if not all(0 <= fraction <= 0.5 for fraction in self.half_blend):
             raise ValueError("half_blend must lie between 0 and 0.5")
 
 
@@ -297,7 +297,7 @@ class SatelliteImages:
 
 @dataclass(frozen=True, slots=True)
 class MaskFiles:
-    """Rasters of 0 and 1: ``gt``, where the reference counts, and the land masks ``building``, ``forest``, ``water``."""
+    """Rasters of 0 and 1: ``gt``, where the reference counts; land masks ``building``, ``forest``, ``water``."""
 
     gt: str | None = None
     building: str | None = None
@@ -352,6 +352,7 @@ class ImpliCityConfig:
     """All of ImpliCity. ``variant`` None is that of the weights, ``model`` None the architecture of the weights."""
 
     variant: Variant | Literal[0] | None = None
+    """Published name by the number of images; null: that of the weights."""
     weights: str | None = None
     """Name, folder or file of the weights, where the command line names none."""
     model: ModelConfig | None = None

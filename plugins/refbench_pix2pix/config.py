@@ -60,9 +60,12 @@ class ValueConfig:
     path: Literal["8bit", "float"] = "float"
     """Whole levels as published, or metres without truncation."""
     offset: float = 0.0
+    """Height of level 0 in metres."""
     step: float = 1.0
+    """Metres per level."""
     span: Literal["fixed", "tile"] = "fixed"
     least_span: float = 20.0
+    """With span tile, the least range of heights that fills [-1, 1], metres."""
 
     def __post_init__(self) -> None:
         """Refuse scales that divide by nothing, and levels that move."""
@@ -119,9 +122,11 @@ class TrainingConfig:
     gan_mode: GanMode = "vanilla"
     """The adversarial loss."""
     lambda_L1: float = 100.0
+    """Weight of the mean absolute difference."""
     gradient_penalty: float = 0.0
     lambda_normals: float = 0.0
     beta_MSE: float = 0.0
+    """Weight of the official edge term, which the original leaves out."""
     pool_size: int = 0
     """Older outputs that the discriminator is shown, too; 0: none. The original never uses it."""
     init_type: InitType = "normal"

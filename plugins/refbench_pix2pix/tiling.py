@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def plan_tiles(grid: Grid, tile: int, overlap: float) -> TilePlan:
     """Return tiles from the upper-left corner on; those past the edge are padded and cropped.
 
-    ``overlap`` is the share of a tile that it shares with the next one; there the tiles blend by raised cosines.
+    ``overlap`` is the fraction of a tile that it shares with the next one; there the tiles blend by raised cosines.
     """
     shared = round(tile * overlap)
     weights = profile(tile, shared)

@@ -24,8 +24,8 @@ HEADROOM = 1.25
 
 def normalise_levels(levels: NDArray[Any], middle: float) -> NDArray[np.float32]:
     """Return (levels / 255 - middle) / middle, float32, of 8-bit or fractional levels of any shape."""
-    share = np.asarray(levels, np.float32) / np.float32(LEVELS)
-    return np.asarray((share - np.float32(middle)) / np.float32(middle), np.float32)
+    fraction = np.asarray(levels, np.float32) / np.float32(LEVELS)
+    return np.asarray((fraction - np.float32(middle)) / np.float32(middle), np.float32)
 
 
 def levels_of(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

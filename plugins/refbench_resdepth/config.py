@@ -50,8 +50,11 @@ class ModelConfig:
     outer_skip_BN: bool = False
     """Whether the DSM channel is normalised before it is added."""
     optional_images: bool = False
+    """Whether it was trained with images left out, whose channels are 0; no published one was."""
     hole_channel: bool = False
+    """Whether a last channel is 1 where the DSM was unknown and is filled."""
     uncertainty: bool = False
+    """Whether a second output is the logarithm of the Laplace scale about the refined height."""
 
     def __post_init__(self) -> None:
         """Refuse a network that cannot be built."""
@@ -103,12 +106,14 @@ class NormalisationConfig:
     height_rule: Literal["fixed", "gsd"] | None = None
     image_rule: Literal["fixed", "robust"] | None = None
     image_mean: float | None = None
+    """Mean of the training's images, for rule fixed."""
     image_std: float | None = None
+    """Standard deviation of the training's images, for rule fixed."""
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a raster is refined. ``overlap`` is the share of a tile that it shares with the next, officially 0.5.
+    """How a raster is refined. ``overlap`` is the fraction of a tile that it shares with the next, officially 0.5.
 
     ``tile_size`` None takes that of the training. ``average_orders`` and ``average_flips`` run all orders of the
     images and the 8 flips and rotations, and give the spread of the results as ``confidence`` in metres.
@@ -118,11 +123,14 @@ class InferenceConfig:
     """
 
     tile_size: int | None = None
+    """Side of a tile in pixels; null: that of the training."""
     overlap: float = 0.5
     precision: Precision = "float32"
     """Of the network's arithmetic; bfloat16 costs half and moves heights by centimetres."""
     average_orders: bool = False
+    """Whether all orders of the images run; their spread becomes the confidence, metres."""
     average_flips: bool = False
+    """Whether the 8 mirrors and turns run; their spread becomes the confidence, metres."""
     shrink: float | None = None
 
     def __post_init__(self) -> None:
@@ -210,13 +218,18 @@ class WildConfig:
     """
 
     cache: str = ""
+    """Folder of the samples; empty: cache beside the run."""
     surfaces: tuple[str, ...] = ()
+    """Files of real surfaces that take part."""
     seeds: tuple[int, int] = (1, 999)
+    """Seeds of the cities, the first and the last."""
     image_odds: tuple[float, float, float] = (0.3, 0.2, 0.5)
     keep_m: float = 0.5
     keep_weight: float = 2.0
     tile_size: int = 128
+    """Side of a training patch in pixels."""
     batch_size: int = 8
+    """Patches per step."""
     learning_rate: float = 3e-4
     """First step size of Adam."""
     weight_decay: float = 1e-5

@@ -50,7 +50,8 @@ def cross(scene, needs, tmp_path, gsd=None):
         assert bridge.describe() and estimate.bytes >= 0 and estimate.seconds >= 0
     after = apply_bridges(scene, chain, tmp_path)
     assert all(after.has(need) for need in needs)
-    assert after.bridges == tuple(bridge.describe() for bridge in chain)
+    said = zip(after.bridges, chain, strict=True)
+    assert all(sentence.startswith(bridge.describe()) for sentence, bridge in said)
     return [bridge.name for bridge in chain], after
 
 
@@ -67,7 +68,7 @@ def test_points_become_a_dsm_the_same_whatever_the_strips(tmp_path, monkeypatch,
     on_edges = np.round(cloud.xyz * 2) / 2  # many points exactly on the edges of cells
     cloud = PointCloud(np.concatenate([cloud.xyz, on_edges]), UTM)
     names, after = cross(scene_of(grid=GRID, points=HeldPoints(cloud)), [Need.DSM], tmp_path)
-    assert names == ["points to DSM"]
+    assert names == ["points-to-dsm"]
     expected = rasterise(cloud.xyz, GRID, "mean")
     assert np.allclose(after.dsm.read().heights, expected, atol=1e-5, equal_nan=True)
     assert np.isnan(after.dsm.read().heights).any()
@@ -78,7 +79,7 @@ def test_points_become_a_dsm_the_same_whatever_the_strips(tmp_path, monkeypatch,
 def test_a_scene_without_grid_gets_one_of_the_stated_pixel(tmp_path):
     scene = scene_of(points=HeldPoints(cloud_of(GRID)))
     names, after = cross(scene, [Need.DSM, Need.GRID], tmp_path, gsd=1.0)
-    assert names == ["points to DSM"] and after.grid.gsd == 1.0 and after.grid.crs == UTM
+    assert names == ["points-to-dsm"] and after.grid.gsd == 1.0 and after.grid.crs == UTM
     assert after.origin == (*after.grid.origin, 0.0)
     with pytest.raises(UnsupportedError, match="state its pixel size as gsd"):
         plan_bridges(scene, [Need.DSM])
@@ -89,7 +90,7 @@ def test_a_scene_without_grid_gets_one_of_the_stated_pixel(tmp_path):
 def test_a_dsm_becomes_points_that_are_called_resampled(tmp_path):
     holes = dsm_of(GRID, holes=True)
     names, after = cross(scene_of(grid=GRID, dsm=ArraySource(holes)), [Need.POINTS], tmp_path)
-    assert names == ["DSM to points"] and "resampled" in after.bridges[0]
+    assert names == ["dsm-to-points"] and "resampled" in after.bridges[0]
     cloud = after.points.read()
     assert len(cloud) == holes.valid.sum() and cloud.crs == UTM
     assert np.array_equal(rasterise(cloud.xyz, GRID, "mean").astype(np.float32), holes.heights, equal_nan=True)
@@ -102,7 +103,7 @@ def test_images_become_orthos_over_the_filled_dsm(tmp_path, make):
     heights[40:44, 20:24] = np.nan
     scene = scene_of(grid=GRID, dsm=ArraySource(DSM(heights, GRID)), views=views)
     names, after = cross(scene, [Need.ORTHO_PAIR], tmp_path)
-    assert names == ["DSM and images to orthos"] and after.pairs == (("l", "r"),)
+    assert names == ["images-to-orthos"] and after.pairs == (("l", "r"),)
     truth = texture(*GRID.centres())
     for name in "lr":
         ortho = after.orthos[name].read()
@@ -121,7 +122,7 @@ def test_a_dsm_becomes_depths_of_views_without_one(tmp_path):
     measured = view("measured", camera, with_depth=True)
     bare = scene_of(grid=GRID, dsm=ArraySource(SURFACE), views={"bare": view("bare", camera)})
     names, after = cross(bare, [Need.DEPTHS], tmp_path)
-    assert names == ["DSM to depths"]
+    assert names == ["dsm-to-depths"]
     depth = after.views["bare"].depth.read()
     expected = measured.depth.read()
     assert np.array_equal(depth.valid, expected.valid)
@@ -131,7 +132,7 @@ def test_a_dsm_becomes_depths_of_views_without_one(tmp_path):
 def test_depths_become_points_and_on_to_a_dsm(tmp_path):
     views = {f"v{i}": view(f"v{i}", looking_down(GRID, lean, size=SIZE), True) for i, lean in enumerate((-0.1, 0.1))}
     names, after = cross(scene_of(grid=GRID, views=views), [Need.DSM], tmp_path)
-    assert names == ["depths to points", "points to DSM"]
+    assert names == ["depths-to-points", "points-to-dsm"]
     error = after.dsm.read().heights - SURFACE.heights
     assert np.isfinite(error).mean() > 0.8 and np.nanmedian(np.abs(error)) < 0.1
 
@@ -140,9 +141,9 @@ def test_measured_points_are_preferred_and_rendered_depths_are_not_points(tmp_pa
     camera = looking_down(GRID, 0.1, size=SIZE)
     dsm = ArraySource(SURFACE)
     measured = scene_of(grid=GRID, dsm=dsm, views={"v": view("v", camera, True)})
-    assert [b.name for b in plan_bridges(measured, [Need.POINTS])] == ["depths to points"]
+    assert [b.name for b in plan_bridges(measured, [Need.POINTS])] == ["depths-to-points"]
     bare = scene_of(grid=GRID, dsm=dsm, views={"v": view("v", camera)})
-    assert [b.name for b in plan_bridges(bare, [Need.POINTS, Need.DEPTHS])] == ["DSM to depths", "DSM to points"]
+    assert [b.name for b in plan_bridges(bare, [Need.POINTS, Need.DEPTHS])] == ["dsm-to-depths", "dsm-to-points"]
 
 
 def test_a_stereo_pair_becomes_points_and_a_dsm(tmp_path):
@@ -164,7 +165,7 @@ def test_a_stereo_pair_becomes_points_and_a_dsm(tmp_path):
         xyz = camera.unproject(cols, rows, depth)
         views[name] = View(name, ArraySource(Image(speckle(xyz[..., 0], xyz[..., 1]).astype(np.float32)[None])), camera)
     names, after = cross(scene_of(grid=grid, views=views), [Need.DSM], tmp_path)
-    assert names == ["stereo to points", "points to DSM"]
+    assert names == ["stereo-to-points", "points-to-dsm"]
     error = after.dsm.read().heights - surface.heights
     assert np.isfinite(error).mean() > 0.4 and np.nanmedian(np.abs(error)) < 0.5
 
@@ -172,7 +173,7 @@ def test_a_stereo_pair_becomes_points_and_a_dsm(tmp_path):
 @pytest.mark.parametrize(
     ("scene", "needs", "words"),
     [
-        (scene_of(grid=GRID), [Need.DSM], r"no dsm: the bridge points to DSM needs points"),
+        (scene_of(grid=GRID), [Need.DSM], r"no dsm: the bridge points-to-dsm needs points"),
         (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.NDVI], r"no ndvi: the bridge ortho-to-ndvi needs ortho"),
         (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.ORTHO], r"needs an image with a camera"),
         (scene_of(grid=GRID, dsm=ArraySource(SURFACE)), [Need.VIEWS, Need.POINTS], r"no views: no bridge"),

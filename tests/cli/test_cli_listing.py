@@ -2,7 +2,6 @@ import importlib
 import importlib.util
 import json
 import resource
-import statistics
 import subprocess
 import sys
 from importlib import metadata, resources
@@ -48,12 +47,13 @@ def test_listing_costs_little_cpu():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    def median_of_5(*arguments):
-        return statistics.median(cpu_seconds([sys.executable, *arguments]) for _ in range(5))
+    def least_of_3(*arguments):
+        # A busy machine only adds to it: the least is nearest to what the command itself costs.
+        return min(cpu_seconds([sys.executable, *arguments]) for _ in range(3))
 
-    bare = median_of_5("-c", "pass")
+    bare = least_of_3("-c", "pass")
     for arguments in (["--help"], ["methods"], ["info", "median"]):
-        assert median_of_5("-m", "refbench.cli.main", *arguments) - bare < 0.15
+        assert least_of_3("-m", "refbench.cli.main", *arguments) - bare < 0.15
 
 
 def test_help_lists_every_verb_with_its_line():

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from makers import grid_of, write_tif
 from rasterio.crs import CRS
-from run_refbench import ONE_THREAD, answer, command
+from run_refbench import ONE_THREAD, answer, command, start
 
 from refbench.engine.job.result import result_schema
 from refbench.scenes.scene_yaml import embedded_scene_path
@@ -120,9 +120,8 @@ def test_a_hang_ends_at_the_deadline_with_all_its_children(tmp_path, dsm):
 
 
 def test_an_interrupt_leaves_no_orphan_and_no_folder(tmp_path, dsm):
-    process = subprocess.Popen(
-        command("run", "--method", "hanging", "--dsm", dsm, "--out", tmp_path / "out"), cwd=tmp_path, env=ENVIRONMENT
-    )
+    words = ("run", "--method", "hanging", "--dsm", dsm, "--out", tmp_path / "out")
+    process = start(tmp_path, *words, environment=ENVIRONMENT)
     end = time.monotonic() + 300
     text = ""
     while "grandchild" not in text and time.monotonic() < end:

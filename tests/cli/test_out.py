@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers import grid_of, write_tif
-from run_refbench import ONE_THREAD, answer, command, refbench
+from run_refbench import answer, refbench, start
 from sweep_maker import SweepMaker
 
 
@@ -45,12 +45,7 @@ def test_of_two_runs_on_one_folder_one_is_refused(tmp_path, dsm, there):
     if there == "another result":
         refbench(tmp_path, "run", "--method", "input", "--dsm", dsm, "--out", "out", "--no-report")
     words = ("run", "--method", "input", "--dsm", dsm, "--out", "out", "--no-report", "--overwrite")
-    both = [
-        subprocess.Popen(
-            command(*words), cwd=tmp_path, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(2)
-    ]
+    both = [start(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
     said = [process.communicate(timeout=400)[0] for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 0], [0, 2]), said  # the second may come when the first has ended

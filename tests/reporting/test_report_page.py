@@ -89,7 +89,7 @@ def browse(page, folder, width=1300):
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     command = [BROWSER, *flags.split(), "--disable-component-update", "--disable-sync", f"--window-size={width},900"]
     command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000", "--dump-dom", probe.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]
     return json.loads(title.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 

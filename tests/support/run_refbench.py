@@ -1,12 +1,14 @@
 """The command line for tests: in this process, or in one of its own where the process is the point.
 
 ``refbench`` and ``answer`` call ``refbench.cli.main.main`` here: no interpreter starts and nothing is imported twice.
-``refbench run`` still starts the process of its job. What must be killed, limited or counted is started by ``command``.
+``refbench run`` still starts the process of its job. What must be killed, limited or counted is started by ``start``.
 """
 
 import contextlib
 import io
 import os
+import signal
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -26,6 +28,15 @@ NOT_SHOWN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resou
 def command(*arguments):
     """The words that start it in a process of its own."""
     return [sys.executable, "-m", "refbench.cli.main", *map(str, arguments)]
+
+
+def start(where, *arguments, environment=ONE_THREAD, **options):
+    """Start it in a process of its own and return that; it heeds an interrupt, whatever started the tests."""
+    # A shell's background processes ignore SIGINT, and so would what they start.
+    return subprocess.Popen(
+        command(*arguments), cwd=where, env=environment, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
+    )  # fmt: skip
 
 
 def refbench(where, *arguments, code=0, **variables):

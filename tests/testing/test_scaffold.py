@@ -36,8 +36,14 @@ def with_plugin(folder, package, *arguments, code=0, cwd=None):
     """Run refbench with the unpackaged plugin, named by a relative path."""
     environment = {**ONE_THREAD, "REFBENCH_PLUGINS": f"{package}/record.py", "PYTHONWARNINGS": "error::SyntaxWarning"}
     done = subprocess.run(
-        command(*arguments), cwd=cwd or folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )  # fmt: skip
+        command(*arguments),
+        cwd=cwd or folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -19,8 +19,12 @@ class Bridge(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Need]]
-    is_lossless: ClassVar[bool] = False
-    """Whether it only says otherwise what is there: then it is crossed for what a method could use, too."""
+    serves_optional: ClassVar[bool] = False
+    """Whether it is crossed for what a method could use, too, not only for what it must have."""
+
+    def as_optional(self) -> Bridge:
+        """Return the bridge as it is crossed for what a method could use: it may ask for more of the scene."""
+        return self
 
     @abstractmethod
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -46,7 +50,7 @@ class Bridge(ABC):
 
     @abstractmethod
     def apply(self, scene: Scene, scratch: Path) -> Scene:
-        """Return the scene with what was made, in memory, and with ``describe()`` added to its bridges."""
+        """Return the scene with what was made, in memory; its bridges say so, with what was found on the way."""
 
     def outline(self, scene: Scene) -> Scene:
         """Return the scene with what headers tell of the outcome, such as its grid; the same where they tell nothing.
@@ -55,5 +59,6 @@ class Bridge(ABC):
         """
         return scene
 
-    def _extended(self, scene: Scene, **parts: Any) -> Scene:  # noqa: ANN401  # any field of a scene
-        return replace(scene, bridges=(*scene.bridges, self.describe()), **parts)
+    def _extended(self, scene: Scene, found: str = "", **parts: Any) -> Scene:  # noqa: ANN401  # any field of a scene
+        said = self.describe() if not found else f"{self.describe()}: {found}"
+        return replace(scene, bridges=(*scene.bridges, said), **parts)

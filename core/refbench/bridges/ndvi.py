@@ -62,7 +62,7 @@ class OrthoToNDVI(Bridge):
 
     name = "ortho-to-ndvi"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ORTHO})
-    is_lossless = True
+    serves_optional = True
 
     def makes(self, scene: Scene) -> frozenset[Need]:
         """Return NDVI."""

@@ -37,7 +37,7 @@ class PointsToDSM(Bridge):
 
     layer: Literal["mean", "max"] = "mean"
     gsd: float | None = None
-    name: ClassVar[str] = "points to DSM"
+    name: ClassVar[str] = "points-to-dsm"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.POINTS})
 
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -102,7 +102,7 @@ def grid_points(points: PointSource, grid: Grid, layer: str = "mean") -> NDArray
 class DSMToPoints(Bridge):
     """Takes one point from every known pixel centre: no new measurement, so the cloud is called resampled."""
 
-    name: ClassVar[str] = "DSM to points"
+    name: ClassVar[str] = "dsm-to-points"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DSM})
 
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -137,7 +137,7 @@ class DepthsToPoints(Bridge):
 
     relative: float = 0.01
     absolute: float = 1.0
-    name: ClassVar[str] = "depths to points"
+    name: ClassVar[str] = "depths-to-points"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DEPTHS})
 
     def makes(self, scene: Scene) -> frozenset[Need]:

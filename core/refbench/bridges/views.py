@@ -1,4 +1,4 @@
-"""Bridges from images with cameras: orthos, initial depths, stereo."""
+"""Bridges from images with cameras: initial depths, stereo; orthos have a module of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from refbench.bridges.bridge import Bridge
+from refbench.bridges.pair_choice import best_pair, footprint
 from refbench.contracts.errors import UnsupportedError
 from refbench.contracts.estimate import Estimate
 from refbench.contracts.grid import Bounds
@@ -27,24 +28,8 @@ if TYPE_CHECKING:
     from refbench.contracts.scene import Scene, View
 
 
-def chosen_views(scene: Scene) -> list[View]:
-    """Return the first two views, far ones (RPC, affine) before perspective ones."""
-    views = sorted(scene.views.values(), key=lambda view: view.camera.is_perspective)
-    return views[:2]
-
-
-def filled(dsm: DSM) -> DSM:
-    """Return the DSM with every hole at the height of its nearest known pixel."""
-    from scipy.ndimage import distance_transform_edt
-
-    valid = dsm.valid
-    if valid.all():
-        return dsm
-    rows, cols = distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    return DSM(dsm.heights[rows, cols], dsm.grid)
-
-
-def _known_dsm(scene: Scene) -> DSM:
+def known_dsm(scene: Scene) -> DSM:
+    """Return the scene's DSM; raises ``UnsupportedError`` where it holds no height."""
     assert scene.dsm is not None
     dsm = scene.dsm.read()
     if not dsm.valid.any():
@@ -53,55 +38,10 @@ def _known_dsm(scene: Scene) -> DSM:
 
 
 @dataclass(frozen=True)
-class DSMToOrtho(Bridge):
-    """Rectifies one or two images over the DSM, its holes filled from the nearest pixel."""
-
-    name: ClassVar[str] = "DSM and images to orthos"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.DSM})
-
-    def makes(self, scene: Scene) -> frozenset[Need]:
-        """Return an ortho, and a pair where there are two views."""
-        two = len(scene.views) >= 2
-        return frozenset({Need.ORTHO, Need.ORTHO_PAIR} if two else {Need.ORTHO})
-
-    def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
-        """Ask for a view."""
-        return None if scene.views else "an image with a camera"
-
-    def describe(self) -> str:
-        """Say over what."""
-        return "DSM and images to orthos (bilinear, over the DSM with holes filled from the nearest pixel)"
-
-    def estimate(self, scene: Scene) -> Estimate:
-        """Count projections: about a million a second for an RPC."""
-        pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
-        views = len(chosen_views(scene))
-        return Estimate(200 * pixels, views * pixels / 1e6)
-
-    def apply(self, scene: Scene, scratch: Path) -> Scene:
-        """Rectify the chosen views; they become the pair, orthos of the files stay."""
-        del scratch
-        from refbench.geometry.ortho import orthorectify
-
-        surface = filled(_known_dsm(scene))
-        orthos = dict(scene.orthos)
-        names = []
-        for view in chosen_views(scene):
-            ortho = orthorectify(view.image.read(), view.camera, surface)
-            if ortho.valid is not None and not ortho.valid.any():
-                raise UnsupportedError(f"Scene {scene.id}: the image of view {view.name} does not show the DSM.")
-            name = view.name if view.name not in orthos else f"{view.name}_rectified"
-            orthos[name] = ArraySource(ortho)
-            names.append(name)
-        pairs = scene.pairs or ((tuple(names),) if len(names) == 2 else ())
-        return self._extended(scene, orthos=orthos, pairs=pairs)
-
-
-@dataclass(frozen=True)
 class DSMToDepths(Bridge):
     """Renders the DSM's depth into every view that has none."""
 
-    name: ClassVar[str] = "DSM to depths"
+    name: ClassVar[str] = "dsm-to-depths"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DSM})
 
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -127,7 +67,7 @@ class DSMToDepths(Bridge):
         del scratch
         from refbench.geometry.depth import render_depth
 
-        dsm = _known_dsm(scene)
+        dsm = known_dsm(scene)
         views = {}
         for name, view in scene.views.items():
             if view.depth is None:
@@ -143,7 +83,7 @@ class StereoToPoints(Bridge):
     """Matches two views by OpenCV's semi-global matching and triangulates, coarse first to find the heights."""
 
     gsd: float | None = None
-    name: ClassVar[str] = "stereo to points"
+    name: ClassVar[str] = "stereo-to-points"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.VIEWS})
 
     def makes(self, scene: Scene) -> frozenset[Need]:
@@ -152,7 +92,7 @@ class StereoToPoints(Bridge):
 
     def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
         """Ask for two far cameras with a rough idea of the heights."""
-        far = [view for view in chosen_views(scene) if not view.camera.is_perspective]
+        far = _far_views(scene)
         if len(far) < 2:
             return "two images with RPCs (close-range views are not matched)"
         if Need.DSM not in held and any(view.camera.height_range is None for view in far):
@@ -165,8 +105,7 @@ class StereoToPoints(Bridge):
 
     def estimate(self, scene: Scene) -> Estimate:
         """Count the pixels of the first image; matching does some forty thousand a second."""
-        views = chosen_views(scene)
-        pixels = math.prod(views[0].image.shape) if views else 0
+        pixels = max((math.prod(view.image.shape) for view in _far_views(scene)), default=0)
         return Estimate(500_000_000 + 100 * pixels, pixels / 4e4)
 
     def apply(self, scene: Scene, scratch: Path) -> Scene:
@@ -174,9 +113,11 @@ class StereoToPoints(Bridge):
         del scratch
         from refbench.geometry.stereo import match_pair
 
-        first, second = chosen_views(scene)
-        images = _grey(first.image.read()), _grey(second.image.read())
-        heights = _height_range(scene, first)
+        far = _far_views(scene)
+        heights = _height_range(scene, far[0])
+        pair = best_pair(far, sum(heights) / 2)
+        first, second = pair.first, pair.second
+        images = grey(first.image.read()), grey(second.image.read())
         bounds = _common_bounds(scene, (first, second), images, heights)
         step = max(bounds.east - bounds.west, bounds.north - bounds.south) / 256
         coarse = match_pair(images[0], images[1], first.camera, second.camera, bounds, heights, gsd=step).xyz
@@ -188,10 +129,14 @@ class StereoToPoints(Bridge):
         if len(xyz) < 2:
             raise UnsupportedError(f"Scene {scene.id}: views {first.name} and {second.name} could not be matched.")
         crs = scene.grid.crs if scene.grid is not None else first.camera.crs
-        return self._extended(scene, points=HeldPoints(PointCloud(xyz, crs, scene.vertical)))
+        return self._extended(scene, str(pair), points=HeldPoints(PointCloud(xyz, crs, scene.vertical)))
 
 
-def _grey(image: Image) -> NDArray[np.float32]:
+def _far_views(scene: Scene) -> list[View]:
+    return [view for view in scene.views.values() if not view.camera.is_perspective]
+
+
+def grey(image: Image) -> NDArray[np.float32]:
     """Return the mean of the bands, NaN where invalid."""
     grey = image.pixels.astype(np.float32).mean(axis=0)
     return grey if image.valid is None else np.where(image.valid, grey, np.float32(np.nan))
@@ -212,7 +157,7 @@ def _common_bounds(
     scene: Scene, views: tuple[View, View], images: tuple[NDArray[np.float32], ...], heights: tuple[float, float]
 ) -> Bounds:
     """Return the rectangle that both images see at the middle height, within the scene's grid where it has one."""
-    boxes = [_footprint(v.camera, i.shape, sum(heights) / 2) for v, i in zip(views, images, strict=True)]
+    boxes = [_box(v.camera, i.shape, sum(heights) / 2) for v, i in zip(views, images, strict=True)]
     if scene.grid is not None:
         boxes.append(scene.grid.bounds)
     west, south = max(b.west for b in boxes), max(b.south for b in boxes)
@@ -222,10 +167,8 @@ def _common_bounds(
     return Bounds(west, south, east, north)
 
 
-def _footprint(camera: Camera, shape: tuple[int, ...], height: float) -> Bounds:
+def _box(camera: Camera, shape: tuple[int, ...], height: float) -> Bounds:
     """Return the rectangle on the ground around the corners of an image at one height."""
-    cols = np.array([0.0, shape[1] - 1, 0, shape[1] - 1])
-    rows = np.array([0.0, 0, shape[0] - 1, shape[0] - 1])
-    ground = camera.unproject_to_height(cols, rows, np.full(4, height))
+    ground = footprint(camera, (shape[0], shape[1]), height).reshape(-1, 3)
     low, high = ground.min(axis=0), ground.max(axis=0)
     return Bounds(float(low[0]), float(low[1]), float(high[0]), float(high[1]))

@@ -208,8 +208,8 @@ def park(town: Town, rect: Rect) -> None:
     rng, cover = town.rng, town.cover
     cover.paint_rect(rect.inset(1.8), Cover.GRASS)
     (cu, cv), (du, dv) = rect.centre, rect.size
-    for share in rng.uniform(0.25, 0.75, 2):
-        at = rect.u0 + share * du
+    for fraction in rng.uniform(0.25, 0.75, 2):
+        at = rect.u0 + fraction * du
         lean = float(rng.uniform(-0.2, 0.2)) * du
         cover.paint(
             np.array(

@@ -61,10 +61,10 @@ def satellite_stations(
     heading, ratio = float(rng.uniform(0.0, 2 * np.pi)), float(rng.uniform(0.32, 0.38))
     track = np.array([np.sin(heading), np.cos(heading)])
     side = float(rng.uniform(-0.08, 0.08)) * np.array([track[1], -track[0]])
-    share = float(rng.uniform(0.4, 0.6))
+    fraction = float(rng.uniform(0.4, 0.6))
     count = int(np.ceil(extent / gsd))
     stations = []
-    for lean in (-share * ratio, (1 - share) * ratio):
+    for lean in (-fraction * ratio, (1 - fraction) * ratio):
         offset = ORBIT_M * np.append(lean * track + side, 1.0)
         distance = float(np.linalg.norm(offset))
         turn = float(rng.normal(0.0, 0.05))

@@ -19,7 +19,7 @@ from refbench.city.finish import finished
 from refbench.city.mesh import BUILDING_KINDS, Kind
 from refbench.city.plan import Cover
 from refbench.city.render import Renderer
-from refbench.city.sensor import SatelliteSensor, photograph, render_station, sample_rays
+from refbench.city.sensor import SatelliteSensor, exposed_image, render_station, sample_rays
 from refbench.city.surface import surface_world
 from refbench.city.texture import Texture
 from refbench.city.variation import Dates, drawn, fixed
@@ -96,6 +96,12 @@ class City:
         return self.truth.grid
 
 
+LEAST_IMAGE_GSD = 0.05
+"""Metres."""
+LEAST_IMAGE_PIXELS = 16
+"""Across the city."""
+
+
 def city_grid(seed: int, size: int, gsd: float) -> Grid:
     """Return the reference grid of a city: ``size`` x ``size`` pixels of ``gsd`` metres, EPSG:32632."""
     west, north = PLACE[0] + 1000.0 * (seed % 300), PLACE[1] + 1000.0 * (seed // 300 % 300)
@@ -144,6 +150,11 @@ def make_city(
     if size < 32 or not 0.1 <= gsd <= 2.0 or size * gsd > 2000.0:
         raise InputError(
             f"A city of {size} px of {gsd:g} m cannot be made; take at least 32 px of 0.1 to 2 m, up to 2 km."
+        )
+    if image_gsd is not None and not (LEAST_IMAGE_GSD <= image_gsd <= size * gsd / LEAST_IMAGE_PIXELS):
+        raise InputError(
+            f"Satellite images of {image_gsd:g} m a pixel cannot be made; take {LEAST_IMAGE_GSD:g} m to "
+            f"{size * gsd / LEAST_IMAGE_PIXELS:g} m."
         )
     if seed < 0 or aerial < 0:
         raise InputError(f"Seed and number of aerial views must not be negative, got {seed} and {aerial}.")
@@ -324,7 +335,7 @@ class _Maker:
         photos = []
         for index, station in enumerate(aerial_stations(rng, target, extent, count, shape), 1):
             radiance = render_station(self._renderer, station, self._origin, AERIAL_SAMPLES, self._high)
-            pixels = photograph(radiance, 1.9 * float(rng.uniform(0.92, 1.08)), rng)
+            pixels = exposed_image(radiance, 1.9 * float(rng.uniform(0.92, 1.08)), rng)
             start, direction = sample_rays(station, self._origin, 1, self._high)
             distance = self._renderer.tracer.cast(start, direction).distance
             seen = np.where(np.isfinite(distance), np.round(distance * DEPTH_STEPS) / DEPTH_STEPS, np.nan)

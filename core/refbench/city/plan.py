@@ -173,13 +173,13 @@ def make_town_plan(rng: np.random.Generator, reach: float, target: float, with_c
         if max(u, v) < 1.35 * target or min(u, v) < 24.0:
             blocks.append(rect)
             continue
-        share, half = rng.uniform(0.38, 0.62), rng.uniform(3.2, 5.0) + (1.5 if max(u, v) > 3 * target else 0.0)
+        fraction, half = rng.uniform(0.38, 0.62), rng.uniform(3.2, 5.0) + (1.5 if max(u, v) > 3 * target else 0.0)
         if u >= v:
-            cut = rect.u0 + share * u
+            cut = rect.u0 + fraction * u
             streets.append(Rect(cut - half, rect.v0, cut + half, rect.v1))
             todo += [Rect(rect.u0, rect.v0, cut - half, rect.v1), Rect(cut + half, rect.v0, rect.u1, rect.v1)]
         else:
-            cut = rect.v0 + share * v
+            cut = rect.v0 + fraction * v
             streets.append(Rect(rect.u0, cut - half, rect.u1, cut + half))
             todo += [Rect(rect.u0, rect.v0, rect.u1, cut - half), Rect(rect.u0, cut + half, rect.u1, rect.v1)]
     return TownPlan(tuple(blocks), tuple(streets), canal)

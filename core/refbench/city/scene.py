@@ -42,7 +42,7 @@ def city_scene(city: City) -> Scene:
 
 
 def input_statistics(city: City) -> dict[str, float]:
-    """Return how far the initial DSM is from the truth: share of valid pixels, and metres.
+    """Return how far the initial DSM is from the reference: fraction of valid pixels, and metres.
 
     NMAD, RMSE and the 95th percentile of the absolute error are taken after removal of the median; MAE is not.
     """

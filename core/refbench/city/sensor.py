@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     F4 = NDArray[np.float32]
 
 PAN_WEIGHTS = np.array([0.30, 0.30, 0.12, 0.28], np.float32)
-"""Share of red, green, blue and near infrared in the panchromatic band."""
+"""Fraction of red, green, blue and near infrared in the panchromatic band."""
 FAR_M = 5000.0
 """Height above the city from which an eye counts as a satellite."""
 FULL_SCALE = 2047
@@ -116,7 +116,7 @@ def render_station(
     return np.asarray(radiance.reshape(rows, samples, cols, samples, 4).mean(axis=(1, 3)), np.float32)
 
 
-def photograph(radiance: F4, exposure: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def exposed_image(radiance: F4, exposure: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return an aerial photo uint8 [3, rows, cols] of ``radiance`` [rows, cols, 4]: gamma 2.2, a little noise."""
     light = ndimage.gaussian_filter(radiance[..., :3].astype(np.float64), (0.5, 0.5, 0.0)) * exposure
     grey = 255 * np.clip(light, 0, 1) ** (1 / 2.2) + rng.normal(0.0, 1.2, light.shape)

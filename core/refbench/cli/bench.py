@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,10 +19,13 @@ from refbench.engine.job.result import Status
 from refbench.engine.sweeps.jobs import plan_rows, seed_note
 from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
 from refbench.engine.sweeps.suite import check_trust, load_suite
+from refbench.engine.sweeps.suite_scenes import scene_fault
 from refbench.files.atomic import atomic_file
 from refbench.reporting.report import write_sweep_report
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import write_tables
+from refbench.reporting.terminal import echo
+from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
     from refbench.engine.job.result import Result
@@ -74,8 +77,8 @@ def _write(out: Path) -> None:
     """Write the tables and the page into the folder, and say where they are."""
     with atomic_file(out / TABLE_FILE) as file:
         file.write(write_tables(sweep_tables(out), "md").encode())
-    click.echo(f"\n{out / TABLE_FILE}\n{write_sweep_report(out)}")
-    click.echo(f"Other formats: refbench table {out} --format latex | csv | html | json")
+    echo(f"\n{out / TABLE_FILE}\n{write_sweep_report(out)}")
+    echo(f"Other formats: refbench table {out} --format latex | csv | html | json")
 
 
 def _statuses(names: tuple[str, ...]) -> frozenset[Status]:
@@ -87,13 +90,17 @@ def _statuses(names: tuple[str, ...]) -> frozenset[Status]:
 
 def _dry_run(suite: Suite, only: tuple[str, ...]) -> int:
     rows = plan_rows(suite, only)
+    faults = {row.scene.name: scene_fault(row.scene) for row in rows}
     for row in rows:
         made = " (the scene is made first)" if row.scene.recipe else ""
-        click.echo(f"{row.id}{f'  skipped: {row.skipped}' if row.skipped else made}")
-    click.echo(f"{len(rows)} jobs.")
+        echo(f"{row.id}{f'  skipped: {row.skipped}' if row.skipped else made}")
+    echo(f"{len(rows)} jobs.")
     if said := seed_note(suite, rows):
-        click.echo(said)
-    return 0
+        echo(said)
+    for name, fault in faults.items():
+        if fault is not None:
+            echo(f"scene {name} cannot be opened: {fault}")
+    return 2 if any(faults.values()) else 0
 
 
 def _run(
@@ -105,7 +112,7 @@ def _run(
     retry: frozenset[Status],
     trust: bool,
 ) -> dict[PlannedJob, Result]:
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     arguments: dict[str, Any] = {"workers": workers, "resume": resume, "only": only, "retry": retry, "trust": trust}
     if not console.is_terminal:
         reporter = _Lines()
@@ -124,10 +131,10 @@ class _Lines:
         """Print what is new."""
         if state.note and state.note != self._note:
             self._note = state.note
-            print(state.note, file=sys.stderr, flush=True)
+            echo(state.note, err=True)
         if state.total and state.done != self._done:
             self._done = state.done
-            print(f"{state.done} of {state.total} jobs{time_left(state)}", file=sys.stderr, flush=True)
+            echo(f"{state.done} of {state.total} jobs{time_left(state)}", err=True)
 
 
 def time_left(state: SweepState) -> str:
@@ -168,7 +175,7 @@ def print_results(results: dict[PlannedJob, Result]) -> None:
             mae(result, "refined"),
             "–" if cpu is None else f"{cpu:.1f}",
         )
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = terminal(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
     for job, result in results.items():
         if result.status is not Status.OK:

@@ -12,6 +12,7 @@ from refbench.cli.columns import columns
 from refbench.cli.completion import complete_checks, complete_methods
 from refbench.cli.options import config_option, json_option, set_option, weights_option
 from refbench.contracts.errors import InputError
+from refbench.reporting.terminal import echo
 
 if TYPE_CHECKING:
     from refbench.testing.outcome import CheckResult
@@ -55,13 +56,13 @@ def command(method: str | None, as_json: bool, is_listing: bool, **options: Any)
     from refbench.testing.outcome import conforms
 
     if is_listing:
-        click.echo(columns(("CHECK", "WHAT"), [(check.name, check.summary) for check in all_checks().values()]))
+        echo(columns(("CHECK", "WHAT"), [(check.name, check.summary) for check in all_checks().values()]))
         return 0
     if method is None:
         raise InputError("Name a method; refbench methods lists them.")
     results = _results(method, as_json, options)
     if as_json:
-        click.echo(json.dumps([_as_dict(result) for result in results], indent=2))
+        echo(json.dumps([_as_dict(result) for result in results], indent=2))
     return 0 if conforms(results) else 1
 
 
@@ -79,9 +80,9 @@ def _results(method: str, as_json: bool, options: dict[str, Any]) -> list[CheckR
         for result in run_checks(subject, options["only"], options["expected"]):
             results.append(result)
             if not as_json:
-                click.echo(str(result))
+                echo(str(result))
     if not as_json:
-        click.echo(f"\n{method}: {counts(results)}")
+        echo(f"\n{method}: {counts(results)}")
     return results
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from refbench.reporting.terminal import echo
+
 
 @click.command()
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which city; see below.")
@@ -60,7 +62,7 @@ def command(
         city = make_city(each, size, gsd, image_gsd=image_gsd, aerial=count_aerial, version=version, surface=given)
         path = write_city(city, folder, overwrite=overwrite)
         figures = input_statistics(city)
-        click.echo(
+        echo(
             f"{path}: {city.notes['character']}, {city.notes['buildings']} buildings, {len(city.points):,} points; "
             f"initial DSM {100 * figures['valid']:.0f} % valid, NMAD {figures['nmad']:.2f} m, "
             f"RMSE {figures['rmse']:.2f} m; RPC error {max(city.notes['rpc_max_error_px'].values()):g} px."

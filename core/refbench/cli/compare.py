@@ -9,6 +9,7 @@ import click
 from refbench.engine.sweeps.changes import sweep_changes
 from refbench.reporting.tables.changes import change_tables
 from refbench.reporting.tables.formats import FORMATS, write_tables
+from refbench.reporting.terminal import echo
 
 
 @click.command()
@@ -21,4 +22,4 @@ def command(first: Path, second: Path, form: str) -> None:
     Where both have a DSM of the same scene files, the difference is paired on the same pixels and blocks.
     """
     changes = sweep_changes(first, second)
-    click.echo(write_tables(change_tables(changes, first.name, second.name), form), nl=False)
+    echo(write_tables(change_tables(changes, first.name, second.name), form), nl=False)

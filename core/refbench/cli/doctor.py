@@ -21,6 +21,7 @@ from refbench.engine.inputs.weights import user_weights_folder
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import install_command, is_installed, missing_packages
+from refbench.reporting.terminal import echo
 
 _REQUIRED = {
     "click": "click",
@@ -68,9 +69,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """Check packages, GPU, system libraries and folders. Exit code 1 where something that is needed is missing."""
     checks = [*_system(), *_required(), *_optional(), *_torch(), *_libraries(), *_folders(), *_methods(), *_parts()]
     if as_json:
-        click.echo(json.dumps([check._asdict() for check in checks], indent=2))
+        echo(json.dumps([check._asdict() for check in checks], indent=2))
     else:
-        click.echo(columns(("WHAT", "STATUS", "DETAIL"), checks))
+        echo(columns(("WHAT", "STATUS", "DETAIL"), checks))
     if any(check.status == "missing" for check in checks):
         ctx.exit(1)
 

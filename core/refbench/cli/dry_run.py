@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import click
-
 from refbench.engine.inputs.forecast import forecast
 from refbench.engine.job.result import Status
+from refbench.reporting.terminal import echo
 
 if TYPE_CHECKING:
     from refbench.engine.inputs.config import ResolvedConfig
@@ -26,7 +25,7 @@ def dry_run(request: JobRequest, config: ResolvedConfig) -> int:
     lines.append(("estimate", _cost(found)))
     lines += [("note", text) for text in found.remarks]
     for name, text in lines:
-        click.echo(f"{name:8} {text}")
+        echo(f"{name:8} {text}")
     return Status.OK.exit_code
 
 

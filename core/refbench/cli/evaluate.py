@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from refbench.cli.options import (
@@ -27,6 +26,8 @@ from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
+from refbench.reporting.terminal import echo
+from refbench.reporting.terminal_console import console as terminal
 
 WIDE = 112
 """Terminals of fewer columns show less; --json holds everything."""
@@ -113,19 +114,19 @@ def command(
         found[KEY] = dict(assessed)
         warnings += failed
     if as_json:
-        click.echo(json.dumps({**found, "warnings": warnings}, indent=2, allow_nan=False))
+        echo(json.dumps({**found, "warnings": warnings}, indent=2, allow_nan=False))
         return
     _show(found)
     for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
 
 
 def _show(found: dict[str, Any]) -> None:
     """Print the scores as tables."""
-    console = Console(highlight=False)
+    console = terminal()
     console.print(_strata_table(found, console.width))
     if "intervals" in found:
-        console.print(_interval_line(found["intervals"]), markup=False)
+        console.print(_interval_line(found["intervals"]))
     console.print(_shape_table(found["shape"]))
     for name, tables in found.get("definitions", {}).items():
         console.print(_definition_table(name, tables))
@@ -133,7 +134,7 @@ def _show(found: dict[str, Any]) -> None:
         console.print(table)
     console.print("Residual = evaluated - reference, metres; NMAD = 1.4826 median|e - median e|; LE90 = P90 of |e|.")
     if "coregistration" in found:
-        console.print(f"Co-registration: {found['notes']['coregistration']}.", markup=False)
+        console.print(f"Co-registration: {found['notes']['coregistration']}.")
 
 
 def _strata_table(found: dict[str, Any], width: int) -> Table:

@@ -11,6 +11,7 @@ from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import method_option, official_option
 from refbench.contracts.errors import MissingFileError
 from refbench.engine.inputs.weights import user_weights_folder
+from refbench.reporting.terminal import echo
 
 
 @click.command()
@@ -31,7 +32,5 @@ def command(method: str, source: Path, out: Path | None, options: dict[str, Any]
         folder = out if out is not None else user_weights_folder() / method / source.stem
         notes = files.import_weights(source, folder, options)
     for key, value in notes.items():
-        click.echo(f"{key}: {value}")
-    click.echo(
-        f"Wrote {folder}. Use it with: refbench run --method {method} --weights {folder if out else source.stem}"
-    )
+        echo(f"{key}: {value}")
+    echo(f"Wrote {folder}. Use it with: refbench run --method {method} --weights {folder if out else source.stem}")

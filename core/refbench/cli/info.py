@@ -12,6 +12,7 @@ from refbench.files.config_keys import config_keys
 from refbench.registry.records import MethodRecord, resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import install_command, missing_packages
+from refbench.reporting.terminal import echo
 
 
 @click.command()
@@ -20,16 +21,14 @@ def command(name: str) -> None:
     """Show what a method needs and gives, its origin, licences, weights and configuration keys."""
     methods = load_registry().methods
     record = methods.get(name)
-    click.echo(f"{record.name}: {record.summary}")
+    echo(f"{record.name}: {record.summary}")
     plugin = ("plugin", methods.plugin_of(name).origin)
-    click.echo(facts([*_behaviour(record), *_origin(record), plugin, *_packages(record), *_weights(record)]))
+    echo(facts([*_behaviour(record), *_origin(record), plugin, *_packages(record), *_weights(record)]))
     if record.is_unlicensed:
-        click.echo("  WARNING: the official code grants no licence. This re-implementation is independent of it;")
-        click.echo("           official weights and data may not be free to use either.")
+        echo("  WARNING: the official code grants no licence. This re-implementation is independent of it;")
+        echo("           official weights and data may not be free to use either.")
     for number in record.reported:
-        click.echo(
-            f"  reported: {number.metric} {number.value:g} ({number.table}; {number.dataset}; {number.protocol})"
-        )
+        echo(f"  reported: {number.metric} {number.value:g} ({number.table}; {number.dataset}; {number.protocol})")
     _echo_config(record)
 
 
@@ -84,6 +83,6 @@ def _echo_config(record: MethodRecord) -> None:
     if record.config is None:
         return
     if shipped := shipped_configs(record):
-        click.echo(f"\nConfigurations (--config): {', '.join(shipped)}")
+        echo(f"\nConfigurations (--config): {', '.join(shipped)}")
     rows = [(key, kind, repr(default)) for key, kind, default in config_keys(resolve(record.config))]
-    click.echo("\n" + columns(("KEY", "TYPE", "DEFAULT"), rows))
+    echo("\n" + columns(("KEY", "TYPE", "DEFAULT"), rows))

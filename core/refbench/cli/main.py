@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ from refbench.contracts.errors import InputError, RefbenchError, SkippedError, U
 from refbench.registry import loader
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
+from refbench.reporting.terminal import echo, never_refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +51,11 @@ VERBS = {
     "scene": "Write scene files; convert scenes to the layouts of other systems.",
 }
 """Verb -> one line of help. A verb's module is ``refbench.cli.<verb>`` with its click command as ``command``."""
+
+
+_BAD_PATHS = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EACCES})
+"""What is wrong with a path that the user gave; everything else is a failure of the machine."""
+PATH_SHOWN = 200
 
 
 class LazyGroup(click.Group):
@@ -147,7 +154,7 @@ def cli() -> None:
 def warn_of_broken_plugins() -> None:
     """Print one line on stderr for every plugin that failed to load."""
     for plugin in load_registry().broken:
-        click.echo(f"Warning: plugin {plugin.name} ({plugin.origin}) failed to load: {plugin.reason}.", err=True)
+        echo(f"Warning: plugin {plugin.name} ({plugin.origin}) failed to load: {plugin.reason}.", err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,10 +163,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 ok; 2 bad input; 3 unsupported or skipped; 130 interrupted; 1 anything else. Errors are one sentence on stderr,
     with a traceback where ``REFBENCH_DEBUG=1``.
     """
+    never_refuse()
     try:
         answer = cli.main(arguments, prog_name="refbench", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         return 130
     except click.ClickException as error:
         return _fail(error, error.format_message(), error.exit_code)
@@ -167,8 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_input, is_skipped = isinstance(error, InputError), isinstance(error, (UnsupportedError, SkippedError))
         return _fail(error, str(error), 2 if is_input else 3 if is_skipped else 1)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return _fail(error, f"{error.strerror or error}{where}.", 1)
+        where = f" ({str(error.filename)[:PATH_SHOWN]})" if error.filename else ""
+        return _fail(error, f"{error.strerror or error}{where}.", 2 if error.errno in _BAD_PATHS else 1)
     except Exception as error:
         hint = f"set {DEBUG_VARIABLE}=1 to see where"
         return _fail(error, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; {hint}.", 1)
@@ -179,7 +187,7 @@ def _fail(error: Exception, message: str, code: int) -> int:
     """Print the sentence and return the code."""
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
         traceback.print_exception(error)
-    click.echo(f"Error: {message}", err=True)
+    echo(f"Error: {message}", err=True)
     return code
 
 

@@ -12,6 +12,7 @@ from refbench.cli.options import json_option
 from refbench.engine.inputs.weights import list_weights
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import missing_packages
+from refbench.reporting.terminal import echo
 
 if TYPE_CHECKING:
     from refbench.registry.records import MethodRecord
@@ -23,10 +24,10 @@ def command(as_json: bool) -> None:
     """List the methods: what they need, what they give, whether they can run here."""
     records = list(load_registry().methods)
     if as_json:
-        click.echo(json.dumps([_as_dict(record) for record in records], indent=2))
+        echo(json.dumps([_as_dict(record) for record in records], indent=2))
         return
     header = ("NAME", "NEEDS", "GIVES", "TRAINABLE", "WEIGHTS", "STATUS")
-    click.echo(columns(header, [_row(record) for record in records]))
+    echo(columns(header, [_row(record) for record in records]))
 
 
 def status(record: MethodRecord) -> str:

@@ -11,6 +11,7 @@ import click
 from refbench.cli.columns import columns
 from refbench.cli.options import json_option
 from refbench.registry.registry import load_registry
+from refbench.reporting.terminal import echo
 
 if TYPE_CHECKING:
     from refbench.registry.loader import Plugin
@@ -22,7 +23,7 @@ def command(as_json: bool) -> None:
     """List the plugins; broken ones with their reason and the end of the traceback."""
     plugins = load_registry().plugins
     if as_json:
-        click.echo(json.dumps([_as_dict(plugin) for plugin in plugins], indent=2))
+        echo(json.dumps([_as_dict(plugin) for plugin in plugins], indent=2))
         return
     header = ("NAME", "VERSION", "STATUS", "FROM", "OFFERS")
     rows = [
@@ -35,10 +36,10 @@ def command(as_json: bool) -> None:
         )
         for plugin in plugins
     ]
-    click.echo(columns(header, rows))
+    echo(columns(header, rows))
     for plugin in plugins:
         if plugin.reason:
-            click.echo(f"\n{plugin.name} ({plugin.origin}): {plugin.reason}\n{indent(plugin.trace or '', '    ')}")
+            echo(f"\n{plugin.name} ({plugin.origin}): {plugin.reason}\n{indent(plugin.trace or '', '    ')}")
 
 
 def _offers(plugin: Plugin) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from refbench.engine.job.result import RESULT_FILE, read_result
 from refbench.engine.sweeps.store import REQUEST_FILE
 from refbench.reporting.page.rerun_command import command_line
 from refbench.reporting.report import write_report, write_sweep_report
+from refbench.reporting.terminal import echo
 
 
 @click.command()
@@ -19,11 +20,11 @@ from refbench.reporting.report import write_report, write_sweep_report
 def command(folder: Path) -> None:
     """Write DIR/report.html of the sweep, or of the single run, in DIR: one file that opens from disk."""
     if not (folder / RESULT_FILE).is_file():
-        click.echo(str(write_sweep_report(folder)))
+        echo(str(write_sweep_report(folder)))
         return
     result, request = read_result(folder / RESULT_FILE), folder / REQUEST_FILE
     if not request.is_file():
-        click.echo(str(write_report(folder, result)))
+        echo(str(write_report(folder, result)))
         return
     asked = JobRequest.from_json(request.read_text(encoding="utf-8"))
-    click.echo(str(write_report(folder, result, open_scene(asked), command_line(asked))))
+    echo(str(write_report(folder, result, open_scene(asked), command_line(asked))))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from refbench.cli.completion import complete_reporters
 from refbench.cli.dry_run import dry_run
@@ -38,6 +38,8 @@ from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.reporting.summary import print_summary
+from refbench.reporting.terminal import echo
+from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
@@ -118,6 +120,13 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
 )
+@click.option(
+    "--no-bridge",
+    "no_bridges",
+    multiple=True,
+    metavar="NAME",
+    help="Switch off a conversion that a method could use or needs, such as images-to-orthos; repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
@@ -180,12 +189,12 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
             if result.status is Status.OK:
                 resolve(reporter.target)([result], folder)
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[message]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[message]}", markup=False),
+        _TimeLeft(),
         console=console,
         transient=True,
         disable=not console.is_terminal or is_quiet(),
@@ -202,12 +211,19 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
 
         result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:
-        click.echo((request.folder / "result.json").read_text())
+        echo((request.folder / "result.json").read_text())
     elif not is_quiet():
         print_summary(result, request.folder)
     elif result.status is not Status.OK:
-        click.echo(f"{result.status.value}: {result.reason}", err=True)
+        echo(f"{result.status.value}: {result.reason}", err=True)
     return result.status.exit_code
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left by the fraction done, where the method does not say a time of its own: one line, one time."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if "left" in str(task.fields["message"]) else super().render(task)
 
 
 def _spelt(name: str) -> str:

@@ -11,11 +11,12 @@ import click
 from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import mask_option, nodata_in_option, official_option
 from refbench.contracts.errors import InputError
+from refbench.reporting.terminal import echo
 
 
 @click.group()
 def command() -> None:
-    """Write scene files; convert scenes to the layouts of other systems."""
+    """Write scene files; make scenes from images; convert scenes to the layouts of other systems."""
 
 
 @command.command()
@@ -64,5 +65,35 @@ def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> N
             shutil.rmtree(folder, ignore_errors=True)
             raise
     for key, value in notes.items():
-        click.echo(f"{key}: {value}")
-    click.echo(f"Wrote {folder}.")
+        echo(f"{key}: {value}")
+    echo(f"Wrote {folder}.")
+
+
+@command.command("from-images")
+@click.argument("more", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    multiple=True,
+    required=True,
+    metavar="IMAGE...",
+    type=click.Path(path_type=Path),
+    help="Two or more satellite images with RPC.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the scene; a new one.")
+@click.option(
+    "--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel size (m) of the DSM; default: the images'."
+)
+@click.option("--like", type=click.Path(path_type=Path), help="A raster whose grid the DSM takes.")
+@click.option("--reference", type=click.Path(path_type=Path), help="Reference DSM of the scene; its grid is taken.")
+@click.option("--crs", help="CRS of the scene; default: the UTM zone of the images.")
+@click.option("--pairs", "most_pairs", type=click.IntRange(min=1), default=7, show_default=True, help="Pairs at most.")
+def from_images(more: tuple[Path, ...], images: tuple[Path, ...], out: Path, **options: Any) -> None:  # noqa: ANN401
+    """Make a scene from satellite images with RPC: DSM, cloud, orthos, views."""
+    from refbench.stereo.write import write_scene_from_images
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there and not empty; give a new folder.")
+    notes = write_scene_from_images((*images, *more), out, note=lambda text: echo(text, err=True), **options)
+    for sentence in notes:
+        echo(sentence)
+    echo(f"Wrote {out / 'scene.yaml'}.")

@@ -10,6 +10,7 @@ from refbench.files.atomic import atomic_file
 from refbench.files.out_guard import check_out_file
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import FORMATS, write_tables
+from refbench.reporting.terminal import echo
 
 DOMAINS = ("common", "own")
 
@@ -34,8 +35,8 @@ def command(
     domains = () if domain is None else (domain,)
     text = write_tables(sweep_tables(folder, strata=strata, metrics=metrics, domains=domains), form)
     if out is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     with atomic_file(out) as file:
         file.write(text.encode())
-    click.echo(str(out))
+    echo(str(out))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from refbench.cli.completion import complete_methods
@@ -15,10 +14,13 @@ from refbench.cli.options import config_option, set_option, weights_option
 from refbench.contracts.errors import InputError, SkippedError
 from refbench.contracts.method import Context, TrainableMethod
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.device import check_device
 from refbench.engine.inputs.recipes import read_recipe
 from refbench.engine.inputs.weights import find_weights
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
+from refbench.reporting.terminal import echo
+from refbench.reporting.terminal_console import console as terminal
 from refbench.scenes.scan import scanned
 from refbench.scenes.scene_yaml import load_scene
 from refbench.weights.weights_folder import is_weights_folder
@@ -61,6 +63,7 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
     if not record.trainable:
         raise InputError(f"{record.name} does not learn; refbench methods shows which methods do.")
     check_packages(record)
+    check_device(options["device"])
     config = load_config(record, options["config"], options["overrides"])
     start = find_weights(record, options["weights"]) if options["weights"] is not None else None
     weights = out / "weights"
@@ -73,10 +76,10 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
     learner = record.load()(config.instance, start)
     if not isinstance(learner, TrainableMethod):
         raise SkippedError(f"{record.name} says that it can be trained, but has no fit.")
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     for note in config.notes:
-        console.print(f"note: {note}", markup=False)
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+        console.print(f"note: {note}")
+    with Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=console, transient=True) as bar:
         task = bar.add_task("start", total=1.0)
 
         def report(share: float, message: str) -> None:
@@ -89,5 +92,5 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
         return
     trained.save(weights)
     for key, value in trained.provenance.items():
-        click.echo(f"{key.replace('_', ' ')}: {value}")
-    click.echo(f"weights: {weights}")
+        echo(f"{key.replace('_', ' ')}: {value}")
+    echo(f"weights: {weights}")

@@ -13,6 +13,7 @@ from refbench.engine.job.result import RESULT_FILE, read_result, result_schema
 from refbench.engine.sweeps.check import result_faults, sweep_faults
 from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import jobs_folder
+from refbench.reporting.terminal import echo
 
 
 @click.command()
@@ -35,7 +36,7 @@ def command(folder: Path) -> None:
         jobs = read_sweep(folder)
         ends = [job.result.status.value for job in jobs]
         counts = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
-        click.echo(f"{folder} is valid: {len(jobs)} jobs, {counts}.")
+        echo(f"{folder} is valid: {len(jobs)} jobs, {counts}.")
         return
     path = folder / RESULT_FILE if folder.is_dir() else folder
     if not path.is_file():
@@ -43,13 +44,13 @@ def command(folder: Path) -> None:
     found = read_result(path)
     if folder.is_dir():
         _refuse(folder, list(result_faults(folder)))
-    click.echo(f"{path} is valid: {found.method} on {found.scene}, {found.status.value}.")
+    echo(f"{path} is valid: {found.method} on {found.scene}, {found.status.value}.")
 
 
 def _schema(context: click.Context, option: Any, is_asked: bool) -> None:  # noqa: ANN401  # as click calls it
     del option
     if is_asked:
-        click.echo(json.dumps(result_schema(), indent=2))
+        echo(json.dumps(result_schema(), indent=2))
         context.exit()
 
 
@@ -57,6 +58,6 @@ def _refuse(folder: Path, faults: list[str]) -> None:
     if not faults:
         return
     for fault in faults[1:]:
-        click.echo(fault, err=True)
+        echo(fault, err=True)
     more = f" (and {len(faults) - 1} more, listed above)" if len(faults) > 1 else ""
     raise InputError(f"{folder} is not valid: {faults[0]}{more}")

@@ -44,7 +44,7 @@ class Context:
     scratch: Path | None = None
     memory_budget_bytes: int = 2 << 30
     threads: int | None = None
-    report: Callable[[float, str], None] = field(default=lambda share, message: None)
+    report: Callable[[float, str], None] = field(default=lambda fraction, message: None)
     """Takes progress in [0, 1] and a short message."""
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
     checkpoints: Path | None = None
@@ -62,9 +62,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or pictures per view, or several.
+    """What a method returns: a DSM on the scene's grid, depth maps [rows, cols] or images per view, or several.
 
-    ``views`` are rendered pictures float32 [bands, rows, cols] in [0, 1], NaN where nothing is seen. ``files`` are
+    ``views`` are rendered images float32 [bands, rows, cols] in [0, 1], NaN where nothing is seen. ``files`` are
     further results in the scratch folder, by name: the engine keeps them beside ``result.json``.
 
     ``confidence`` float32 [rows, cols] on the DSM's grid is the standard deviation of each height in metres, NaN where

@@ -11,6 +11,7 @@ from refbench.contracts.need import Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
     import numpy as np
@@ -31,6 +32,7 @@ class View:
     """An image and its camera. ``depth`` is z in scene units (a DSM-typed source without grid semantics), or None.
 
     ``depth_range``: nearest and farthest depth that the view may hold, scene units, where its file says so.
+    ``acquired``: when the image was taken (UTC), where its file says so.
     ``tie_points``: float64 [N, 3], those of the scene's points that were matched in this view, where that is known.
     """
 
@@ -41,11 +43,12 @@ class View:
     mask: RasterSource[Mask] | None = None
     depth_range: tuple[float, float] | None = None
     tie_points: NDArray[np.float64] | None = None
+    acquired: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The truth of a scene. The engine takes it away before a method sees the scene."""
+    """The reference of a scene. The engine takes it away before a method sees the scene."""
 
     dsm: RasterSource[DSM] | None = None
     mask: RasterSource[Mask] | None = None

@@ -136,5 +136,5 @@ def _medians(values: Floats, index: NDArray[np.int64], weights: Floats) -> Float
     bins = np.argmax(cumulative >= half, axis=1)
     draws = np.arange(weights.shape[0])
     below = np.where(bins > 0, cumulative[draws, bins - 1], 0.0)
-    share = (half[:, 0] - below) / (cumulative[draws, bins] - below)
-    return np.asarray(np.sinh(low + (bins + share) * (high - low) / MEDIAN_BINS), np.float64)
+    fraction = (half[:, 0] - below) / (cumulative[draws, bins] - below)
+    return np.asarray(np.sinh(low + (bins + fraction) * (high - low) / MEDIAN_BINS), np.float64)

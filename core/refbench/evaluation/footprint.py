@@ -103,9 +103,9 @@ def relative_accuracy(errors_z: Floats, errors_h: Floats) -> dict[str, float | N
     ``zrmse`` and ``hrmse`` are the 68th and 63rd percentiles there; ``*_explicit`` are the real root mean squares.
     """
     found: dict[str, float | None] = {}
-    for letter, errors, share in (("z", errors_z, 68), ("h", errors_h, 63)):
+    for letter, errors, fraction in (("z", errors_z, 68), ("h", errors_h, 63)):
         size = np.abs(errors)
-        for key, percent in (("50", 50), ("rmse", share), ("90", 90)):
+        for key, percent in (("50", 50), ("rmse", fraction), ("90", 90)):
             found[f"{letter}{key}"] = float(np.percentile(size, percent)) if size.size else None
         found[f"{letter}rmse_explicit"] = float(np.sqrt(np.mean(errors**2))) if size.size else None
     for key, value in moments(errors_z).items():

@@ -18,7 +18,7 @@ def view_scores(rendered: Image, photograph: Image) -> dict[str, float | int | N
     ----------
     rendered
         [1 or 3 bands, rows, cols]; where it is invalid nothing is seen.
-    photograph
+    image
         Of the same camera and size.
 
     Raises

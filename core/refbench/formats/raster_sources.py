@@ -10,11 +10,13 @@ import numpy as np
 
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
+from refbench.formats.acquisition import acquisition_time
 from refbench.formats.raster_file import padded
 from refbench.formats.units import METRES_PER_UNIT, conversion_warning
 from refbench.formats.validity import FAR_METRES, HEIGHT_CODES, NEGATIVE_CODES, Validity, undeclared_notes
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -134,6 +136,11 @@ class ImageFile(_FileSource):
     def bands(self) -> int:
         """Number of bands of data, known without reading pixels."""
         return len(self._file.header.data_bands)
+
+    @property
+    def acquired(self) -> datetime | None:
+        """When the image was taken (UTC), where a tag says so."""
+        return acquisition_time(self._file.header.tags)
 
     @property
     def _may_be_invalid(self) -> bool:

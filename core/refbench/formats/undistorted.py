@@ -1,4 +1,4 @@
-"""Pictures of lenses with distortion, straightened as they are read."""
+"""Images of lenses with distortion, straightened as they are read."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Distortion:
 
 
 class UndistortedImage:
-    """A picture as a pinhole of the same intrinsics would have taken it; invalid where the lens saw nothing."""
+    """An image as a pinhole of the same intrinsics would have taken it; invalid where the lens saw nothing."""
 
     def __init__(self, source: ImageFile, camera: Pinhole, distortion: Distortion) -> None:
-        """Take the picture, its pinhole and its lens; nothing is read yet."""
+        """Take the image, its pinhole and its lens; nothing is read yet."""
         self.source, self.camera, self.distortion = source, camera, distortion
         self.warnings: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid | None:
-        """None: a picture in camera pixels."""
+        """None: an image in camera pixels."""
         return None
 
     @property
@@ -48,11 +48,11 @@ class UndistortedImage:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The picture's file."""
+        """The image's file."""
         return self.source.files
 
     def read(self, window: Window | None = None) -> Image:
-        """Return the straightened picture or a padded window of it."""
+        """Return the straightened image or a padded window of it."""
         import cv2
 
         image = self.source.read()

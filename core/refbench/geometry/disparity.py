@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from refbench.contracts.errors import MissingExtraError
+from refbench.geometry.census import census_codes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,7 +33,8 @@ class MatchOptions:
 
     ``matcher`` ``sgbm``: OpenCV's semi-global matching by ``directions``; ``bm``: its block matching, which melts
     steps into their surroundings; ``census``: semi-global matching of census codes, which does not care for gain,
-    with ``p1`` and ``p2`` in bits. ``subpixel`` of census: a parabola, equal angles, or whole disparities.
+    with ``p1`` and ``p2`` in bits. ``subpixel`` of census: a parabola, equal angles, or whole disparities. ``sgm``: the
+    same along eight paths, both directions matched, ``p2`` halved where the grey steps by ``edge_fall``; needs numba.
     """
 
     window: int = 5
@@ -41,9 +45,10 @@ class MatchOptions:
     speckle_px: int = 60
     speckle_range: int = 2
     left_right_px: int = 1
-    matcher: Literal["sgbm", "bm", "census"] = "sgbm"
+    matcher: Literal["sgbm", "bm", "census", "sgm"] = "sgbm"
     directions: Literal["hh", "five", "three"] = "hh"
     subpixel: Literal["parabola", "angle", "none"] = "parabola"
+    edge_fall: float = 12.0
 
 
 def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, options: MatchOptions) -> F4:
@@ -62,10 +67,20 @@ def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, op
     wide_left, wide_right = (
         cv2.copyMakeBorder(image, 0, 0, search, 0, cv2.BORDER_REPLICATE) for image in (left, right)
     )
+    if options.matcher == "sgm":
+        return _semi_global(wide_left, wide_right, search, options)[:, search:]
     if options.matcher == "census":
         return census_disparity(wide_left, wide_right, search, options)[:, search:]
     fixed = _opencv(search, options).compute(wide_left, wide_right)[:, search:]
     return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
+
+
+def _semi_global(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, options: MatchOptions) -> F4:
+    try:
+        from refbench.geometry.semi_global import semi_global_disparity
+    except ImportError:
+        raise MissingExtraError("The matcher sgm needs numba: pip install 'refbench[stereo]' brings it.") from None
+    return semi_global_disparity(left, right, LOWEST, search, options)
 
 
 def _opencv(search: int, options: MatchOptions) -> cv2.StereoMatcher:
@@ -105,7 +120,7 @@ def census_disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: 
     Both directions must agree within ``left_right_px``. Hirschmueller, H.: Stereo processing by semiglobal matching
     and mutual information, TPAMI 30, 328-341 (2008); Zabih and Woodfill, ECCV 1994.
     """
-    cost = _census_cost(_census(left, options.window), _census(right, options.window), search)
+    cost = _census_cost(census_codes(left, options.window), census_codes(right, options.window), search)
     total = np.zeros(cost.shape, np.int16)
     for path in PATHS:
         total += _along(cost, path, options.p1, options.p2)
@@ -121,19 +136,6 @@ def census_disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: 
     if options.speckle_px:
         cv2.filterSpeckles(fixed, (LOWEST - 1) * FIXED, options.speckle_px, options.speckle_range * FIXED)
     return np.where(fixed < LOWEST * FIXED, np.nan, fixed.astype(np.float32) / FIXED)
-
-
-def _census(image: NDArray[np.uint8], window: int) -> NDArray[np.uint64]:
-    """Return the census codes uint64 [rows, cols]: one bit for each neighbour that is darker than its centre."""
-    reach = min(max(window // 2, 1), 3)
-    padded = np.pad(image, reach, mode="edge")
-    rows, cols = image.shape
-    codes = np.zeros(image.shape, np.uint64)
-    for row in range(2 * reach + 1):
-        for col in range(2 * reach + 1):
-            if (row, col) != (reach, reach):
-                codes = (codes << np.uint64(1)) | (padded[row : row + rows, col : col + cols] < image)
-    return codes
 
 
 def _bit_count(codes: NDArray[np.uint64]) -> NDArray[np.int16]:

@@ -34,7 +34,7 @@ def resolve(target: str) -> Any:  # noqa: ANN401  # a target can be any object
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """One number from a paper: metric key, value in metres or as a share, and where it stands."""
+    """One number from a paper: metric key, value in metres or as a fraction, and where it stands."""
 
     metric: str
     """Key of the metric."""

@@ -1,1 +1,1 @@
-"""What a person reads: tables, pictures, the HTML report."""
+"""What a person reads: tables, images, the HTML report."""

@@ -1,4 +1,4 @@
-"""Pictures of surfaces: hillshades and error maps."""
+"""Images of surfaces: hillshades and error maps."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def surface_picture(heights: NDArray[np.float32], transform: Affine, low: float,
     shade = hillshade(heights, transform)
     span = max(high - low, 1e-6)
     tint = mpl.colormaps["YlGnBu_r"](np.clip((np.nan_to_num(heights, nan=low) - low) / span, 0, 1))[..., :3]
-    picture = (0.35 + 0.65 * tint) * (0.15 + 0.95 * np.nan_to_num(shade, nan=0.7))[..., None]
-    picture[~np.isfinite(heights)] = NODATA_COLOUR
-    return np.asarray(np.clip(picture, 0, 1), np.float64)
+    image = (0.35 + 0.65 * tint) * (0.15 + 0.95 * np.nan_to_num(shade, nan=0.7))[..., None]
+    image[~np.isfinite(heights)] = NODATA_COLOUR
+    return np.asarray(np.clip(image, 0, 1), np.float64)
 
 
 def error_picture(error: NDArray[np.float64], scale: ErrorScale) -> NDArray[np.float64]:
     """Return an error map (blue too low, white right, red too high, violet missing): RGB in [0, 1]."""
-    share = np.clip(np.nan_to_num(error) / scale.limit_m * 0.5 + 0.5, 0, 1)
-    picture = mpl.colormaps["RdBu_r"](share)[..., :3]
-    picture[~np.isfinite(error)] = NODATA_COLOUR
-    return np.asarray(picture, np.float64)
+    fraction = np.clip(np.nan_to_num(error) / scale.limit_m * 0.5 + 0.5, 0, 1)
+    image = mpl.colormaps["RdBu_r"](fraction)[..., :3]
+    image[~np.isfinite(error)] = NODATA_COLOUR
+    return np.asarray(image, np.float64)
 
 
 def error_legend_png(scale: ErrorScale) -> bytes:

@@ -21,7 +21,7 @@ REPORT_FILE = "report.html"
 def write_report(folder: Path, result: Result, scene: Scene | None = None, command: str = "") -> Path:
     """Write the page of one run into the folder of its result; return the file.
 
-    ``scene`` gives the initial DSM and the reference for the pictures, ``command`` is what runs it again.
+    ``scene`` gives the initial DSM and the reference for the images, ``command`` is what runs it again.
     """
     return _write(folder, render(run_page(folder, result, scene, command)))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import KEY
 from refbench.evaluation.metrics import DEPTH, METRICS, VIEWS, shown_in
 from refbench.registry.registry import load_registry
+from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,11 +40,11 @@ def change(before: Any, after: Any) -> str:  # noqa: ANN401  # metrics or None
 
 def print_summary(result: Result, folder: Path) -> None:
     """Print status, scores, warnings and where the files lie."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     if result.status is not Status.OK:
-        console.print(f"[bold red]{result.status.value}[/]: {result.reason}", markup=True)
+        console.print(Text.assemble((result.status.value, "bold red"), f": {result.reason}"))
         for line in result.log_tail[-8:]:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
     if ((result.metrics or {}).get("refined") or {}).get("all"):
         console.print(_table(result))
     elif result.status is Status.OK and result.metrics_reason:
@@ -52,13 +53,13 @@ def print_summary(result: Result, folder: Path) -> None:
         console.print(table)
     for name, table in assessor_tables(result.metrics or {}).items():
         console.print(table)
-        console.print(f"{name}: {load_registry().assessors.get(name).summary}", markup=False)
+        console.print(f"{name}: {load_registry().assessors.get(name).summary}")
     for bridge in result.bridges:
-        console.print(f"bridge: {bridge}", markup=False)
+        console.print(f"bridge: {bridge}")
     for warning in result.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        console.print(f"warning: {warning}")
     for remark in result.notes.get("remarks") or ():
-        console.print(f"note: {remark}", markup=False)
+        console.print(f"note: {remark}")
     cost = result.cost
     if cost.cpu_s is not None and cost.wall_s is not None and cost.peak_memory_bytes is not None:
         console.print(
@@ -66,7 +67,7 @@ def print_summary(result: Result, folder: Path) -> None:
         )
     for name in (*result.outputs.values(), "result.json", "report.html"):
         if (folder / name).exists():
-            console.print(f"  {folder / name}", markup=False)
+            console.print(f"  {folder / name}")
 
 
 def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
@@ -110,7 +111,7 @@ def view_tables(metrics: dict[str, Any]) -> list[Table]:
             for key in keys:
                 row += [number(_of_view(before, name, key), key)] if key in paired else []
                 row.append(number(_of_view(of, name, key), key))
-            table.add_row(name, *row)
+            table.add_row(Text(name), *row)
         tables.append(table)
     return tables
 
@@ -128,7 +129,9 @@ def _table(result: Result) -> Table:
     assert result.metrics is not None  # the caller looked
     before = (result.metrics.get("input") or {}).get("all") or {}
     after = (result.metrics.get("refined") or {}).get("all") or {}
-    table = Table(title=f"{result.method} on {result.scene}: {after.get('n', 0):,} common pixels", title_justify="left")
+    table = Table(
+        title=Text(f"{result.method} on {result.scene}: {after.get('n', 0):,} common pixels"), title_justify="left"
+    )
     for heading in ("", "input", "refined", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
     for key in shown_in("summary"):

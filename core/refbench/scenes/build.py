@@ -19,6 +19,7 @@ from refbench.formats.raster import DSMFile, ImageFile, MaskFile, open_dsm, open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from refbench.contracts.camera import Camera
@@ -36,6 +37,7 @@ class ViewFiles:
     depth: Path | None = None
     mask: Path | None = None
     depth_range: tuple[float, float] | None = None
+    acquired: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,8 @@ def _view(name: str, files: ViewFiles, image: ImageFile, crs: CRS | None) -> Vie
     for source in (depth, mask):
         if source is not None:
             _check_shape(name, source, image)
-    return View(name, image, camera, depth, mask, files.depth_range)
+    acquired = files.acquired or image.acquired
+    return View(name, image, camera, depth, mask, files.depth_range, acquired=acquired)
 
 
 def _check_shape(name: str, source: ImageFile | MaskFile, image: ImageFile) -> None:

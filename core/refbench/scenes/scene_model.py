@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003  # pydantic resolves it
 from typing import Annotated
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic import Field
 
 @dataclass(frozen=True)
 class ViewItem:
-    """One view: files, relative to the scene's; nearest and farthest depth in scene units."""
+    """One view: files, relative to the scene's; nearest and farthest depth in scene units; time of acquisition."""
 
     image: str
     """The image; a GeoTIFF with RPC needs no camera file."""
@@ -22,6 +23,8 @@ class ViewItem:
     """Where the image counts."""
     depth_range: tuple[float, float] | None = None
     """Nearest and farthest depth in scene units."""
+    acquired: datetime | None = None
+    """Time of acquisition (UTC), where the image does not say it."""
 
     def __post_init__(self) -> None:
         """Refuse ranges that hold no depth."""

@@ -35,7 +35,8 @@ def load_scene(path: str | Path) -> Scene:
         ``height_unit``, ``nodata`` (code of heights that the files do not declare), ``gsd``
         (metres; grid over points where there is no raster), ``dsm``, ``points`` (a file or a list,
         read as one cloud), ``keep_noise`` (points of the classes 7 and 18 stay), ``orthos``
-        (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask), ``masks``
+        (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask, depth_range,
+        acquired), ``masks``
         (name: file), ``reference`` (dsm, mask, depths).
 
     Raises
@@ -93,7 +94,9 @@ def _files(path: Path) -> SceneFiles:
 
     clouds = [said.points] if isinstance(said.points, str) else said.points or []
     views = {
-        name: ViewFiles(folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range)
+        name: ViewFiles(
+            folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range, view.acquired
+        )
         for name, view in (said.views or {}).items()
     }
     return SceneFiles(

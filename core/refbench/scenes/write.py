@@ -111,6 +111,8 @@ class _Writer:
             entry["mask"] = self.mask(f"{stem}_mask.tif", view.mask)
         if view.depth_range is not None:
             entry["depth_range"] = list(view.depth_range)
+        if view.acquired is not None:
+            entry["acquired"] = view.acquired.isoformat()
         return entry
 
     def reference(self, reference: Reference) -> dict[str, Any]:

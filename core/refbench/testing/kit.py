@@ -81,7 +81,7 @@ def run_checks(
             checks[name], subject, reasons.get(name), [below for below in checks[name].after if failed[below]]
         )
         # What is blocked blocks what builds upon it.
-        failed[name] = result.outcome in (Outcome.FAILED, Outcome.BLOCKED, Outcome.EXPECTED_FAILURE)
+        failed[name] = result.outcome in (Outcome.FAILED, Outcome.BLOCKED)
         yield result
 
 

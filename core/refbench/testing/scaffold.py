@@ -6,11 +6,14 @@ import importlib.util
 import keyword
 import re
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
 from refbench.registry.registry import load_registry
+
+if TYPE_CHECKING:
+    from refbench.registry.registry import Registry
 
 MethodKind = Literal["tile", "scene", "depth", "learned"]
 Kind = Literal["tile", "scene", "depth", "learned", "importer", "assessor"]
@@ -93,7 +96,8 @@ def _package_of(kind: Kind, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(f"The name {name!r} must be lower-case letters, digits and hyphens, such as my-method.")
     package, registry = name.replace("-", "_"), load_registry()
-    records = {"importer": registry.importers, "assessor": registry.assessors}.get(kind, registry.methods)
+    registries: dict[str, Registry[Any]] = {"importer": registry.importers, "assessor": registry.assessors}
+    records = registries.get(kind, registry.methods)
     if name in records:
         raise InputError(f"{name} is taken by {records.plugin_of(name).origin}; choose another name.")
     if keyword.iskeyword(package) or importlib.util.find_spec(package) is not None:

@@ -64,7 +64,8 @@ def cloud(grid: Grid, seed: int = 0, base: float = BASE_M, per_pixel: float = 2.
     t = grid.transform
     x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
     z = _heights(x, y, grid, base) + rng.normal(0, 0.05, count)
-    return PointCloud(np.round(np.stack([x, y, z], axis=1), 3), grid.crs)
+    xyz = np.stack([x, y, z], axis=1).astype(np.float64)
+    return PointCloud(xyz.round(3), grid.crs)
 
 
 def brightness(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -104,7 +105,9 @@ def view(name: str, camera: Pinhole, ground: DSM, initial: DSM) -> View:
     seen = camera.unproject(cols, rows, render_depth(ground, camera, _VIEW_SHAPE))
     grey = np.rint(255 * np.nan_to_num(brightness(seen[..., 0], seen[..., 1]))).astype(np.uint8)
     depth = render_depth(initial, camera, _VIEW_SHAPE).astype(np.float32)
-    return View(name, ArraySource(Image(np.stack([grey] * 3))), camera, depth=ArraySource(Image(depth[None])))
+    nearest, farthest = float(np.nanmin(depth)) - BLOCK_M, float(np.nanmax(depth)) + BLOCK_M
+    image, source = ArraySource(Image(np.stack([grey] * 3))), ArraySource(Image(depth[None]))
+    return View(name, image, camera, depth=source, depth_range=(nearest, farthest))
 
 
 def scene(

@@ -92,7 +92,7 @@ def _state() -> dict[str, Any]:
         "working folder": os.getcwd,
         "environment": lambda: dict(os.environ),
         "random state of Python": random.getstate,
-        "random state of numpy": lambda: repr(np.random.get_state()[1:3]) + str(np.random.get_state()[1].sum()),  # type: ignore[index,union-attr]
+        "random state of numpy": lambda: repr(np.random.get_state()[1:3]) + str(np.random.get_state()[1].sum()),  # type: ignore[index]
         "temporary folder": lambda: tempfile.tempdir,
     }
     return {name: read() for name, read in readers.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refbench.bridges.plan import apply_bridges
+from refbench.bridges.plan import apply_bridges, apply_optional
 from refbench.contracts.errors import CancelledError
 from refbench.contracts.method import Context, Prediction, TileMethod
 from refbench.engine.inputs.prepare import prepare
@@ -106,7 +106,9 @@ def run_trial(
             trial.reports_after_cancel += cancelled
 
         context = Context(seed=seed, scratch=scratch, threads=1, report=report, is_cancelled=lambda: cancelled)
-        bridged = apply_bridges(scene, prepare(scene, record).bridges, scratch).without_reference()
+        preparation = prepare(scene, record)
+        bridged = apply_bridges(scene, preparation.bridges, scratch)
+        bridged = apply_optional(bridged, preparation.optional, scratch)[0].without_reference()
         trial.scene = bridged
         with Surroundings((Path(folder).absolute(), Path(folder).resolve())) as seen:
             try:

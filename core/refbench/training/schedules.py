@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 WARMUP_SHARE = 0.05
 LAST_RATE = 0.01
-"""The learning rate rises over the first steps and falls along a cosine to this share of its highest value."""
+"""The learning rate rises over the first steps and falls along a cosine to this fraction of its highest value."""
 
 
 @dataclass(frozen=True)
 class CosineShare:
-    """Share of the highest learning rate at a step, for ``LambdaLR``: linear warm-up, then half a cosine."""
+    """Fraction of the highest learning rate at a step, for ``LambdaLR``: linear warm-up, then half a cosine."""
 
     steps: int
 
     def __call__(self, step: int) -> float:
-        """Return the share, in (0, 1]."""
+        """Return the fraction, in (0, 1]."""
         warm = max(1, round(WARMUP_SHARE * self.steps))
         if step < warm:
             return (step + 1) / warm

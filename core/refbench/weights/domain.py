@@ -71,8 +71,9 @@ def read_domain(meta: Mapping[str, Any], where: object) -> Domain:
     stated = meta.get(KEY)
     if stated is None:
         gsd = meta.get("gsd")
-        is_known = isinstance(gsd, (int, float)) and not isinstance(gsd, bool) and gsd > 0
-        return Domain(gsd=(gsd * (1 - SAME_GSD), gsd * (1 + SAME_GSD))) if is_known else Domain()
+        if not isinstance(gsd, (int, float)) or isinstance(gsd, bool) or gsd <= 0:
+            return Domain()
+        return Domain(gsd=(gsd * (1 - SAME_GSD), gsd * (1 + SAME_GSD)))
     from refbench.files.typed_config import typed_config  # pydantic, only where there is something to check
 
     if not isinstance(stated, dict):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
 from refbench import Window
+from refbench.geometry.image_shift import best_shift
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 ROUNDS = 4
 REACH_PX, NEAR_PX = 16, 3
 """How far shifts are looked for, in the first round and in those after it."""
-LEAST_CORRELATION = 0.2
-"""Lower peaks are noise: the images do not show the same."""
 LEAST_PIXELS = 1000
 MOST_CELLS = 512
 """Side of the middle part of a large DSM that tells the shifts, cells."""
@@ -95,7 +93,7 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
         mask = visible[..., 0].cpu().numpy() > 0
         if mask.sum() < LEAST_PIXELS:
             continue
-        found = _best_shift(seen[..., 0].cpu().numpy(), wanted[..., 0].cpu().numpy(), mask, reach)
+        found = best_shift(seen[..., 0].cpu().numpy(), wanted[..., 0].cpu().numpy(), mask, reach)
         if found is not None:
             shifts.append(found[:2])
             weights.append(found[2])
@@ -104,30 +102,3 @@ def _shift(run: DsmRefinement, target: int, sources: list[int], reach: int) -> t
     # Sources vote by how well they correlate.
     across, down = np.average(np.array(shifts), axis=0, weights=weights)
     return float(across), float(down)
-
-
-def _best_shift(
-    seen: NDArray[np.float32], wanted: NDArray[np.float32], mask: NDArray[np.bool_], reach: int
-) -> tuple[float, float, float] | None:
-    """Return the shift (right, down) at which an image correlates best with what others show, and how well.
-
-    None where the peak lies on the border of the search, or is none.
-    """
-    room = cv2.copyMakeBorder(wanted, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    # Normalised cross-correlation of what is seen only, at every shift up to ``reach``.
-    scores = cv2.matchTemplate(room, seen, cv2.TM_CCOEFF_NORMED, mask=mask.astype(np.float32))
-    scores = np.where(np.isfinite(scores), scores, -1.0)
-    row, col = np.unravel_index(int(scores.argmax()), scores.shape)
-    last = 2 * reach
-    if scores[row, col] < LEAST_CORRELATION or row in (0, last) or col in (0, last):
-        return None
-    # Sub-pixel by the parabola through the peak and its two neighbours.
-    down = row - reach + _vertex(scores[row - 1 : row + 2, col])
-    across = col - reach + _vertex(scores[row, col - 1 : col + 2])
-    return float(across), float(down), float(scores[row, col])
-
-
-def _vertex(values: NDArray[np.floating]) -> float:
-    """Return where the parabola through three values has its vertex, counted from the middle one."""
-    bend = float(values[0] - 2 * values[1] + values[2])
-    return 0.0 if bend >= 0 else float(0.5 * (values[0] - values[2]) / bend)

@@ -104,8 +104,8 @@ def view_evidence(held: Mapping[str, Mapping[str, Any]], measure: str, *, best: 
     pixels = np.array([facts["pixels"] for facts in seen], np.float64)
     if pixels.sum() < LEAST_PIXELS:
         return []
-    errors = (
+    before, after = (
         float(np.average([abs(best - facts[when][measure]) for facts in seen], weights=pixels))
         for when in ("before", "after")
     )
-    return [Evidence(f"views_{measure}", *errors, int(pixels.sum()))]
+    return [Evidence(f"views_{measure}", before, after, int(pixels.sum()))]

@@ -11,44 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numba
+from refbench.geometry.compiled import compiled, contracted, inlined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    Kernel = Callable[..., Any]
-    """numba tells the types of a kernel by its arguments, call by call."""
+    from refbench.geometry.compiled import Kernel
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-def inlined(function: Kernel) -> Kernel:
-    """Compile a part of kernels into each of its callers."""
-    kernel: Kernel = numba.njit(inline="always", **_OPTIONS)(function)
-    return kernel
-
-
-def compiled(function: Kernel) -> Kernel:
-    """Compile a kernel on its first call; the machine code is kept on disk.
-
-    It lies beside the source, or in the user's cache folder where the installation is read-only (numba's own
-    choice; ``NUMBA_CACHE_DIR`` overrides it). Without any writable place every process compiles anew.
-    """
-    return _kept(function)
-
-
-def contracted(function: Kernel) -> Kernel:
-    """Like ``compiled``, with fused multiplications and additions: for what need not agree with torch bit by bit."""
-    return _kept(function, fastmath={"contract"})
-
-
-def _kept(function: Kernel, **more: object) -> Kernel:
-    kernel: Kernel
-    try:
-        kernel = numba.njit(cache=True, **_OPTIONS, **more)(function)
-    except RuntimeError:  # "no locator available"
-        kernel = numba.njit(**_OPTIONS, **more)(function)
-    return kernel
+__all__ = ["compiled", "contracted", "in_threads", "inlined"]
 
 
 @cache

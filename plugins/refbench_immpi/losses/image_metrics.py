@@ -1,6 +1,6 @@
 """Scores of rendered views and depths as ImMPI defines them, and the standard SSIM beside its own.
 
-Estimates and truths are [B, C, h, w], tensors or arrays; pictures in [0, 1], depths in scene units; masks
+Estimates and truths are [B, C, h, w], tensors or arrays; images in [0, 1], depths in scene units; masks
 [B, 1, h, w] of 0 and 1. Every score is a float.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def psnr(estimate: Values, truth: Values, mask: Values | None = None) -> float:
-    """Return the peak signal-to-noise ratio in dB: mean of the pictures' own; infinite where they agree."""
+    """Return the peak signal-to-noise ratio in dB: mean of the images' own; infinite where they agree."""
     first, second, where = _tensors(estimate, truth, mask)
     squares, count = (first - second).square(), first[0].numel() * torch.ones(len(first), device=first.device)
     if where is not None:
@@ -31,7 +31,7 @@ def psnr(estimate: Values, truth: Values, mask: Values | None = None) -> float:
 
 
 def ssim_zero_padded(estimate: Values, truth: Values, mask: Values | None = None) -> float:
-    """Return SSIM as published: pictures are zero beyond the rim and outside the mask, and every pixel counts."""
+    """Return SSIM as published: images are zero beyond the rim and outside the mask, and every pixel counts."""
     first, second, where = _tensors(estimate, truth, mask)
     if where is not None:
         first, second = first * where, second * where
@@ -39,13 +39,13 @@ def ssim_zero_padded(estimate: Values, truth: Values, mask: Values | None = None
 
 
 def ssim_standard(estimate: Values, truth: Values, mask: Values | None = None) -> float:
-    """Return SSIM of the windows of 11 x 11 px that lie wholly inside picture and mask; NaN if there is none."""
+    """Return SSIM of the windows of 11 x 11 px that lie wholly inside image and mask; NaN if there is none."""
     first, second, where = _tensors(estimate, truth, mask)
     return float(ssim(first, second, "standard", where).mean())
 
 
 def lpips_distance(estimate: Values, truth: Values, lpips: Lpips, mask: Values | None = None) -> float:
-    """Return the mean LPIPS distance; with a mask both pictures are multiplied by it."""
+    """Return the mean LPIPS distance; with a mask both images are multiplied by it."""
     first, second, where = _tensors(estimate, truth, mask)
     if where is not None:
         first, second = first * where, second * where
@@ -60,7 +60,7 @@ def mae(estimate: Values, truth: Values) -> float:
 
 
 def depth_accuracy(estimate: Values, truth: Values, threshold: float, mask: Values | None = None) -> float:
-    """Return the share of (masked) pixels whose error is below ``threshold``; NaN if there is none."""
+    """Return the fraction of (masked) pixels whose error is below ``threshold``; NaN if there is none."""
     first, second, where = _tensors(estimate, truth, mask)
     good = ((first - second).abs() < threshold).float()
     if where is None:

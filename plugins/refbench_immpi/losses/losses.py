@@ -1,6 +1,6 @@
 """The losses of ImMPI at one scale and over all, with what stays of a target view computed once.
 
-Pictures in [0, 1] are compared where the mask of the target view is 1. The mask depends on geometry alone, so that the
+Images in [0, 1] are compared where the mask of the target view is 1. The mask depends on geometry alone, so that the
 masked targets, their moments and their features may be kept from one step to the next.
 """
 
@@ -49,7 +49,7 @@ class ScaleTarget:
     """A target view at one scale.
 
     ``image`` [B, 3, h, w] unmasked; ``mask`` [B, 1, h, w]; ``pixels``: their number; ``known``: moments of the masked
-    image, whose ``picture`` it is; ``features`` of it for LPIPS (None without).
+    image, whose ``image`` it is; ``features`` of it for LPIPS (None without).
     """
 
     image: torch.Tensor
@@ -79,7 +79,7 @@ def _per_pixel(differences: torch.Tensor, mask: torch.Tensor | None) -> torch.Te
 
 
 def edge_aware_loss(depth: torch.Tensor, image: torch.Tensor, near: torch.Tensor, far: torch.Tensor) -> torch.Tensor:
-    """Return the mean slope of depth, less where the picture has edges.
+    """Return the mean slope of depth, less where the image has edges.
 
     Parameters
     ----------

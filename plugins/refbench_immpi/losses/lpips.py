@@ -31,7 +31,7 @@ SLICES = {
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 SMALLEST = 1e-10
 SMALLEST_SIZE = 2 ** (len(SLICES) - 1)
-"""Pixels that a picture must have along either axis."""
+"""Pixels that an image must have along either axis."""
 
 
 class _Scaling(nn.Module):
@@ -42,7 +42,7 @@ class _Scaling(nn.Module):
 
 
 class Lpips(nn.Module):
-    """The distance; frozen. ImMPI gives it pictures in [0, 1] as they are, not stretched to [-1, 1]."""
+    """The distance; frozen. ImMPI gives it images in [0, 1] as they are, not stretched to [-1, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Lpips(nn.Module):
         self.requires_grad_(False)
 
     def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
-        """Return five maps of unit feature vectors [B, c, h / 2^k, w / 2^k] of a picture [B, 3, h, w].
+        """Return five maps of unit feature vectors [B, c, h / 2^k, w / 2^k] of an image [B, 3, h, w].
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Lpips(nn.Module):
         return found
 
     def distance(self, first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the distance [B] of pictures whose ``features`` are given."""
+        """Return the distance [B] of images whose ``features`` are given."""
         weights = [self.get_parameter(f"lins.{number}.model.1.weight") for number in range(len(self.lins))]
         layers = [
             conv2d((a - b).square(), weight).mean((1, 2, 3))
@@ -93,7 +93,7 @@ class Lpips(nn.Module):
         return torch.stack(layers).sum(0)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return the distance [B] of two batches of pictures [B, 3, h, w]."""
+        """Return the distance [B] of two batches of images [B, 3, h, w]."""
         return self.distance(self.features(first), self.features(second))
 
 

@@ -1,7 +1,7 @@
-"""Structural similarity of pictures in [0, 1]: window 11 x 11 px, Gaussian of 1.5 px, population covariance.
+"""Structural similarity of images in [0, 1]: window 11 x 11 px, Gaussian of 1.5 px, population covariance.
 
-``zero_padded`` is ImMPI's form: the picture goes on as zeros beyond its rim and every pixel counts. ``standard`` counts
-only the windows that lie wholly inside the picture (and, with a mask, inside the mask).
+``zero_padded`` is ImMPI's form: the image goes on as zeros beyond its rim and every pixel counts. ``standard`` counts
+only the windows that lie wholly inside the image (and, with a mask, inside the mask).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _smoothed(x: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """What SSIM needs of a picture [B, C, h, w] that stays: itself, its local mean and mean square."""
+    """What SSIM needs of an image [B, C, h, w] that stays: itself, its local mean and mean square."""
 
     picture: torch.Tensor
     mean: torch.Tensor
@@ -64,7 +64,7 @@ class Moments:
 
 
 def moments(picture: torch.Tensor) -> Moments:
-    """Return the local moments of a picture [B, C, h, w]."""
+    """Return the local moments of an image [B, C, h, w]."""
     return Moments(picture, _smoothed(picture), _smoothed(picture * picture))
 
 
@@ -74,7 +74,7 @@ def ssim(
     form: Form = "zero_padded",
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the mean SSIM per picture [B].
+    """Return the mean SSIM per image [B].
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def ssim(
     form
         ``zero_padded``, as published, or ``standard``; see the module.
     mask
-        [B, 1, h, w] of 0 and 1. Of ``zero_padded`` it is expected inside the pictures already (as published: both are
+        [B, 1, h, w] of 0 and 1. Of ``zero_padded`` it is expected inside the images already (as published: both are
         multiplied by it and every pixel counts); of ``standard`` it selects the windows.
     """
     known = target if isinstance(target, Moments) else moments(target)

@@ -36,6 +36,6 @@ def plane_encoding(planes: int, kind: Encoding) -> Tensor:
 
 def inverse_depth_planes(near: Tensor, far: Tensor, planes: int) -> Tensor:
     """Return depths [B, D] from ``near`` to ``far`` [B], even in inverse depth, scene units."""
-    share = torch.linspace(0.0, 1.0, planes, dtype=torch.float64, device=near.device)
+    fraction = torch.linspace(0.0, 1.0, planes, dtype=torch.float64, device=near.device)
     first, last = 1 / near.double()[:, None], 1 / far.double()[:, None]
-    return (1 / (first + (last - first) * share)).float()
+    return (1 / (first + (last - first) * fraction)).float()

@@ -160,7 +160,7 @@ def _grown(
 
 
 def _add_shared(made: Tensor, maps: Tensor, bias: Tensor, planes: int, first: int) -> None:
-    """Add the shared maps of each plane's picture and its own bias, in place."""
+    """Add the shared maps of each plane's image and its own bias, in place."""
     for number in range(len(made)):
         made[number] += maps[(first + number) // planes] + bias[number][:, None, None]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEVELS = 5
 SIDE = 128
-"""What rows and columns of a picture must be a multiple of."""
+"""What rows and columns of an image must be a multiple of."""
 SCALES = (0, 1, 2, 3)
 SLOPE, LEAST_SIGMA = 0.1, 1e-4
 REPEATED = (0, 1, 2, 3)
@@ -218,12 +218,12 @@ def as_planes(x: Tensor, batch: int) -> Tensor:
 
 
 def check_batch(shape: Sequence[int], is_training: bool) -> None:
-    """Refuse a picture whose smallest map is a single pixel where norms need several.
+    """Refuse an image whose smallest map is a single pixel where norms need several.
 
     Raises
     ------
     InputError
-        One picture of 128 x 128 in training mode.
+        One image of 128 x 128 in training mode.
     """
     batch, _, rows, cols = shape
     if is_training and batch * rows * cols <= SIDE * SIDE:

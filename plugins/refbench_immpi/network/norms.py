@@ -40,9 +40,9 @@ class Moments:
     def joined(self) -> tuple[Tensor, Tensor]:
         """Return mean and variance [C] over all chunks, float64."""
         means, variances = torch.stack(self._means).double(), torch.stack(self._variances).double()
-        share = torch.tensor(self._counts, dtype=torch.float64, device=means.device)[:, None] / sum(self._counts)
-        mean = (share * means).sum(0)
-        return mean, (share * (variances + (means - mean) ** 2)).sum(0)
+        fraction = torch.tensor(self._counts, dtype=torch.float64, device=means.device)[:, None] / sum(self._counts)
+        mean = (fraction * means).sum(0)
+        return mean, (fraction * (variances + (means - mean) ** 2)).sum(0)
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Folders of LEVIR-NVS and WHU-MVS: one scene with pictures, cameras, depths, a track (docs/methods/immpi.md)."""
+"""Folders of LEVIR-NVS and WHU-MVS: one scene with images, cameras, depths, a track (docs/methods/immpi.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IMAGES, CAMERAS, DEPTHS, TRACK = "Images", "Cams", "Depths", "Track"
 WHU_DEPTH_UNIT = 64.0
-"""Levels of a metre in the depth pictures of WHU-MVS."""
+"""Levels of a metre in the depth images of WHU-MVS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ class SceneFolder:
         return read_camera_text(self.path / CAMERAS / f"{view}.txt", needs_range=needs_range)
 
     def picture(self, view: str) -> NDArray[np.float32]:
-        """Read a view's picture, float32 [3, rows, cols] in [0, 1].
+        """Read a view's image, float32 [3, rows, cols] in [0, 1].
 
         Raises
         ------
         InputError
-            Missing, or no picture of 8 bits and three colours.
+            Missing, or no image of 8 bits and three colours.
         """
         path = self.path / IMAGES / f"{view}.png"
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -116,7 +116,7 @@ def open_scene_folder(path: Path) -> Scene:
     Raises
     ------
     InputError
-        A broken camera, a missing picture, views of different sizes.
+        A broken camera, a missing image, views of different sizes.
     """
     found = path if is_scene_folder(path) else _scenes(path)[0]
     folder = SceneFolder(found)

@@ -28,7 +28,7 @@ LAST_DISTANCE = 1000.0
 """Distance given to the farthest plane, which has no next one; scene units."""
 SAME_POSE = 1e-6
 SINGULAR = 1e-6
-"""Share of a plane's depth within which the target camera's centre counts as lying in it."""
+"""Fraction of a plane's depth within which the target camera's centre counts as lying in it."""
 HORIZON = 1e-12
 _RIM = np.array([(across, down, 1.0) for across in (-1, 1) for down in (-1, 1)])
 """Sampling positions of the four corners of a multiplane image."""

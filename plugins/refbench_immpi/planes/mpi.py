@@ -1,4 +1,4 @@
-"""Pictures of any size -> multiplane images: padding, overlapping crops, blending. Letters: D planes."""
+"""Images of any size -> multiplane images: padding, overlapping crops, blending. Letters: D planes."""
 
 from __future__ import annotations
 
@@ -134,14 +134,14 @@ def ramp(places: Sequence[tuple[int, int]], number: int) -> Tensor:
 
 
 def multiplane_image(networks: Networks, view: Posed, depths: Tensor, *, tile: int, overlap: int) -> MultiplaneImage:
-    """Return the planes of a picture of any size.
+    """Return the planes of an image of any size.
 
     Parameters
     ----------
     networks
         Encoder and generator.
     view
-        The picture and its camera.
+        The image and its camera.
     depths
         [D], near to far, scene units.
     tile, overlap
@@ -167,7 +167,7 @@ def multiplane_image(networks: Networks, view: Posed, depths: Tensor, *, tile: i
 
 
 def _planes(networks: Networks, image: Tensor, number: int) -> Tensor:
-    """Return [D, 4, h, w] of a picture [1, 3, h, w]."""
+    """Return [D, 4, h, w] of an image [1, 3, h, w]."""
     rows, cols = image.shape[-2:]
     features = networks.features(padded(image))
     found = fast_planes(networks.generator, features, number, (0,), batch_norms=networks.batch_norms)[0][0]

@@ -2,7 +2,7 @@
 
 Only colour and density are warped; a running transmittance stands for the planes before, so the memory needed does
 not grow with their number. The gradient goes through the planes a second time in the same order: what lies behind a
-plane is the whole picture less what was composited so far. Poses get no gradient.
+plane is the whole image less what was composited so far. Poses get no gradient.
 """
 
 from __future__ import annotations
@@ -251,8 +251,8 @@ def _median(sigma: torch.Tensor, view: TargetView, total: torch.Tensor) -> torch
         crossed = middle >= half
         value = z
         if middle_before is not None and z_before is not None:
-            share = (half - middle_before) / (middle - middle_before).clamp_(min=torch.finfo(total.dtype).tiny)
-            value = torch.where(crossed, z_before + share * (z - z_before), z)
+            fraction = (half - middle_before) / (middle - middle_before).clamp_(min=torch.finfo(total.dtype).tiny)
+            value = torch.where(crossed, z_before + fraction * (z - z_before), z)
         found = torch.where(done, found, value)
         done |= crossed
         reached += plane.weight

@@ -1,4 +1,4 @@
-"""Planes of one view against the photograph of another: rendering at four scales and the losses between them."""
+"""Planes of one view against the image of another: rendering at four scales and the losses between them."""
 
 from __future__ import annotations
 

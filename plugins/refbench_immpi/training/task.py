@@ -92,7 +92,7 @@ class PriorTask(TrainTask):
         self.comparer, self.config, self.validation = comparer, config, validation
         self.optimizer = torch.optim.Adam(networks.parameters(), lr=config.lr, fused=True)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(
-            self.optimizer, [max(1, round(share * steps)) for share in config.milestones], 1 / config.divisor
+            self.optimizer, [max(1, round(fraction * steps)) for fraction in config.milestones], 1 / config.divisor
         )
 
     def loss(self, batch: tuple[int, int]) -> tuple[Tensor, Mapping[str, float | Tensor]]:

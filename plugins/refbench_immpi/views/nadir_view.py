@@ -1,4 +1,4 @@
-"""Levelling an oblique view: the same picture from the same point, as if the camera had looked straight down.
+"""Levelling an oblique view: the same image from the same point, as if the camera had looked straight down.
 
 A camera that only turns sees no parallax, so this is one homography. The planes of a levelled view are horizontal: they
 share the scene's range of heights instead of the far longer range of depths along an oblique line of sight.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 STEEPEST = np.cos(np.radians(60.0))
-"""Views that look more than 60 degrees off the vertical stay as they are: their picture would be stretched too far."""
+"""Views that look more than 60 degrees off the vertical stay as they are: their image would be stretched too far."""
 ROWS_TRIED = 48
 LEAST_SCALE = 0.7
 
@@ -38,9 +38,9 @@ def turned(scene: Scene, config: ImMPIConfig) -> Callable[[Posed], Posed]:
 
 
 def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
-    """Return a view turned to look straight down, cut to the largest upright rectangle that its picture fills.
+    """Return a view turned to look straight down, cut to the largest upright rectangle that its image fills.
 
-    The scene's z axis points up. Picture size stays about the same; the range of depths is found anew.
+    The scene's z axis points up. Image size stays about the same; the range of depths is found anew.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def straight_down(view: Posed) -> Floats | None:
 
 
 def economical(rows: float, cols: float) -> float:
-    """Return by how much to reduce a picture, at most by LEAST_SCALE, so that little of what is padded is empty."""
+    """Return by how much to reduce an image, at most by LEAST_SCALE, so that little of what is padded is empty."""
     scales = [1.0, *(SIDE * np.floor(side / SIDE) / side for side in (rows, cols))]
 
     def waste(scale: float) -> float:
@@ -111,8 +111,8 @@ def inscribed(corners: Floats) -> tuple[float, float, float, float]:
         crossings = []
         for first, second in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             if (first[1] - level) * (second[1] - level) <= 0 and first[1] != second[1]:
-                share = (level - first[1]) / (second[1] - first[1])
-                crossings.append(first[0] + share * (second[0] - first[0]))
+                fraction = (level - first[1]) / (second[1] - first[1])
+                crossings.append(first[0] + fraction * (second[0] - first[0]))
         spans.append((min(crossings), max(crossings)))
     best, area = (0.0, 0.0, 0.0, 0.0), 0.0
     for i in range(len(levels)):

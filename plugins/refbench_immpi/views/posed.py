@@ -1,4 +1,4 @@
-"""Posed views of a scene: pictures in [0, 1], cameras, and the depths between which planes are placed."""
+"""Posed views of a scene: images in [0, 1], cameras, and the depths between which planes are placed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Posed:
         return Pinhole(self.K, self.E[:3, :3], self.E[:3, 3], cols, rows)
 
     def scaled(self, most_pixels: int | None) -> Posed:
-        """Return the view with at most so many pixels, its picture averaged over areas; None keeps it."""
+        """Return the view with at most so many pixels, its image averaged over areas; None keeps it."""
         import cv2
 
         rows, cols = self.shape
@@ -84,7 +84,7 @@ def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
     UnsupportedError
         Fewer than two pinhole views, or nothing that tells how far away the scene is.
     InputError
-        Pictures of different sizes.
+        Images of different sizes.
     """
     pinholes = {name: pinhole_of(view.camera) for name, view in sorted(scene.views.items())}
     cameras = {name: camera for name, camera in pinholes.items() if camera is not None}

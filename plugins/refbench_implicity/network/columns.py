@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 QUANTUM_OFFSET = 1000.0
 """Heights pass through ``float32(z + 1000) - 1000``, as published: the quantum is 2 ** -14 units."""
 REPACK_BELOW = 0.85
-"""Finished columns are dropped once fewer than this share of a block still search."""
+"""Finished columns are dropped once fewer than this fraction of a block still search."""
 
 
 class ColumnDecoder:

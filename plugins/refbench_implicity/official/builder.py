@@ -201,7 +201,7 @@ def build_dataset(
     config: BuildConfig,
     folder: Path,
     rng: np.random.Generator,
-    report: Callable[[float, str], None] = lambda share, text: None,
+    report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> None:
     """Build the data set of ``config`` in ``folder``, which must not hold one.
 

@@ -109,8 +109,8 @@ def _fit_lengths(config: dict[str, Any], grid: Grid) -> None:
         raise InputError(f"A scene of {cols} x {rows} px is smaller than the smallest patch of {PIXEL_MULTIPLE} px.")
     patch = pixels // PIXEL_MULTIPLE * PIXEL_MULTIPLE * grid.gsd
     config["dataset"]["patch_size"] = [patch, patch]
-    for split, share in (("val", 2), ("vis", 4), ("test", 4)):
-        config["dataset"]["sliding_window"][f"{split}_strip"] = [patch / share, patch / share]
+    for split, fraction in (("val", 2), ("vis", 4), ("test", 4)):
+        config["dataset"]["sliding_window"][f"{split}_strip"] = [patch / fraction, patch / fraction]
     config["dsm_generation"]["pixel_size"] = list(grid.resolution)
     if grid.crs is not None and (epsg := grid.crs.to_epsg()) is not None:
         config["dsm_generation"]["crs_epsg"] = epsg
@@ -134,7 +134,7 @@ def _counts(image: Image) -> Image:
 
 
 def _mask(scene: Scene, kind: str) -> Mask:
-    """Return a mask of 0 and 1 on the scene's grid; an unknown class is nowhere, unknown ground truth everywhere."""
+    """Return a mask of 0 and 1 on the scene's grid; an unknown class is nowhere, unknown reference everywhere."""
     assert scene.grid is not None  # the caller checked
     source = scene.masks.get(kind)
     if kind == "gt":

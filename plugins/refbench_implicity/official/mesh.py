@@ -80,8 +80,8 @@ def _clip_below(triangles: NDArray[np.float64], axis: int, limit: float) -> NDAr
 
 
 def _crossing(a: NDArray[np.float64], b: NDArray[np.float64], axis: int, limit: float) -> NDArray[np.float64]:
-    share = (limit - a[:, axis]) / (b[:, axis] - a[:, axis])
-    point = a + share[:, None] * (b - a)
+    fraction = (limit - a[:, axis]) / (b[:, axis] - a[:, axis])
+    point = a + fraction[:, None] * (b - a)
     point[:, axis] = limit
     return point
 

@@ -72,14 +72,14 @@ def evaluate_official(
     truth_grid: Grid,
     dilation: int = BUILDING_DILATION,
 ) -> OfficialEvaluation:
-    """Compare a DSM with the ground truth as the official code does.
+    """Compare a DSM with the reference as the official code does.
 
     Parameters
     ----------
     target
         Heights [rows, cols] in metres; NaN is left out, a NoData code is not.
     grid
-        Grid of ``target``; only its corner and size count, the pixel size is taken to be that of the truth.
+        Grid of ``target``; only its corner and size count, the pixel size is taken to be that of the reference.
     truth, masks
         Whole rasters on ``truth_grid``; ``masks`` hold ``gt`` and any of ``building``, ``forest``, ``water``.
     dilation
@@ -90,7 +90,7 @@ def evaluate_official(
     InputError
         There is no mask ``gt``.
     GridMismatchError
-        The target reaches past the truth.
+        The target reaches past the reference.
     """
     if "gt" not in masks:
         raise InputError("The official evaluation needs the mask gt.")

@@ -159,7 +159,7 @@ def _mask(file: str | None, name: str, grid: Grid) -> Cropped[Mask] | None:
 
 
 def _reference(dataset: DatasetConfig, grid: Grid, crs: str) -> Reference | None:
-    """Return the ground truth, where its pixels are those of the DSM."""
+    """Return the reference, where its pixels are those of the DSM."""
     if dataset.dsm_gt_path is None:
         return None
     truth = open_dsm(dataset.dsm_gt_path)

@@ -232,8 +232,8 @@ class CityItems(torch.utils.data.Dataset[PatchItem]):
         rules, heights = self.rules, scene.dsm[area].ravel()
         width = area[1].stop - area[1].start
         count = rules.queries
-        shares = np.array([rules.near_share, rules.wall_share, rules.padded_share])
-        near, wall, padded = (shares * count).astype(int)
+        fractions = np.array([rules.near_share, rules.wall_share, rules.padded_share])
+        near, wall, padded = (fractions * count).astype(int)
         lowest, highest = (part[area].ravel() for part in scene.relief)
         pixel = known[rng.integers(len(known), size=count)]
         steps = np.flatnonzero(highest - lowest > WALL_STEP_M)

@@ -57,8 +57,8 @@ def occupancy_loss(logits: Tensor, labels: Tensor, masks: Mapping[str, Tensor], 
     per_point = point_loss(logits, labels)
     land: dict[str, tuple[float, float] | Tensor] = {kind: getattr(weights.land, kind) for kind in LAND_TYPES}
     if weights.balance_building_weight and "building" in masks:
-        share = masks["building"].to(per_point.dtype).mean()
-        land["building"] = torch.stack([share, 1 - share])
+        fraction = masks["building"].to(per_point.dtype).mean()
+        land["building"] = torch.stack([fraction, 1 - fraction])
     base = per_point * _weight(masks["gt"], weights.gt, per_point)
     total, by_type = base, {}
     for kind, pair in land.items():

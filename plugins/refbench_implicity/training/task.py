@@ -78,7 +78,7 @@ class OccupancyTask(TrainTask):
         return planes, self.model.decode(planes, query)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Return the weighted loss and, per land type, its share; with scores where they are wanted."""
+        """Return the weighted loss and, per land type, its fraction; with scores where they are wanted."""
         _, logits = self.forward(batch)
         loss, by_type = self._losses(batch, logits)
         scores = self._scores(batch, logits.detach()) if self.scores_while_training else {}

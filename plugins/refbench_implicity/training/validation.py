@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Return the share of equal labels; 0 for an empty set."""
+    """Return the fraction of equal labels; 0 for an empty set."""
     equal = np.asarray(truth) == np.asarray(predicted)
     return float(equal.mean()) if equal.size else 0.0
 

@@ -66,7 +66,7 @@ def assess_footprints(
     reference
         Not needed.
     masks
-        One of them is the truth, on the grid of ``evaluated``.
+        One of them is the reference, on the grid of ``evaluated``.
     options
         Those of ``FootprintOptions``.
 

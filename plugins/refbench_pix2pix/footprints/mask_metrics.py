@@ -1,4 +1,4 @@
-"""Scores of a building mask against the true one: shares of pixels, and the measures of salient object detection.
+"""Scores of a building mask against the true one: fractions of pixels, and the measures of salient object detection.
 
 Masks are uint8 [rows, cols] levels from 0 to 255; the true one counts as building above ``MIDDLE``. ``valid`` is bool
 [rows, cols], the pixels that count; None stands for all of them. A score without any pixel is NaN.
@@ -98,12 +98,12 @@ def s_measure(predicted: Levels, truth: Levels, valid: Bools | None = None) -> f
     counted, building = _counted(values, valid), _counted(true, valid)
     if not building.size:
         return float("nan")
-    share = float(building.mean())
-    if share == 0.0:
+    fraction = float(building.mean())
+    if fraction == 0.0:
         return float(1 - counted.mean())
-    if share == 1.0:
+    if fraction == 1.0:
         return float(counted.mean())
-    objects = share * _likeness(counted[building]) + (1 - share) * _likeness(1 - counted[~building])
+    objects = fraction * _likeness(counted[building]) + (1 - fraction) * _likeness(1 - counted[~building])
     return max(0.0, float(0.5 * objects + 0.5 * _regions(values, true, valid)))
 
 

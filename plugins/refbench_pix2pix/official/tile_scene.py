@@ -58,12 +58,12 @@ def open_tile_folder(path: Path) -> Scene:
         dsm[part], ndvi[part] = halves(pixels)
     grid = Grid(cols, rows, Affine(PIXEL_M, 0.0, float(left), 0.0, -PIXEL_M, float(-top)), CRS.from_wkt(LOCAL))
     heights = np.where(dsm == 0, np.float32(np.nan), dsm.astype(np.float32))
-    shares = (ndvi.astype(np.float32) / np.float32(HALF_LEVEL) - 1)[None]
+    fractions = (ndvi.astype(np.float32) / np.float32(HALF_LEVEL) - 1)[None]
     return Scene(
         path.name,
         grid,
         dsm=ArraySource(DSM(heights, grid)),
-        ndvi=ArraySource(Image(np.clip(shares, -1, 1), grid, ("ndvi",))),
+        ndvi=ArraySource(Image(np.clip(fractions, -1, 1), grid, ("ndvi",))),
         folder=path,
         warnings=(NOTE.format(pixel=PIXEL_M),),
     )

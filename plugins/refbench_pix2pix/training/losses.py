@@ -40,11 +40,11 @@ def gradient_penalty(
 ) -> Tensor:
     """Return WGAN-GP's penalty: squared distance of the gradient's norm from ``constant``, times ``weight``.
 
-    Evaluated between the samples: ``mix`` [B] in [0, 1] is the share of ``real``; None takes ``real`` itself.
+    Evaluated between the samples: ``mix`` [B] in [0, 1] is the fraction of ``real``; None takes ``real`` itself.
     """
-    share = torch.ones(len(real), device=real.device) if mix is None else mix
-    share = share.reshape(-1, 1, 1, 1)
-    between = (share * real + (1 - share) * fake).detach().requires_grad_()
+    fraction = torch.ones(len(real), device=real.device) if mix is None else mix
+    fraction = fraction.reshape(-1, 1, 1, 1)
+    between = (fraction * real + (1 - fraction) * fake).detach().requires_grad_()
     logits = discriminate(between)
     (gradient,) = torch.autograd.grad(logits, between, torch.ones_like(logits), create_graph=True)
     norms = (gradient.flatten(1) + PENALTY_EPS).norm(2, dim=1)

@@ -1,4 +1,4 @@
-"""Paired tiles of scenes for training: the initial DSM and the NDVI against the truth."""
+"""Paired tiles of scenes for training: the initial DSM and the NDVI against the reference."""
 
 from __future__ import annotations
 

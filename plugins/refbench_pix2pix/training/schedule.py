@@ -30,13 +30,13 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> Any:  # noqa
 
 
 class LinearShare:
-    """Share of the learning rate in epoch e after the start: 1, then a linear fall that never reaches 0."""
+    """Fraction of the learning rate in epoch e after the start: 1, then a linear fall that never reaches 0."""
 
     def __init__(self, epoch_count: int, n_epochs: int, n_epochs_decay: int) -> None:
         self.epoch_count, self.n_epochs, self.n_epochs_decay = epoch_count, n_epochs, n_epochs_decay
 
     def __call__(self, epoch: int) -> float:
-        """Return the share; 0 after the last epoch, where the published formula would turn negative."""
+        """Return the fraction; 0 after the last epoch, where the published formula would turn negative."""
         return max(0.0, 1.0 - max(0, epoch + self.epoch_count - self.n_epochs) / float(self.n_epochs_decay + 1))
 
 

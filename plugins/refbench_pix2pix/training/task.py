@@ -99,7 +99,7 @@ class Pix2PixTask(TrainTask):
         return loss / self.batches_per_step, {**values, "G": loss.detach()}  # type: ignore[dict-item]
 
     def _filled(self, fake: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return fakes with the truth where the truth is unknown (it holds a filler there): nobody judges that."""
+        """Return fakes with the reference where it is unknown (it holds a filler there): nobody judges that."""
         mask = batch.get("mask")
         return fake if mask is None else torch.where(mask, fake, batch["y"])
 

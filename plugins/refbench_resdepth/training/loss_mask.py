@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def truth_mask(truth: NDArray[np.floating[Any]], nodata: float | None = None) -> NDArray[np.bool_]:
     """Return where true heights [..., rows, cols] count in training: not NaN, not ``nodata`` and not exactly 0.
 
-    0 counts as missing because published ground truth is filled with it; the evaluation does count it.
+    0 counts as missing because published reference is filled with it; the evaluation does count it.
     """
     valid: NDArray[np.bool_] = ~np.isnan(truth) & (truth != 0)
     return valid if nodata is None else valid & (truth != nodata)

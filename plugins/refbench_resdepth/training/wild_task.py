@@ -34,7 +34,7 @@ WARM_STEPS, COOLING, COOLEST = 100, 0.35, 0.03
 
 
 def rate_share(step: int, steps: int) -> float:
-    """Return the share of the highest learning rate at a step."""
+    """Return the fraction of the highest learning rate at a step."""
     left = (steps - step) / max(1.0, COOLING * steps)
     return min(1.0, (step + 1) / WARM_STEPS) * max(COOLEST, min(1.0, left))
 

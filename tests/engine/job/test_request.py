@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refbench import InputError
+from refbench.bridges.plan import all_bridges
 from refbench.cli.run import _spelt, command
 from refbench.engine.job.request import JobRequest, SceneRequest, check_files
 
@@ -68,6 +69,7 @@ REQUEST = st.builds(
     assessor_options=VALUES,
     resampling=st.sampled_from(["bilinear", "cubic"]),
     checkpoints=st.none() | PATH,
+    no_bridges=st.lists(st.sampled_from([bridge.name for bridge in all_bridges()]), max_size=2).map(tuple),
 ).map(lambda request: replace(request, gsd=request.scene.files.get("gsd")))
 
 

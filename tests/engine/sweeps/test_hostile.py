@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_refbench import ONE_THREAD, command
+from run_refbench import ONE_THREAD, start
 
 PLUGIN = Path(__file__).with_name("hostile_plugin.py")
 ENDS = {
@@ -34,13 +34,15 @@ scenes: [{{cut: {{scene: embedded, size_m: 16}}}}]
 """
 
 
-def start(tmp_path, methods, *arguments):
+def begin(tmp_path, methods, *arguments):
     (tmp_path / "mine.yaml").write_text(SUITE.format(", ".join(methods)))
-    environment = {**ONE_THREAD, "REFBENCH_PLUGINS": str(PLUGIN), "REFBENCH_TEST_PIDS": str(tmp_path / "pids")}
-    words = command("bench", "mine.yaml", "--out", "out", *arguments)
-    return subprocess.Popen(
-        words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    environment = {
+        **ONE_THREAD,
+        "REFBENCH_PLUGINS": str(PLUGIN),
+        "REFBENCH_TEST_PIDS": str(tmp_path / "pids"),
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return start(tmp_path, "bench", "mine.yaml", "--out", "out", *arguments, environment=environment, **pipes)
 
 
 def rows(tmp_path):
@@ -74,7 +76,7 @@ def pids(tmp_path):
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     names = [name.lower() for name in ENDS]
-    process = start(folder, ["input", *names, "fill"], "--workers", "2")
+    process = begin(folder, ["input", *names, "fill"], "--workers", "2")
     output, _ = process.communicate(timeout=560)
     assert process.returncode == 1 and "Traceback" not in output, output
     return folder, rows(folder), output
@@ -120,7 +122,7 @@ def test_a_scene_that_was_damaged_between_two_sweeps_is_made_anew(swept):
     whole = (scene / "reference.tif").read_bytes()
     (scene / "reference.tif").chmod(0o644)
     (scene / "reference.tif").write_bytes(whole[:-1] + b"?")
-    process = start(folder, ["input"], "--resume", "--only", "input")
+    process = begin(folder, ["input"], "--resume", "--only", "input")
     assert process.communicate(timeout=300) and process.returncode == 0
     assert (scene / "reference.tif").read_bytes() == whole
     assert rows(folder)["input"]["created"] == found["input"]["created"]  # its key is of the whole scene
@@ -128,7 +130,7 @@ def test_a_scene_that_was_damaged_between_two_sweeps_is_made_anew(swept):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_daemon_does_not_outlive_the_harness(tmp_path, number):
-    process = start(tmp_path, ["daemonwaits"])
+    process = begin(tmp_path, ["daemonwaits"])
     wait_until(lambda: len(pids(tmp_path)) == 2)
     process.send_signal(number)
     process.communicate(timeout=300)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from run_refbench import ONE_THREAD, command, refbench
+from run_refbench import ONE_THREAD, refbench, start
 
 from refbench.api import results_frame
 from refbench.engine.job.result import Status, result_schema
@@ -36,13 +36,10 @@ def suite(tmp_path):
     return write
 
 
-def start(tmp_path, *arguments):
+def begin(tmp_path, *arguments):
     """Start it in a process of its own, to be killed."""
-    environment = ONE_THREAD | variables(tmp_path)
-    return subprocess.Popen(
-        command("bench", *arguments), cwd=tmp_path, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return start(tmp_path, "bench", *arguments, environment=ONE_THREAD | variables(tmp_path), **pipes)
 
 
 def bench(tmp_path, *arguments, code=0):
@@ -201,7 +198,7 @@ def test_resume_runs_only_what_is_missing_or_stale(tmp_path, suite):
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path, suite):
     path = suite("[hanging]", "budgets: {deadline_s: 400}\n")
-    first = start(tmp_path, path, "--out", "out")
+    first = begin(tmp_path, path, "--out", "out")
     try:
         wait_for(lambda: cells_of(tmp_path / "out"))
         assert "Another refbench bench works in" in bench(tmp_path, path, "--out", "out", "--resume", code=2)
@@ -213,7 +210,7 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path, suite):
 
 def test_ctrl_c_keeps_finished_rows_and_leaves_no_process(tmp_path, suite):
     out = tmp_path / "out"
-    process = start(tmp_path, suite("[input, shift, spinning, noisy]"), "--out", out)
+    process = begin(tmp_path, suite("[input, shift, spinning, noisy]"), "--out", out)
     wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=400)
@@ -225,7 +222,7 @@ def test_ctrl_c_keeps_finished_rows_and_leaves_no_process(tmp_path, suite):
 
 def test_kill_9_of_the_harness_kills_the_cell_and_what_it_started(tmp_path, suite):
     out = tmp_path / "out"
-    process = start(tmp_path, suite("[input, spinning]"), "--out", out)
+    process = begin(tmp_path, suite("[input, spinning]"), "--out", out)
     wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3)
     process.kill()
     process.communicate(timeout=400)
@@ -236,12 +233,12 @@ def test_kill_9_of_the_harness_kills_the_cell_and_what_it_started(tmp_path, suit
 def kill_and_resume(tmp_path, path, times, seed):
     """Compare an undisturbed sweep with ones that are killed, so many times in all, at moments drawn at random."""
     started = time.monotonic()
-    start(tmp_path, path, "--out", "calm", "--workers", 2).communicate(timeout=400)
+    begin(tmp_path, path, "--out", "calm", "--workers", 2).communicate(timeout=400)
     length = time.monotonic() - started
     out, draw, kills = tmp_path / "wild", random.Random(seed), 0
     finished = set()
     while kills < times:
-        process = start(tmp_path, path, "--out", out, "--workers", 2, "--resume")
+        process = begin(tmp_path, path, "--out", out, "--workers", 2, "--resume")
         try:
             process.wait(timeout=draw.uniform(0.05, 0.6 * length))
         except subprocess.TimeoutExpired:

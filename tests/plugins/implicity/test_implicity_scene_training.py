@@ -56,7 +56,7 @@ def test_packed_training_needs_few_packages_and_resumes(tmp_path):
         command = [sys.executable, "-c", BLOCKED, "packed", "--out", "out", "--validation-scenes", "1", *options]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+            [*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -209,9 +209,9 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
     scenes = [place(0), place(1)]
     whole.fit(scenes, Context(seed=3), steps=30, folder=tmp_path / "whole")
     path = FILES.last_in(tmp_path / "whole")
-    script = "import sys; sys.path.insert(0, sys.argv[1])\n"  # a run of its own, ended at step 18
-    script += "from test_resdepth_training_unit import interrupted; interrupted(sys.argv[2])\n"
-    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "parts")]
+    script = "import sys; sys.path[:0] = sys.argv[2:]\n"  # a run of its own, ended at step 18
+    script += "from test_resdepth_training_unit import interrupted; interrupted(sys.argv[1])\n"
+    command = [sys.executable, "-c", script, str(tmp_path / "parts"), str(Path(__file__).parent), *sys.path]
     subprocess.run(command, check=True)
     assert torch.load(FILES.last_in(tmp_path / "parts"))["refbench_step"] == 18
     parts.fit(scenes, Context(seed=3), steps=30, folder=tmp_path / "parts", resume=True)

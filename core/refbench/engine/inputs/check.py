@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.device import check_device
 from refbench.engine.inputs.scene import open_scene
 from refbench.engine.inputs.weights import find_weights
 from refbench.registry.registry import load_registry
@@ -48,6 +49,7 @@ def check_inputs(
         The first thing that is missing or wrong.
     """
     record = load_registry().methods.get(request.method)
+    check_device(request.device)
     config = config or load_config(record, request.config, request.overrides)
     weights = find_weights(record, request.weights, config.values.get("weights"))
     return CheckedInputs(record, config, weights, open_scene(request, config))

@@ -1,4 +1,4 @@
-"""What a job would do and cost, from headers and weights alone: the truth behind ``refbench run --dry-run``."""
+"""What a job would do and cost, from headers and weights alone: what ``refbench run --dry-run`` says."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forec
     """
     found = check_inputs(request, config)
     record, config = found.record, found.config
-    preparation = prepare(found.scene, record, request.gsd)
+    preparation = prepare(found.scene, record, request.gsd, request.no_bridges)
     scene = found.scene
     for bridge in preparation.bridges:
         scene = bridge.outline(scene)

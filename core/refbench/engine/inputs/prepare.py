@@ -11,6 +11,8 @@ from refbench.contracts.errors import UnsupportedError
 from refbench.contracts.need import Gives, Need
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from refbench.bridges.bridge import Bridge
     from refbench.contracts.scene import Scene
     from refbench.registry.records import MethodRecord
@@ -18,22 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """The chain of bridges that a method needs on a scene, and what it costs on one core."""
+    """The chain of bridges that a method needs on a scene, those to what it could use, and the cost on one core."""
 
     bridges: tuple[Bridge, ...]
+    optional: tuple[Bridge, ...]
     bytes: int
     seconds: float
 
     def lines(self) -> list[str]:
         """Return the chain as sentences, one per bridge."""
-        return [bridge.describe() for bridge in self.bridges] or ["none: the scene holds everything itself"]
+        needed = [bridge.describe() for bridge in self.bridges]
+        useful = [f"{bridge.describe()}; where it can, for what the method could use" for bridge in self.optional]
+        return needed + useful or ["none: the scene holds everything itself"]
 
 
-def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None) -> Preparation:
+def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None, without: Collection[str] = ()) -> Preparation:
     """Return the bridges that give ``record`` what it needs; nothing is read but headers.
 
     Where there is a way, the initial DSM is bridged as well: it is what the refined one is compared with. What the
-    method could use besides is bridged where nothing is lost by it.
+    method could use besides is bridged by bridges made for it; ``without`` names bridges that are switched off.
 
     Raises
     ------
@@ -44,16 +49,17 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None) -> Pre
     if Gives.DSM in record.gives and scene.has(Need.GRID):
         needs.add(Need.GRID)
         try:
-            bridges = plan_bridges(scene, needs | {Need.DSM}, gsd)
+            bridges = plan_bridges(scene, needs | {Need.DSM}, gsd, without=without)
         except UnsupportedError:
-            bridges = plan_bridges(scene, needs, gsd)
+            bridges = plan_bridges(scene, needs, gsd, without=without)
     else:
-        bridges = plan_bridges(scene, needs, gsd)
+        bridges = plan_bridges(scene, needs, gsd, without=without)
+    optional: tuple[Bridge, ...] = ()
     for need in record.optional:
         with contextlib.suppress(UnsupportedError):
-            bridges += plan_bridges(scene, {need}, lossless=True)
+            optional += plan_bridges(scene, {need}, gsd, crossed=bridges + optional, optional=True, without=without)
     estimates = []
-    for bridge in bridges:
+    for bridge in bridges + optional:
         estimates.append(bridge.estimate(scene))
         scene = bridge.outline(scene)  # what the next one begins with
-    return Preparation(bridges, sum(e.bytes for e in estimates), sum(e.seconds for e in estimates))
+    return Preparation(bridges, optional, sum(e.bytes for e in estimates), sum(e.seconds for e in estimates))

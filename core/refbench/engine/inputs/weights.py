@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import MissingFileError
-from refbench.weights.weights_folder import is_weights_folder
+from refbench.weights.weights_folder import META_FILE, TENSORS_FILE, is_weights_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,11 +87,22 @@ def find_weights(
     if str(wanted) in known:
         return known[str(wanted)]
     if path.exists():
+        _check_whole(path)
         return path
     near = difflib.get_close_matches(str(wanted), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known) or 'none'}."
     asked = OPTION if explicit is not None else "The configuration's weights"
     raise MissingFileError(f"{asked} {wanted}: there is no such file, folder or name for {record.name}; {hint}")
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a folder of tensors that nothing describes, in the same words for every method."""
+    folder = path.parent if path.name == TENSORS_FILE else path
+    if (folder / TENSORS_FILE).is_file() and not (folder / META_FILE).is_file():
+        raise MissingFileError(
+            f"{folder} holds {TENSORS_FILE} but no {META_FILE}, which says what network it is; copy the whole weights "
+            "folder, as refbench train wrote it."
+        )
 
 
 def _package_folder(record: MethodRecord) -> Path | None:

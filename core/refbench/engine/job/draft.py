@@ -35,9 +35,10 @@ class Opened(_Part):
 
 
 class Prepared(_Part):
-    """What the scene lacked and was made: the names of the bridges."""
+    """What the scene lacked and was made: sentences on the bridges, and on those that were not crossed."""
 
     bridges: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Weights(_Part):
@@ -133,7 +134,7 @@ class ResultDraft(_Part):
     @property
     def warnings(self) -> list[str]:
         """The warnings of all phases, in their order."""
-        parts = (self.opened, self.weights, self.refined, self.scored, self.exported)
+        parts = (self.opened, self.prepared, self.weights, self.refined, self.scored, self.exported)
         return [text for part in parts for text in part.warnings]
 
     def result(

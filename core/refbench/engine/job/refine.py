@@ -207,9 +207,9 @@ def write_prediction(
     for name, depth in prediction.depths.items():
         outputs[f"depth_{name}"] = f"depth_{as_file_name(name)}.tif"
         write_band(folder / outputs[f"depth_{name}"], depth, None, "depth", nodata=math.nan)
-    for name, picture in prediction.views.items():
+    for name, image in prediction.views.items():
         outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
-        write_picture(folder / outputs[f"view_{name}"], picture)
+        write_picture(folder / outputs[f"view_{name}"], image)
     for name, path in prediction.files.items():
         kept = folder / path.name
         if kept.exists():

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refbench.bridges.plan import check_bridge_names
 from refbench.contracts.errors import InputError
 from refbench.files.yaml_text import yaml_value
 
@@ -88,6 +89,8 @@ class JobRequest:
     """Interpreter of the job, for plugins whose packages conflict; None takes the running one."""
     checkpoints: str | None = None
     """Folder where the method keeps its state between runs; a result does not depend on it."""
+    no_bridges: tuple[str, ...] = ()
+    """Names of bridges that are switched off; see ``refbench.bridges.plan``."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -98,6 +101,7 @@ class JobRequest:
         """Return the request that ``to_json`` wrote."""
         values = json.loads(text)
         made = {"scene": SceneRequest(**values["scene"]), "assessors": tuple(values["assessors"])}
+        made["no_bridges"] = tuple(values["no_bridges"])
         return cls(**{**values, **made})
 
     @classmethod
@@ -141,8 +145,10 @@ class JobRequest:
             values["weights"] = _name_or_path(weights, isinstance(weights, Path) or bool(Path(weights).suffix))
         if "checkpoints" in values:
             values["checkpoints"] = _absolute(values["checkpoints"], spelt("checkpoints"))
-        if "assessors" in values:
-            values["assessors"] = tuple(values["assessors"])
+        for name in ("assessors", "no_bridges"):
+            if name in values:
+                values[name] = tuple(values[name])
+        check_bridge_names(values.get("no_bridges", ()))
         out = _absolute(given["out"], spelt("out")) if "out" in given else ""
         return cls(method, SceneRequest(path, files, given.get("data_set")), out, **values)
 
@@ -165,8 +171,9 @@ class JobRequest:
             if (value := getattr(self, name)) != defaults[name]:
                 words += [option, _word(value)]
         words += _assigned("--set", self.overrides)
-        for name in self.assessors:
-            words += ["--assessor", name]
+        for option, names in (("--assessor", self.assessors), ("--no-bridge", self.no_bridges)):
+            for name in names:
+                words += [option, name]
         words += _assigned("--option", self.assessor_options)
         return [*words, *(["--out", self.out] if self.out else [])]
 

@@ -7,10 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from refbench.bridges.plan import apply_bridges
+from refbench.bridges.plan import apply_bridges, apply_optional
 from refbench.contracts.errors import InputError, SkippedError, WeightsError
 from refbench.contracts.method import NamesWeights
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.device import check_device
 from refbench.engine.inputs.domain import changed_weights, outside_domain, weights_domain
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
@@ -44,6 +45,7 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     """
     with recorder.phase("open"):
         record = load_registry().methods.get(request.method)
+        check_device(request.device)
         config = load_config(record, request.config, request.overrides)
         scene = open_scene(request, config)
         opened = opened_part(scene, config)
@@ -51,8 +53,10 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     with recorder.phase("prepare"):
         assert context.scratch is not None  # the child gives one
         context.scratch.mkdir(exist_ok=True)
-        bridged = apply_bridges(scene, prepare(scene, record, request.gsd).bridges, context.scratch)
-        recorder.add(Prepared(bridges=bridged.bridges))
+        preparation = prepare(scene, record, request.gsd, request.no_bridges)
+        bridged = apply_bridges(scene, preparation.bridges, context.scratch)
+        bridged, notes = apply_optional(bridged, preparation.optional, context.scratch)
+        recorder.add(Prepared(bridges=bridged.bridges, warnings=notes))
     with recorder.phase("load"):
         weights = asked_weights(record, config, request)
         weights_domain(weights)  # an impossible one ends the job before the work

@@ -49,7 +49,7 @@ def assess(
     evaluated
         The DSM to look at; on another grid than the reference it is resampled to that one.
     reference
-        The truth, None where there is none.
+        The reference, None where there is none.
     masks
         By name, on any grids of the same CRS.
     names

@@ -166,7 +166,7 @@ def initial_depth(view: View | None, dsm: DSM | None, shape: tuple[int, int]) ->
 
 
 def view_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``views``: view -> scores of a rendered picture against the photograph of the same camera."""
+    """Return ``views``: view -> scores of a rendered image against the image of the same camera."""
     written = {name: f"view_{name}" for name in scene.views if f"view_{name}" in outputs}
     if not written:
         return {}

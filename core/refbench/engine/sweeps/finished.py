@@ -79,6 +79,8 @@ def read_sweep(out: Path) -> tuple[SweepJob, ...]:
     """
     folder = jobs_folder(out)
     if not folder.is_dir():
+        if not out.is_dir():
+            raise MissingFileError(f"There is no folder {out}.")
         raise MissingFileError(f"{out} holds no sweep: it has no folder {JOBS_FOLDER}. refbench bench makes one.")
     found = []
     for path in folder.iterdir():

@@ -113,6 +113,17 @@ def safe_name(name: str) -> str:
     return "-".join(part for part in kept.split("-") if part).strip(".") or "scene"
 
 
+def scene_fault(planned: PlannedScene) -> str | None:
+    """Return why a scene that is there cannot be opened; None where it can, is made first, or is missing anyway."""
+    if planned.recipe or planned.missing is not None:
+        return None
+    try:
+        open_scene(JobRequest("", planned.request, ""))
+    except (InputError, SkippedError, UnsupportedError) as error:
+        return str(error)
+    return None
+
+
 def ready_scene(planned: PlannedScene, folder: Path) -> ReadyScene:
     """Make a scene where it has to be made, below ``folder``, and open it; what goes wrong is the ending of its jobs.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One surface of a scene. Pictures are data URLs; ``grid`` is base64 of deflated heights, see ``surfaces``."""
+    """One surface of a scene. Images are data URLs; ``grid`` is base64 of deflated heights, see ``surfaces``."""
 
     name: str
     shade: str
@@ -30,7 +30,7 @@ class SceneView:
     rows: int
     cols: int
     across: tuple[float, float]
-    """East and north metres from the left edge of the pictures to the right one."""
+    """East and north metres from the left edge of the images to the right one."""
     down: tuple[float, float]
     """East and north metres from the upper edge to the lower one."""
     base: float
@@ -40,7 +40,7 @@ class SceneView:
 
     @property
     def aspect(self) -> float:
-        """Width over height on the ground, which the pictures are shown in."""
+        """Width over height on the ground, which the images are shown in."""
         return math.hypot(*self.across) / math.hypot(*self.down)
 
 

@@ -1,4 +1,4 @@
-"""Pictures and height grids of a scene's surfaces, small enough to travel inside the page."""
+"""Images and height grids of a scene's surfaces, small enough to travel inside the page."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
         return None
     left_out = [label for label, source in sources.items() if source.grid != grid]
     step = -(-max(grid.shape) // PICTURE_SIDE)
-    turn = Orientation.northward(grid)  # pictures are seen north-up, however the raster is written
+    turn = Orientation.northward(grid)  # images are seen north-up, however the raster is written
     heights = {
         label: turn.apply(thinned(source, grid, step)) for label, source in sources.items() if label not in left_out
     }
@@ -109,7 +109,7 @@ def packed(heights: NDArray[np.float32], base: float) -> str:
 
 
 def webp(picture: NDArray[np.float64]) -> str:
-    """Return an RGB picture in [0, 1], [rows, cols, 3], as a data URL."""
+    """Return an RGB image in [0, 1], [rows, cols, 3], as a data URL."""
     pixels = np.ascontiguousarray((picture[..., ::-1] * 255 + 0.5).astype(np.uint8))
     done, data = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     if not done:

@@ -30,7 +30,7 @@ HEADER = (
     "text",
 )
 """Numbers are as precise as they were computed, fractions in [0, 1]; ``text`` is of all but metrics."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = tuple("=+-@＝＋－＠")  # spreadsheets take the wide ones, too
 
 
 def comma_separated(document: Document) -> str:
@@ -65,5 +65,6 @@ def _number(value: float | None) -> str:
 
 
 def safe(text: str) -> str:
-    """Return text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Return text on one line that a spreadsheet does not take for a formula."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return f"'{line}" if line.lstrip().startswith(_FORMULA) else line
