@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from refbench import Prediction
+from refbench.contracts.estimate import Estimate
 from refbench.training.step_log import kept_log
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.depth_mode.joint import refined_jointly
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from refbench import DSM, Context, Scene
 
 MEDIAN = 5
+SPEED = 0.53
+"""CPU seconds for a megapixel rendered and compared, with gradients."""
+PIXEL_BYTES = 1100
+"""Memory for a pixel of a view."""
 LEAST_RELIEF = 0.01
 """Fraction of the distance that counts as the relief of a flat start."""
 
@@ -93,6 +98,25 @@ class Diffrender:
             files={**files, **kept_log(context)},
             notes={"backend": renderer.name, "views": notes, **kept_apart},
         )
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of all steps: the pixels that they render and compare."""
+        if refines_dsm(scene, self.config):
+            return self._estimate_dsm(scene)
+        config = self.config
+        shapes = [view.image.shape for view in scene.views.values() if view.camera.pinhole is not None]
+        sizes = [min(rows * cols, config.most_pixels or rows * cols) for rows, cols in shapes]
+        refined = len(config.views) / max(len(sizes), 1) if config.views else 1.0
+        work = refined * sum(sizes) * (config.steps + config.init_steps) * (1 + config.batch)
+        return Estimate(PIXEL_BYTES * sum(sizes), SPEED * work / 1e6)
+
+    def _estimate_dsm(self, scene: Scene) -> Estimate:
+        dsm, grid = self.config.dsm, scene.require_grid()
+        pixels = grid.width * grid.height * dsm.pixels_per_cell**2
+        block = min(grid.width * grid.height, dsm.block**2) * dsm.pixels_per_cell**2
+        views = min(len(scene.views), 1 + dsm.neighbours)
+        work = pixels * dsm.steps * dsm.targets * (1 + dsm.sources)
+        return Estimate(int(PIXEL_BYTES * block * views), SPEED * work / 1e6)
 
     def _runs(
         self,

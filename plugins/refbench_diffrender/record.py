@@ -30,6 +30,6 @@ def refbench_methods() -> list[MethodRecord]:
             configs_in="diffrender",
             official=f"{_PACKAGE}.official.files:Files",
             checks=f"{_PACKAGE}.doctor:checks",
-            tags={"seconds_per_view": "6", "check.config": "quick"},
+            tags={"check.config": "quick"},
         )
     ]

@@ -12,6 +12,7 @@ import torch
 
 from refbench import Prediction
 from refbench.contracts.errors import WeightsError
+from refbench.contracts.estimate import Estimate
 from refbench.training.learnt import first_network, without_weights
 from refbench.training.per_scene import optimise
 from refbench.training.step_log import StepLog, kept_log, log_folder
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from refbench_immpi.views.posed import Posed
     from refbench_immpi.weights import Stored
 
+SPEED = 2.3
+"""CPU seconds of a step for a megapixel of planes and a million parameters."""
+PLANE_BYTES = 1000
+"""Memory of a step for a pixel of a plane."""
 OPTIMISED = "optimizedImMPI.ckpt"
 """Name of the optimised networks, as the official code looks for it."""
 CHECKPOINT = "planes"
@@ -109,6 +114,16 @@ class ImMPI:
             files["networks"] = context.scratch / OPTIMISED
             write_official(files["networks"], nets.encoder, nets.generator, max(0, notes["steps"] - 1), {})
         return self._prediction(scene, whole, views, held, images, shown, files, notes)
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of the optimisation: steps times planes times the pixels of a reduced picture."""
+        shapes = [view.image.shape for view in scene.views.values() if view.camera.pinhole is not None]
+        pixels = max((rows * cols for rows, cols in shapes), default=0)
+        pixels = min(pixels, self.config.most_pixels or pixels)
+        parameters = sum(tensor.numel() for tensor in self.nets.parameters())
+        work = self.config.planes.number * pixels / 1e6
+        seconds = SPEED * (self.config.optimise.steps + len(shapes)) * work * parameters / 1e6
+        return Estimate(int(PLANE_BYTES * self.config.planes.number * pixels), seconds)
 
     def _remarks(self) -> list[str]:
         trained = self.facts.get("planes")

@@ -33,7 +33,6 @@ def refbench_methods() -> list[MethodRecord]:
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
             tags={
-                "seconds_per_view": "8",
                 "check.config": "small",
                 "check.expected.gives": "views are rendered where the configuration names poses",
             },

@@ -89,8 +89,8 @@ def test_info_tells_needs_licence_and_keys(name, fresh, capsys):
     record = load_registry().methods.get(name)
     assert all(need.value in text for need in record.needs)
     assert record.licence in text
-    assert ("WARNING" in text) == (record.official_licence is None)
-    assert ("import-weights" in text) == (record.official is not None)
+    assert ("WARNING" in text) == record.is_unlicensed
+    assert ("import-weights" in text) == record.offers("import_weights")
     assert ("KEY" in text) == (record.config is not None)
 
 

@@ -26,6 +26,7 @@ _COMMENTS = {
     "gsd": "Pixel (m) of the grid over the points where no raster defines one.",
     "dsm": "The initial DSM.",
     "points": "Point cloud: LAS, LAZ, PLY or NPZ.",
+    "keep_noise": "Whether points that the file classifies as noise are kept.",
     "orthos": "Ortho images by name.",
     "pairs": "Names of orthos that belong together.",
     "ndvi": "NDVI in [-1, 1].",
@@ -41,6 +42,7 @@ _EXAMPLES = {
     "gsd": "0.5",
     "dsm": "dsm.tif",
     "points": "points.laz",
+    "keep_noise": "false",
     "orthos": "{a: ortho_a.tif, b: ortho_b.tif}",
     "pairs": "[[a, b]]",
     "ndvi": "ndvi.tif",
@@ -81,9 +83,13 @@ def _values(scene: Scene, files: Mapping[str, Any], folder: Path) -> dict[str, A
 
     values: dict[str, Any] = {"id": scene.id}
     values |= {key: files[key] for key in ("crs", "vertical", "height_unit", "gsd") if files.get(key) is not None}
+    if files.get("keep_noise"):
+        values["keep_noise"] = True
     if files.get("nodata_in") is not None:
         values["nodata"] = files["nodata_in"]
-    values |= {key: relative(files[key]) for key in ("dsm", "points", "ndvi") if files.get(key) is not None}
+    values |= {key: relative(files[key]) for key in ("dsm", "ndvi") if files.get(key) is not None}
+    if (points := files.get("points")) is not None:
+        values["points"] = relative(points) if isinstance(points, str | Path) else [relative(one) for one in points]
     if orthos := files.get("orthos"):
         values["orthos"] = {name: relative(path) for name, path in zip(ORTHO_NAMES, orthos, strict=False)}
         if len(orthos) > 1:

@@ -9,7 +9,7 @@ import numpy as np
 from refbench.geometry.sample import sample_bilinear
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
 from refbench_diffrender.dsm_mode.dsm_trust import held_out_similarity
-from refbench_diffrender.outputs.gate import Evidence, median_errors, point_evidence, view_evidence
+from refbench_diffrender.outputs.gate import Evidence, point_evidence, view_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def block_evidence(
     found: list[Evidence] = []
     if points is not None:
         errors = [height_errors(points, surface) for surface in surfaces]
-        found += point_evidence(median_errors(errors[0], errors[1]))
+        found += point_evidence(errors[0], errors[1])
     facts = {}
     for view in held:
         before, after = (

@@ -61,7 +61,7 @@ def _looked(run: DsmRefinement, number: int, points: Tensor, shape: tuple[int, i
 
 @torch.no_grad()
 def held_out_similarity(before: DsmRefinement, after: DsmRefinement, target: int) -> dict[str, Any]:
-    """Return how well images, carried into a view by two surfaces, look like its image.
+    """Return how similar the images that two surfaces carry into a view are to the view's own image.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Satellites laid on each other: an RPC points some pixels beside the place, by nearly the same all over an image.
+"""RPC bias compensation: an RPC is off by some pixels, by nearly the same shift all over an image.
 
-The initial DSM carries the images of other views into a view; correlation tells by how much its image lies
-beside them. The first view stays where it is: where the block as a whole lies, images alone cannot tell.
+The initial DSM carries the images of other views into a view; correlation with the view's own image tells the shift.
+The first view stays where it is: where the block as a whole lies, images alone cannot tell.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 LEAST_POINTS = 20
-"""Fewer sparse points tell nothing: a median of them moves by chance."""
+"""Fewer sparse points tell nothing: their mean moves by chance."""
+OUTLIERS = 0.05
+"""Fraction of the points that is taken for outliers."""
 LEAST_PIXELS = 400
 """Fewer pixels of held-out views tell nothing."""
 
@@ -81,11 +83,19 @@ def median_errors(before: Floats, after: Floats) -> dict[str, Any]:
     return {"points": int(both.sum()), "before": first, "after": second}
 
 
-def point_evidence(facts: Mapping[str, Any]) -> list[Evidence]:
-    """Return the evidence of what ``median_errors`` gave: the median, for some points are outliers, or of wires."""
-    if facts["points"] < LEAST_POINTS:
+def point_evidence(before: Floats, after: Floats) -> list[Evidence]:
+    """Return the evidence of absolute differences [N] to sparse points, metres; NaN where a surface is unknown.
+
+    It is the mean over the points on both surfaces, but for the twentieth that lies farthest from either: outliers,
+    and points of wires or walls. A median would not see what changes at roofs and trees, most points being flat ground.
+    """
+    both = np.isfinite(before) & np.isfinite(after)
+    if both.sum() < LEAST_POINTS:
         return []
-    return [Evidence("points_m", facts["before"]["median"], facts["after"]["median"], facts["points"])]
+    nearer = np.minimum(before[both], after[both])
+    near = nearer <= np.quantile(nearer, 1 - OUTLIERS)
+    means = [float(errors[both][near].mean()) for errors in (before, after)]
+    return [Evidence("points_m", means[0], means[1], int(near.sum()))]
 
 
 def view_evidence(held: Mapping[str, Mapping[str, Any]], measure: str, *, best: float) -> list[Evidence]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from refbench_diffrender.config import DiffrenderConfig
     from refbench_diffrender.rasteriser.rasteriser import Rasteriser
     from refbench_diffrender.views.views import SceneView
+    from refbench_diffrender.views.visible_points import ViewPoints
 
     Floats = NDArray[np.float32]
 
@@ -93,8 +94,7 @@ def held_out_points(view: SceneView, depth: Floats) -> dict[str, Any]:
     """
     if view.held_out is None:
         return {"points": 0}
-    errors = [np.abs(view.held_out.under(values) - view.held_out.depth) for values in (_initial(view), depth)]
-    return median_errors(errors[0], errors[1])
+    return median_errors(*_point_errors(view, view.held_out, depth))
 
 
 def depth_evidence(
@@ -107,8 +107,16 @@ def depth_evidence(
 ) -> list[Evidence]:
     """Return what held-out points and views say of a view's refined depth map [rows, cols], metres, NaN unknown."""
     carried_into = held_out_views(held, [view], {view.name: depth}, config, renderer, device)
-    points = point_evidence(held_out_points(view, depth))
+    points = [] if view.held_out is None else point_evidence(*_point_errors(view, view.held_out, depth))
     return [*points, *view_evidence(carried_into, "mae", best=0.0)]
+
+
+def _point_errors(
+    view: SceneView, points: ViewPoints, depth: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the absolute differences [N] in metres of initial and refined depth to points of the view."""
+    before, after = (np.abs(points.under(values) - points.depth) for values in (_initial(view), depth))
+    return before, after
 
 
 def carried(

@@ -43,7 +43,7 @@ class GroundView:
     """``brightness`` float32 [rows, cols], about [0, 1]; ``known`` bool [rows, cols].
 
     A pixel coordinate of ``camera`` becomes one of the image by ``scale * (col + 0.5) - 0.5 - corner[0]``, rows
-    alike. ``corner`` holds what was cut off and what the camera points beside, see ``pointing``.
+    alike. ``corner`` holds what was cut off and what the camera points beside, see ``rpc_bias``.
     """
 
     name: str

@@ -138,7 +138,7 @@ def test_sources_are_those_under_a_good_angle():
     assert len(sources_of(views, sampled(vertices(), (SIDE, SIDE)), 9, 0.2, 15.0)[0]) == 3  # same has no angle
 
 
-# --- pointing -------------------------------------------------------------------------------------------------------
+# --- RPC bias -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["affine", "rpc"])
