@@ -31,7 +31,7 @@ def test_sizes_and_times_have_digits_that_say_something():
     ("method", "inputs", "runs"),
     [
         ("implicity", ("--points", SCENE / "points.laz", "--gsd", 0.5, "--ortho", SCENE / "ortho_b.tif"), "0"),
-        ("resdepth", ("--dsm", SCENE / "dsm.tif"), "0"),
+        ("resdepth", ("--dsm", SCENE / "dsm.tif"), "wild"),
         ("pix2pix", ("--dsm", SCENE / "dsm.tif"), "dsm"),
         ("pix2pix", ("--dsm", SCENE / "dsm.tif", "--ndvi", SCENE / "ndvi.tif"), "ndvi"),
     ],
