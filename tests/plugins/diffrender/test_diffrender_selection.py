@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 from refbench.contracts.errors import InputError, UnsupportedError  # noqa: E402
 from refbench.geometry.cameras import Pinhole  # noqa: E402
 from refbench_diffrender.config import DiffrenderConfig  # noqa: E402
-from refbench_diffrender.outputs.held_out import carried, held_out_notes, held_out_points  # noqa: E402
+from refbench_diffrender.outputs.gate import is_kept  # noqa: E402
+from refbench_diffrender.outputs.held_out import carried, depth_evidence, held_out_notes, held_out_points  # noqa: E402
 from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
 from refbench_diffrender.views.gl_cameras import FLIP  # noqa: E402
 from refbench_diffrender.views.view_selection import chosen_neighbours, neighbours  # noqa: E402
@@ -119,6 +120,17 @@ def test_a_better_depth_lowers_the_error_in_a_held_out_view():
     assert notes["after"]["mae"] < 0.2 * notes["before"]["mae"]
     same = held_out_notes([refined], [held], {"a": refined.depth}, DiffrenderConfig(), TORCH)["held_out"]["b"]
     assert same["before"] == same["after"]
+
+
+def test_points_and_views_say_which_depth_is_kept():
+    wrong, true, held = view("a", 0, height=4.0), view("a", 0), view("b", 6, 4)
+    row, col = (axis.ravel().astype(float) for axis in np.mgrid[5:55:5, 5:75:5])
+    points = ViewPoints(col, row, true.depth[row.astype(int), col.astype(int)].astype(float))
+    mended = depth_evidence(replace(wrong, held_out=points), true.depth, [held], DiffrenderConfig(), TORCH)
+    assert [one.source for one in mended] == ["points_m", "views_mae"] and is_kept(mended)
+    spoilt = depth_evidence(replace(true, held_out=points), wrong.depth, [held], DiffrenderConfig(), TORCH)
+    assert [one.agrees for one in spoilt] == [False, False] and not is_kept(spoilt)
+    assert depth_evidence(true, wrong.depth, [], DiffrenderConfig(), TORCH) == []
 
 
 def test_a_held_out_view_that_none_sees_has_no_error():
