@@ -295,7 +295,7 @@ def test_every_loss_term_has_a_column():
     seen = set()
 
     class Spy(RunLog):
-        def add(self, report, rates):
+        def add_step(self, report, rates):
             seen.update(report.terms)
 
     weights = LossConfig(init_colour=1.0, median=1.0, smooth=1.0)
