@@ -75,7 +75,7 @@ def test_the_default_scene_is_refined_scored_and_reported(tmp_path):
         ("failing", (), 1, "failed", "the roof is on fire"),
         ("crashing", (), 1, "crashed", "SIGSEGV"),
         ("hungry", ("--memory-cap", "6GB"), 1, "oom", "allocate"),
-        ("skipped", (), 3, "skipped", "refbench import-weights --method skipped"),
+        ("skipped", (), 3, "skipped", "skipped has no weights here; give some as --weights FOLDER"),
         ("missing", (), 3, "skipped", "no_such_package"),
     ],
 )

@@ -1,13 +1,13 @@
 import json
-import os
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from run_refbench import refbench
+from run_refbench import ONE_THREAD, refbench, start
 
 from refbench.cli.dry_run import pixels, seconds
 from refbench.scenes.scene_yaml import embedded_scene_path
@@ -31,7 +31,7 @@ def test_sizes_and_times_have_digits_that_say_something():
     ("method", "inputs", "runs"),
     [
         ("implicity", ("--points", SCENE / "points.laz", "--gsd", 0.5, "--ortho", SCENE / "ortho_b.tif"), "0"),
-        ("resdepth", ("--dsm", SCENE / "dsm.tif"), "0"),
+        ("resdepth", ("--dsm", SCENE / "dsm.tif"), "wild"),
         ("pix2pix", ("--dsm", SCENE / "dsm.tif"), "dsm"),
         ("pix2pix", ("--dsm", SCENE / "dsm.tif", "--ndvi", SCENE / "ndvi.tif"), "ndvi"),
     ],
@@ -104,10 +104,7 @@ def test_a_missing_folder_is_called_missing(tmp_path, verb):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_poor_console_does_not_end_a_finished_run(tmp_path, monkeypatch, encoding):
-    import run_refbench
-
-    monkeypatch.setattr(run_refbench, "ONE_THREAD", {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"})
+def test_a_poor_console_does_not_end_a_finished_run(tmp_path, encoding):
     with rasterio.open(
         tmp_path / "d.tif",
         "w",
@@ -121,5 +118,9 @@ def test_a_poor_console_does_not_end_a_finished_run(tmp_path, monkeypatch, encod
     ) as file:
         file.write(np.random.default_rng(0).random((1, 40, 40), np.float32))
     of = ("--dsm", "d.tif", "--reference", "d.tif", "--scene-id", "東京 \x1b[2J")
-    said = refbench(tmp_path, "run", "--method", "median", *of, "--out", "out", "--no-report")
+    console = {**ONE_THREAD, "PYTHONIOENCODING": f"{encoding}:strict"}
+    arguments = ("run", "--method", "median", *of, "--out", "out", "--no-report")
+    process = start(tmp_path, *arguments, environment=console, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
     assert "on ??" in said and "\x1b" not in said and (tmp_path / "out" / "result.json").exists()

@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MULTIPLE = 4
+"""Halves whose sides are no multiples of this are resampled, as published."""
 LUMA = (19595, 38470, 7471)
 
 
 def halves(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the levels of DSM and NDVI [rows, cols] of a tile file's pixels [rows, 2 cols, 3]."""
     half = rgb.shape[1] // 2
-    return grey(rgb[:, :half]), grey(rgb[:, half:])
+    return _sized(grey(rgb[:, :half])), _sized(grey(rgb[:, half:]))
+
+
+def _sized(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the levels with sides that are multiples of four, by bicubic resampling where they are not."""
+    rows, cols = (round(side / MULTIPLE) * MULTIPLE for side in levels.shape)
+    if (rows, cols) == levels.shape:
+        return levels
+    return np.asarray(Image.fromarray(levels).resize((cols, rows), Image.Resampling.BICUBIC))
 
 
 def grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

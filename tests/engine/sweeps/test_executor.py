@@ -22,7 +22,7 @@ name: mine
 methods: [input, fill]
 scenes: [{cut: {scene: embedded, size_m: 16}}]
 """
-TIMES = {"created", "cost", "phases", "manifest"}
+TIMES = {"created", "cost", "phases", "manifest", "log_tail"}
 
 
 class OtherProcesses:

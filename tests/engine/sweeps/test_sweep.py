@@ -19,7 +19,7 @@ from refbench.engine.sweeps.run import FAILURES, SweepState
 
 HERE = Path(__file__).parent
 CUT = "scenes: [{cut: {scene: embedded, size_m: 16}}]\n"
-TIMES = {"created", "cost", "phases"}
+TIMES = {"created", "cost", "phases", "log_tail"}
 
 
 def variables(tmp_path):
