@@ -70,6 +70,7 @@ def test_a_request_and_a_result_pickle():
     assert pickle.loads(pickle.dumps(request)) == request
 
 
+@pytest.mark.slow
 def test_another_executor_ends_in_the_same_rows(tmp_path):
     run_sweep(suite(tmp_path), tmp_path / "here")
     found = run_sweep(suite(tmp_path), tmp_path / "there", executor=OtherProcesses())
