@@ -9,9 +9,10 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.engine.job.bounded_log import BoundedLog
 from refbench.engine.job.out_of_memory import memory_kills, was_memory
 from refbench.engine.job.process import Ended, run_process
 from refbench.engine.job.recorder import DRAFT_FILE
@@ -20,7 +21,6 @@ from refbench.engine.job.remains import (
     REASON_LIMIT,
     REQUEST_FILE,
     bounded,
-    kept_log,
     log_tail,
     missing_output,
     says_out_of_memory,
@@ -150,18 +150,17 @@ def _run_in(
     request_file = folder / REQUEST_FILE
     request_file.write_text(replace(request, out=str(folder)).to_json())
     kills, started = memory_kills(), time.perf_counter()
-    # The log is read through this very handle at the end, whatever the job did to its name.
-    with (folder / LOG_FILE).open("w+b") as log:
+    with BoundedLog(folder / LOG_FILE) as log:
         ended = run_process(request, request_file, log, progress, cancellation)
-        wall = time.perf_counter() - started
-        return _result(folder, request, ended, log, kills, wall)
+    wall = time.perf_counter() - started
+    return _result(folder, request, ended, log.text(), kills, wall)
 
 
-def _result(folder: Path, request: JobRequest, ended: Ended, log: BinaryIO, kills: int | None, wall: float) -> Result:
-    """Return the result of a job that has ended, from what it left."""
+def _result(folder: Path, request: JobRequest, ended: Ended, text: bytes, kills: int | None, wall: float) -> Result:
+    """Return the result of a job that has ended, from what it left and printed."""
     draft = tidied(folder)
     (folder / REQUEST_FILE).write_text(request.to_json())  # for the one who compares or repeats the run
-    text = kept_log(folder, log)
+    (folder / LOG_FILE).write_bytes(text)  # anew: the job may have spoilt the file
     peak = _peak_bytes(ended.usage)
     status, reason = _ending(ended, draft, request, was_memory(kills, peak) or says_out_of_memory(text))
     if status is Status.FAILED and (says_out_of_memory(text) or _was_killed_for_memory(reason, kills)):
