@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +26,10 @@ from refbench.engine.job.remains import (
     tidied,
 )
 from refbench.engine.job.result import RESULT_FILE, Cost, Status, write_result
-from refbench.engine.job.terminable import terminable
+from refbench.files.new_folder import partial_folder, put_in_place
 from refbench.files.out_guard import check_out, locked, write_contents
 from refbench.files.regular import remove
+from refbench.files.terminable import terminable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ def run_job(
     check_out(out, overwrite, inputs)
     with terminable(), locked(out):
         check_out(out, overwrite, inputs)  # another run may have ended just now
-        partial = _partial_folder(out)
+        partial = partial_folder(out)
         try:
             result = _run_in(partial, request, progress, cancellation)
             if result.status is not Status.OK and (out / RESULT_FILE).exists():
@@ -86,7 +86,7 @@ def run_job(
                 finish(partial, result)
             write_result(partial, result)
             write_contents(partial)
-            _put_in_place(partial, out, overwrite, inputs)
+            put_in_place(partial, out, lambda: check_out(out, overwrite, inputs))
         finally:
             remove(partial)
     return result
@@ -99,46 +99,6 @@ def input_paths(request: JobRequest) -> Iterator[Path]:
     for value in values:
         several = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
         yield from (Path(one) for one in several if isinstance(one, (str, Path)) and os.path.lexists(one))
-
-
-def _partial_folder(out: Path) -> Path:
-    """Make a new folder beside ``out``; its name was never used, also not by a process of the same number."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-{os.getpid()}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
-    umask = os.umask(0)
-    os.umask(umask)
-    folder.chmod(0o777 & ~umask)  # mkdtemp makes private ones
-    return folder
-
-
-def _put_in_place(partial: Path, out: Path, overwrite: bool, inputs: list[Path]) -> None:
-    """Rename the finished folder; what was at ``out`` goes only where it may.
-
-    Raises
-    ------
-    InputError
-        Something else has appeared there during the run; the result lies in the folder that the message names.
-    """
-    try:
-        check_out(out, overwrite, inputs)
-    except InputError as error:
-        number = next(n for n in range(2, 1 << 30) if not os.path.lexists(out.with_name(f"{out.name}-{n}")))
-        rescued = out.with_name(f"{out.name}-{number}")
-        partial.rename(rescued)
-        raise InputError(f"{error} It appeared during the run; the result lies in {rescued}.") from error
-    old = out.with_name(f"{out.name}.old-{os.getpid()}")
-    remove(old)
-    if out.exists():
-        out.rename(old)
-    try:
-        partial.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    remove(old)
 
 
 def _run_in(
