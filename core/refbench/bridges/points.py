@@ -48,7 +48,7 @@ class PointsToDSM(Bridge):
         """Ask for a grid, or for the pixel size of a new one."""
         if scene.grid is not None or self.gsd is not None:
             return None
-        return "a grid (state its pixel size as gsd)"
+        return "a grid (give its pixel size with --gsd)"
 
     def describe(self) -> str:
         """Return the layer and where the grid comes from."""

@@ -68,7 +68,7 @@ def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forec
     record, config = found.record, found.config
     preparation = prepare(found.scene, record, request.gsd, request.no_bridges)
     scene = found.scene
-    for bridge in preparation.bridges:
+    for bridge in preparation.bridges + preparation.optional:
         scene = bridge.outline(scene)
     asked = asked_weights(record, config, request)
     method = load_method(record, config, asked, request.threads)
