@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 MEDIAN = 5
 SPEED = 0.53
 """CPU seconds for a megapixel rendered and compared, with gradients."""
-PIXEL_BYTES = 1100
+PIXEL_BYTES = 1200
 """Memory for a pixel of a view."""
+VIEW_BYTES = 12
+"""Memory for a pixel of a view that is only looked at, and of a finished depth map."""
 LEAST_RELIEF = 0.01
 """Fraction of the distance that counts as the relief of a flat start."""
 
@@ -114,7 +116,9 @@ class Diffrender:
         sizes = [min(rows * cols, config.most_pixels or rows * cols) for rows, cols in shapes]
         refined = len(config.views) / max(len(sizes), 1) if config.views else 1.0
         work = refined * sum(sizes) * (config.steps + config.init_steps) * (1 + config.batch)
-        return Estimate(PIXEL_BYTES * sum(sizes), SPEED * work / 1e6)
+        # One view is refined after the other; jointly, all of them live at once.
+        refined_pixels = sum(sizes) if config.joint else max(sizes)
+        return Estimate(PIXEL_BYTES * refined_pixels + VIEW_BYTES * sum(sizes), SPEED * work / 1e6)
 
     def _estimate_dsm(self, scene: Scene) -> Estimate:
         dsm, grid = self.config.dsm, scene.require_grid()

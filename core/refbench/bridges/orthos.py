@@ -136,7 +136,7 @@ class DSMToOrtho(Bridge):
 
 
 def _level(scene: Scene) -> DSM:
-    """Return level ground on a few cells of the scene's grid, at the median height in the middle of its DSM.
+    """Return level ground on a few cells of the scene's grid, at the median height in the middle of its DSM or cloud.
 
     Raises
     ------
@@ -148,7 +148,12 @@ def _level(scene: Scene) -> DSM:
         raise UnsupportedError(f"Scene {scene.id} has no grid yet.")
     rows, cols = min(MIDDLE, grid.height), min(MIDDLE, grid.width)
     window = Window((grid.width - cols) // 2, (grid.height - rows) // 2, cols, rows)
-    heights = np.zeros(0) if scene.dsm is None else scene.dsm.read(window).heights
+    if scene.dsm is not None:
+        heights = scene.dsm.read(window).heights
+    elif scene.points is not None:
+        heights = scene.points.read(grid.window(window).bounds).xyz[:, 2]
+    else:
+        heights = np.zeros(0)
     known = heights[np.isfinite(heights)]
     ranges = [view.camera.height_range for view in scene.views.values() if view.camera.height_range is not None]
     if not len(known) and not ranges:

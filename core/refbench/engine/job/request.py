@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from refbench.bridges.plan import check_bridge_names
 from refbench.contracts.errors import InputError
 from refbench.files.yaml_text import yaml_value
+from refbench.scenes.scene_yaml import SCENE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -131,6 +132,8 @@ class JobRequest:
             raise InputError(
                 f"Give either the scene {scene} or plain files such as {spelt(next(iter(files)))}, not both."
             )
+        if files.keys() == {"gsd"} and scene is not None and _says_nothing(Path(scene)):
+            files = {}  # it is the bridges' then, which make the grid
         if files and not files.keys() - FACTS:
             raise InputError(f"{spelt(next(iter(files)))} is for plain files; a scene says it in scene.yaml.")
         if "data_set" in given and (scene is not None or files):
@@ -164,6 +167,8 @@ class JobRequest:
         words += ["--method", self.method]
         for name, value in self.scene.files.items():
             words += _file_words(name, value)
+        if self.gsd is not None and "gsd" not in self.scene.files:
+            words += _file_words("gsd", self.gsd)
         if self.scene.name is not None:
             words += ["--data-set", self.scene.name]
         defaults = {item.name: item.default for item in fields(self)}
@@ -181,6 +186,11 @@ class JobRequest:
     def folder(self) -> Path:
         """The folder that the job's process writes to."""
         return Path(self.out)
+
+
+def _says_nothing(scene: Path) -> bool:
+    """Return whether a scene is a folder of another system, which cannot say what a ``scene.yaml`` can."""
+    return scene.is_dir() and not (scene / SCENE_FILE).exists()
 
 
 def check_files(files: Mapping[str, Any]) -> None:
