@@ -10,7 +10,6 @@ import os
 import re
 import sys
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +19,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from refbench.contracts.errors import InputError, MissingFileError
+from refbench.formats.raster_wholeness import missing_part, png_is_whole
 
 CACHE_BYTES = 128 << 20
 HEAD_BYTES = 4096
@@ -70,7 +70,7 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
     path = Path(path)
     driver = driver_of(path)
     _quieten_rasterio()
-    if driver == "PNG" and not _png_is_whole(path):
+    if driver == "PNG" and not png_is_whole(path):
         raise InputError(f"{path} cannot be read as a raster: the PNG is cut off or damaged.")
     try:
         with raster_env(), warnings.catch_warnings():
@@ -87,6 +87,8 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
         raise InputError(_array_refusal(path, driver, subdatasets))
     if count == 0:
         raise InputError(f"{path} holds no raster band{_named(subdatasets)}.")
+    if (missing := missing_part(path, driver, dataset)) is not None:
+        raise InputError(f"{path} cannot be read as a raster: {missing}.")
     return dataset
 
 
@@ -143,22 +145,6 @@ def _head(path: Path) -> bytes:
             raise
         name = str(path) if len(str(path)) < 300 else f"{str(path)[:100]}..."
         raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
-
-
-def _png_is_whole(path: Path) -> bool:
-    """Whether the chunks of a PNG are all there and bear their checksums; GDAL fills what is missing with zeros."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(start := file.read(8)) == 8:
-            length, kind = int.from_bytes(start[:4], "big"), start[4:]
-            left, checksum = length, zlib.crc32(kind)
-            while left and (part := file.read(min(left, 1 << 20))):
-                left, checksum = left - len(part), zlib.crc32(part, checksum)
-            if left or file.read(4) != checksum.to_bytes(4, "big"):
-                return False
-            if kind == b"IEND":
-                return True
-    return False
 
 
 def _quieten_rasterio() -> None:
