@@ -125,6 +125,12 @@ def test_paths_are_absolute_and_names_stay(tmp_path, monkeypatch):
         ({"dsm": 3}, r"--dsm must be a path, got 3"),
         ({"masks": {"water": None}}, r"--mask must be a path, got None"),
         ({"out": "a\0b"}, r"--out must be a path"),
+        ({"seed": -1}, r"--seed must be a whole number from 0 on, got -1"),
+        ({"threads": 0}, r"--threads must be"),
+        ({"timeout": -2.0}, r"--timeout must be a number above 0"),
+        ({"timeout": float("nan")}, r"--timeout must be"),
+        ({"memory": "2GB"}, r"--memory must be"),
+        ({"dsm": "d.tif", "gsd": 0}, r"--gsd must be"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, words):

@@ -39,8 +39,11 @@ OPTIONS = {
     "checkpoints": "--checkpoints",
 }
 """Field of a request -> its option on the command line, for those that take one word."""
+LEAST = {"seed": 0, "threads": 1, "memory_budget_bytes": 1, "memory_cap_bytes": 1, "deadline_s": None, "gsd": None}
+"""The least whole number of fields, None for numbers above 0."""
 FIELDS = {"memory": "memory_budget_bytes", "memory_cap": "memory_cap_bytes", "timeout": "deadline_s"}
 """Name of an option -> its field, where they differ."""
+_OPTION_OF = {field: option for option, field in FIELDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class JobRequest:
         for name in ("assessors", "no_bridges"):
             if name in values:
                 values[name] = tuple(values[name])
+        _check_numbers(values, spelt)
         check_bridge_names(values.get("no_bridges", ()))
         out = _absolute(given["out"], spelt("out")) if "out" in given else ""
         return cls(method, SceneRequest(path, files, given.get("data_set")), out, **values)
@@ -186,6 +190,24 @@ class JobRequest:
     def folder(self) -> Path:
         """The folder that the job's process writes to."""
         return Path(self.out)
+
+
+def _check_numbers(values: Mapping[str, Any], spelt: Callable[[str], str]) -> None:
+    """Refuse numbers that no job can have, as the command line does before.
+
+    Raises
+    ------
+    InputError
+        The first of them.
+    """
+    for name, least in LEAST.items():
+        value = values.get(name)
+        if value is None:
+            continue
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not (value > 0 if least is None else value >= least):
+            wanted = "a number above 0" if least is None else f"a whole number from {least} on"
+            raise InputError(f"{spelt(_OPTION_OF.get(name, name))} must be {wanted}, got {value!r}.")
 
 
 def _says_nothing(scene: Path) -> bool:
