@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from affine import Affine
@@ -148,6 +148,7 @@ def _level(scene: Scene) -> DSM:
         raise UnsupportedError(f"Scene {scene.id} has no grid yet.")
     rows, cols = min(MIDDLE, grid.height), min(MIDDLE, grid.width)
     window = Window((grid.width - cols) // 2, (grid.height - rows) // 2, cols, rows)
+    heights: NDArray[np.floating[Any]]
     if scene.dsm is not None:
         heights = scene.dsm.read(window).heights
     elif scene.points is not None:
