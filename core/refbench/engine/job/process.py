@@ -78,22 +78,29 @@ def _start(request: JobRequest, request_file: Path, log: BinaryIO) -> tuple[subp
     if request.threads is not None:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
     try:
-        process = subprocess.Popen(
-            [request.python or sys.executable, "-m", "refbench.engine.job.worker", str(request_file)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            env=environment,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
+        process = _open(request, [str(request_file)], environment, log, writer)
     except BaseException:
         os.close(reader)
         raise
     finally:
         os.close(writer)
     return process, reader
+
+
+def _open(
+    request: JobRequest, arguments: list[str], environment: dict[str, str], log: BinaryIO, writer: int
+) -> subprocess.Popen[bytes]:
+    """Start the worker's interpreter in a session of its own; ``writer`` stays open there."""
+    return subprocess.Popen(
+        [request.python or sys.executable, "-m", "refbench.engine.job.worker", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        env=environment,
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
 
 
 def _wait(
