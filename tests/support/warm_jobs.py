@@ -14,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
@@ -23,14 +24,19 @@ from pathlib import Path
 from refbench.engine.job import process
 
 COLD_VARIABLE = "REFBENCH_COLD_JOBS"
-READ_AT_START = ("OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "PYTHON", "LD_", "CUDA_", "MALLOC_", "GDAL_", "PROJ_", "TORCH")
+READ_AT_START = ("OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "PYTHON", "CUDA_", "MALLOC_", "TORCH")
 """Variables that the interpreter or a library reads once."""
 IMPORTED = (
     "torch", "rasterio.warp", "rasterio.features", "scipy.ndimage", "scipy.spatial", "scipy.optimize", "numba",
-    "lightning_fabric", "open3d", "laspy", "refbench.engine.job.worker", "refbench.engine.job.steps",
-    "refbench.registry.loader", "refbench_baselines.method", "refbench_diffrender.method", "refbench_immpi.method",
-    "refbench_implicity.method", "refbench_pix2pix.method", "refbench_resdepth.method",
+    "open3d", "laspy", "pydantic.dataclasses",
 )  # fmt: skip
+WITH_MODULES = (
+    "refbench.contracts", "refbench.files", "refbench.geometry", "refbench.formats", "refbench.weights",
+    "refbench.registry", "refbench.scenes", "refbench.bridges", "refbench.evaluation", "refbench.engine",
+    "refbench_baselines", "refbench_diffrender", "refbench_immpi", "refbench_implicity", "refbench_pix2pix",
+    "refbench_resdepth",
+)  # fmt: skip
+"""Packages that are imported with every module in them; what a plugin lacks is left out."""
 PR_SET_CHILD_SUBREAPER = 36
 _HIGH = 500
 _started_new = process._open
@@ -104,9 +110,11 @@ def _adopting():
 
 def serve(connection):
     """Fork a job for each message until the tests end."""
-    for name in IMPORTED:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    for name in (*IMPORTED, *WITH_MODULES):
+        _import(name)
+    for package in filter(None, map(sys.modules.get, WITH_MODULES)):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            _import(module.name)
     gc.collect()
     gc.freeze()
     while True:
@@ -126,6 +134,11 @@ def serve(connection):
         connection.send(os.read(told, 64))
         for descriptor in (told, tell, *descriptors):
             os.close(descriptor)
+
+
+def _import(name):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 
 
 def become(asked, descriptors):
