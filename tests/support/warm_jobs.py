@@ -26,6 +26,8 @@ from refbench.engine.job import process
 COLD_VARIABLE = "REFBENCH_COLD_JOBS"
 READ_AT_START = ("OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "PYTHON", "CUDA_", "MALLOC_", "TORCH")
 """Variables that the interpreter or a library reads once."""
+ONE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Tests run beside each other: a job has one thread unless it asks for more."""
 IMPORTED = (
     "torch", "rasterio.warp", "rasterio.features", "scipy.ndimage", "scipy.spatial", "scipy.optimize", "numba",
     "open3d", "laspy", "pydantic.dataclasses",
@@ -58,7 +60,7 @@ def open_warm(request, arguments, environment, log, writer):
     """Stand in for ``process._open``."""
     start = _environment()
     names = {name for name in {*environment, *start} if name.startswith(READ_AT_START)}
-    as_at_the_start = all(environment.get(name) == start.get(name) for name in names)
+    as_at_the_start = all(environment.get(name, "1" if name in ONE else None) == start.get(name) for name in names)
     if request.python or request.memory_cap_bytes or not as_at_the_start or COLD_VARIABLE in os.environ:
         return _started_new(request, arguments, environment, log, writer)
     reader, stdin = os.pipe()
@@ -79,7 +81,7 @@ def open_warm(request, arguments, environment, log, writer):
 def _environment():
     """The environment of the process that jobs are forked from."""
     thrifty = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
-    return {**thrifty, **_AT_IMPORT, "PYTHONUNBUFFERED": "1"}
+    return {**thrifty, **_AT_IMPORT, **dict.fromkeys(ONE, "1"), "PYTHONUNBUFFERED": "1"}
 
 
 _AT_IMPORT = dict(os.environ)
