@@ -58,19 +58,19 @@ def held_out_scores(
     """
     source = nearest_reference(target, learnt)
     depth = median_depths.get(source.name, 0.5 * (source.near + source.far))
-    picture, covered = warped_by_plane(source, target, depth)
+    warped, covered = warped_by_plane(source, target, depth)
     both = (seen & covered)[None, None].astype(np.float32)
-    truth = target.image[None]
+    reference = target.image[None]
     scores: dict[str, Any] = {"pixels": int(both.sum()), "nearest_view": source.name}
     if not both.any():
         return scores
-    for name, image in (("immpi", rendered), ("baseline", picture)):
+    for name, image in (("immpi", rendered), ("baseline", warped)):
         clean = np.nan_to_num(image)[None]
         scores[name] = {
-            "psnr_db": psnr(clean, truth, both),
-            "ssim_zero_padded": ssim_zero_padded(clean, truth, both),
-            "ssim_standard": ssim_standard(clean, truth, both),
+            "psnr_db": psnr(clean, reference, both),
+            "ssim_zero_padded": ssim_zero_padded(clean, reference, both),
+            "ssim_standard": ssim_standard(clean, reference, both),
         }
         if lpips is not None:
-            scores[name]["lpips"] = lpips_distance(clean, truth, lpips, both)
+            scores[name]["lpips"] = lpips_distance(clean, reference, lpips, both)
     return scores

@@ -201,7 +201,7 @@ class LandWeights:
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Loss weight of a query outside and inside the ground-truth mask, and per land type."""
+    """Loss weight of a query outside and inside the reference mask, and per land type."""
 
     gt: tuple[float, float] = (0.0, 1.0)
     """Weight outside and inside the reference's mask."""

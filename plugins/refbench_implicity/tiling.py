@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 LEAST_WEIGHT = 1e-3
 
 
-def blend_profile(count: int, share: float) -> NDArray[np.float64]:
+def blend_profile(count: int, fraction: float) -> NDArray[np.float64]:
     """Return the weights float64 [count] along one axis: a ramp from 1e-3 to 1, ones, the falling ramp.
 
-    ``share`` of the patch, rounded down, lies under each ramp; at most 0.5. A ramp of one pixel is 1e-3 at the start
+    ``fraction`` of the patch, rounded down, lies under each ramp; at most 0.5. A ramp of one pixel is 1e-3 at the start
     and 1 at the end, as published.
     """
-    ramp = math.floor(count * share)
+    ramp = math.floor(count * fraction)
     weights = np.ones(count)
     weights[:ramp] = np.linspace(LEAST_WEIGHT, 1, ramp)
     weights[count - ramp :] = np.linspace(1, LEAST_WEIGHT, ramp)

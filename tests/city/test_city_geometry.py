@@ -51,14 +51,14 @@ def expected(roof, rise, x, y):
     inside = (np.abs(x) < a) & (np.abs(y) < b)
     across = 1 - np.abs(y) / b
     along = (a - np.abs(x)) / b if roof == "hip" else (a - np.abs(x)) / a
-    share = {
+    fraction = {
         "flat": np.zeros_like(x),
         "gable": across,
         "hip": np.minimum(across, along),
         "pyramid": np.minimum(across, along),
         "shed": (y + b) / WIDTH,
     }[roof]
-    return np.where(inside, EAVE + rise * share, BASE)
+    return np.where(inside, EAVE + rise * fraction, BASE)
 
 
 @needs_open3d

@@ -115,8 +115,8 @@ def test_given_surfaces_go_through_the_same_simulation(tmp_path):
     result = CliRunner().invoke(command, [*args, "--version", "2", "--surface", str(tmp_path / "lidar.tif")])
     assert result.exit_code == 0, result.output
     scene = load_scene(tmp_path / "scene")
-    truth = scene.reference.dsm.read().heights
-    assert np.isfinite(truth).all() and 98 < truth.min() < truth.max() < 120
+    reference = scene.reference.dsm.read().heights
+    assert np.isfinite(reference).all() and 98 < reference.min() < reference.max() < 120
     refused = CliRunner().invoke(command, [*args, "--overwrite", "--surface", str(tmp_path / "lidar.tif")])
     assert "needs version 2" in str(refused.exception)
 

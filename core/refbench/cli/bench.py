@@ -153,7 +153,9 @@ def live_view(name: str, state: SweepState) -> Group:
         lines.append(ProgressBar(total=state.total, completed=state.done, width=60))
     if state.note:
         lines.append(Text(state.note, style="dim"))
-    lines += [Text(f"  {job}: {phase} {100 * share:.0f} %") for job, (phase, share) in sorted(state.running.items())]
+    lines += [
+        Text(f"  {job}: {phase} {100 * fraction:.0f} %") for job, (phase, fraction) in sorted(state.running.items())
+    ]
     return Group(*lines)
 
 

@@ -78,7 +78,7 @@ def command(
         "reference": open_dsm(reference, nodata=nodata_in, **facts),
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
-    truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
+    known = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
     surfaces = {name: source.read() for name, source in sources.items()}
     held = {name: source.read() for name, source in mask_sources.items()}
     shift = find_shift(surfaces["evaluated"], surfaces["reference"], held) if coregister else None
@@ -88,7 +88,7 @@ def command(
         surfaces["evaluated"],
         surfaces["reference"],
         held,
-        gt_mask=truth,
+        gt_mask=known,
         bootstrap=not no_bootstrap,
         seed=seed,
     )
@@ -102,7 +102,7 @@ def command(
         found["notes"]["coregistration"] = f"EVALUATED was moved by {shift}"
     if definitions:
         pair = surfaces["evaluated"], surfaces["reference"]
-        found["definitions"] = {name: by_definition(name, *pair, held, truth) for name in definitions}
+        found["definitions"] = {name: by_definition(name, *pair, held, known) for name in definitions}
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])

@@ -203,11 +203,11 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
 
         phases = [""]
 
-        def show(phase: str, share: float, message: str) -> None:
+        def show(phase: str, fraction: float, message: str) -> None:
             if phase != phases[-1]:
                 logger.info("%s: %s", request.method, phase)
                 phases.append(phase)
-            bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
+            bar.update(task, description=f"{request.method}: {phase}", completed=fraction, message=message)
 
         result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:

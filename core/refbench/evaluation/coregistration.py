@@ -109,9 +109,9 @@ def coregister(to_align: DSM, reference: DSM, masks: Mapping[str, Mask] | None =
 
 def _samples(reference: DSM, masks: Mapping[str, Mask]) -> tuple[Samples, tuple[Floats, Floats]]:
     """Return the stable pixels of the reference, at most ``MAX_SAMPLES``, and their x and y in the CRS [N]."""
-    truth = reference.heights.astype(np.float64)
-    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(truth))
-    stable = _stable(reference, masks) & np.isfinite(truth) & np.isfinite(down) & np.isfinite(right)
+    fixed = reference.heights.astype(np.float64)
+    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(fixed))
+    stable = _stable(reference, masks) & np.isfinite(fixed) & np.isfinite(down) & np.isfinite(right)
     # Drawn in the order that the relief picks: the same pixels however the raster is written.
     turn = Orientation.of(reference.heights)
     rows, cols = turn.positions(stable)
@@ -121,7 +121,7 @@ def _samples(reference: DSM, masks: Mapping[str, Mask]) -> tuple[Samples, tuple[
     east, north = ground_gradient(right[rows, cols], down[rows, cols], reference.grid.transform)
     t = reference.grid.transform
     x, y = (a * (cols + 0.5) + b * (rows + 0.5) + c for a, b, c in ((t.a, t.b, t.c), (t.d, t.e, t.f)))
-    return Samples(truth[rows, cols], east, north, reference.grid.gsd), (x, y)
+    return Samples(fixed[rows, cols], east, north, reference.grid.gsd), (x, y)
 
 
 class _Spline:

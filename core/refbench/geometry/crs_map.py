@@ -86,9 +86,9 @@ def _fitted(source: CRS, target: CRS, west: float, south: float, east: float, no
         coefficients = _fit(source, target, box, degree)
         check = np.linspace(-1, 1, 2 * degree + 5)
         u, v = (a.ravel() for a in np.meshgrid(check, check))
-        truth = transform_exact(source, target, *_denormalised(u, v, box))
+        reference = transform_exact(source, target, *_denormalised(u, v, box))
         with np.errstate(invalid="ignore"):
-            error = np.abs(evaluated(coefficients, u, v) - np.stack(truth)).max()
+            error = np.abs(evaluated(coefficients, u, v) - np.stack(reference)).max()
         if error <= tolerance:
             coefficients.flags.writeable = False
             return CrsMap(source, target, box, coefficients)

@@ -10,7 +10,7 @@ import numpy as np
 
 from refbench.evaluation.comparison import DOMAINS
 from refbench.registry.registry import load_registry
-from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_column
+from refbench.reporting.tables.model import MISSING, Column, Entry, Table, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,8 +124,11 @@ def reported_table(rows: Iterable[Row]) -> Table:
         for reported in registry.methods.get(name).reported if name in registry.methods else ():
             decided, value = verdict(reported, measured.get(label, ()))
             texts = (label, reported.metric, reported.table, reported.dataset, reported.protocol)
-            numbers = (Cell(f"{reported.value:g}", reported.value), Cell(MISSING) if value is None else _number(value))
-            found.append((*map(Cell, texts), *numbers, Cell(decided.value)))
+            numbers = (
+                Entry(f"{reported.value:g}", reported.value),
+                Entry(MISSING) if value is None else _number(value),
+            )
+            found.append((*map(Entry, texts), *numbers, Entry(decided.value)))
     note = (
         f"It reproduces where the difference is at most {100 * TOLERANCE:.0f} %, two standard deviations over seeds or "
         "half a unit of the last digit reported, whichever is largest."
@@ -133,5 +136,5 @@ def reported_table(rows: Iterable[Row]) -> Table:
     return Table("reported", "Reported against measured", COLUMNS, tuple(found), (note,))
 
 
-def _number(value: float) -> Cell:
-    return Cell(f"{value:.3f}", value)
+def _number(value: float) -> Entry:
+    return Entry(f"{value:.3f}", value)

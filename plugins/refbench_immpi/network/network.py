@@ -228,5 +228,5 @@ def check_batch(shape: Sequence[int], is_training: bool) -> None:
     batch, _, rows, cols = shape
     if is_training and batch * rows * cols <= SIDE * SIDE:
         raise InputError(
-            f"One picture of {rows} x {cols} leaves a single pixel for statistics of the batch: take a larger one."
+            f"One image of {rows} x {cols} leaves a single pixel for statistics of the batch: take a larger one."
         )

@@ -128,7 +128,7 @@ class SceneFiles:
 
     @cached_property
     def surface(self) -> Lookup:
-        """The ground-truth DSM."""
+        """The reference DSM."""
         return _raster(self.config.gt_dsm, 0)
 
     @cached_property

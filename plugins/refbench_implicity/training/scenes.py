@@ -93,20 +93,23 @@ class CityTask(OccupancyTask):
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """Return loss and metrics of the queries, and MAE of the DSM and of the input DSM in metres."""
-        rows = [self._check(on_device(batch, device), batch, truth, initial) for batch, truth, initial in self.checks]
+        rows = [
+            self._check(on_device(batch, device), batch, reference, initial)
+            for batch, reference, initial in self.checks
+        ]
         return mean_scores(rows)
 
-    def _check(self, batch: Batch, held: Batch, truth: np.ndarray, initial: np.ndarray | None) -> dict[str, float]:
+    def _check(self, batch: Batch, held: Batch, reference: np.ndarray, initial: np.ndarray | None) -> dict[str, float]:
         scores = self.evaluate_batch(batch)
         planes, _ = self.forward(batch)
         z_std, shift = self.rules.z_std, float(held["z_shift"])
         found = extract_surface(
-            self.model, planes, truth.shape, self.surface, z_std=z_std, threshold=self.threshold
+            self.model, planes, reference.shape, self.surface, z_std=z_std, threshold=self.threshold
         ).metres(z_std, shift, fill_empty=True)
-        known = np.isfinite(truth) & (True if initial is None else np.isfinite(initial))
-        scores["mae"] = float(np.abs(found - truth)[known].mean())
+        known = np.isfinite(reference) & (True if initial is None else np.isfinite(initial))
+        scores["mae"] = float(np.abs(found - reference)[known].mean())
         if initial is not None:
-            scores["input_mae"] = float(np.abs(initial - truth)[known].mean())
+            scores["input_mae"] = float(np.abs(initial - reference)[known].mean())
         return scores
 
 

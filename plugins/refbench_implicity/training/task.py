@@ -91,11 +91,12 @@ class OccupancyTask(TrainTask):
 
     def _scores(self, batch: Batch, logits: Tensor) -> dict[str, float]:
         labels = occupancy(logits, self.threshold).reshape(batch["labels"].shape).cpu().numpy()
-        truth = batch["labels"].cpu().numpy()
+        reference = batch["labels"].cpu().numpy()
         masks = {k.removeprefix("mask_"): v.cpu().numpy() for k, v in batch.items() if k.startswith("mask_")}
         classes = max(2, logits.shape[-1])
         rows = [
-            query_scores(truth[i], labels[i], {k: m[i] for k, m in masks.items()}, classes) for i in range(len(truth))
+            query_scores(reference[i], labels[i], {k: m[i] for k, m in masks.items()}, classes)
+            for i in range(len(reference))
         ]
         return mean_scores(rows)
 

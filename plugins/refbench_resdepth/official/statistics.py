@@ -47,7 +47,7 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """Heights minus truth of the pixels of a set, before and after: float64 [n] in metres."""
+    """Heights minus reference of the pixels of a set, before and after: float64 [n] in metres."""
 
     initial: NDArray[np.float64]
     refined: NDArray[np.float64]
@@ -88,7 +88,7 @@ def set_masks(
     Parameters
     ----------
     valid
-        Where heights and truth are known, [rows, cols].
+        Where heights and reference are known, [rows, cols].
     masks
         Any of ``ground_truth``, ``building``, ``water`` and ``forest`` [rows, cols], with the values of
         ``refbench.Mask``. Terrain needs ``building``; water and forest are only taken out of it.
@@ -112,7 +112,7 @@ def set_masks(
 
 
 def sets(
-    truth: NDArray[np.floating[Any]],
+    reference: NDArray[np.floating[Any]],
     initial: NDArray[np.floating[Any]],
     refined: NDArray[np.floating[Any]],
     masks: Mapping[str, NDArray[np.uint8]],
@@ -120,13 +120,13 @@ def sets(
 ) -> dict[str, Residuals]:
     """Return the residuals of every pixel set of ``set_masks``.
 
-    ``truth``, ``initial`` and ``refined`` [rows, cols] are metres, NaN where unknown; a pixel counts where all are
-    known. A truth of 0 counts.
+    ``reference``, ``initial`` and ``refined`` [rows, cols] are metres, NaN where unknown; a pixel counts where all are
+    known. A reference of 0 counts.
     """
-    valid = ~(np.isnan(truth) | np.isnan(initial) | np.isnan(refined))
+    valid = ~(np.isnan(reference) | np.isnan(initial) | np.isnan(refined))
     found = set_masks(valid, masks, extents)
     everything = found["all"]
-    before, after = (heights[everything].astype(np.float64) - truth[everything] for heights in (initial, refined))
+    before, after = (heights[everything].astype(np.float64) - reference[everything] for heights in (initial, refined))
     return {name: Residuals(before[mask[everything]], after[mask[everything]]) for name, mask in found.items()}
 
 

@@ -99,7 +99,7 @@ def test_a_drawn_view_projects_as_its_camera(kind):
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_reduced_pictures_keep_what_they_show(kind):
+def test_reduced_images_keep_what_they_show(kind):
     view = ground_view(hill_scene({"one": CAMERAS[kind](0.2)}).views["one"])
     small = view.reduced(GSD, vertices()[0], 0.5)
     assert small.shape == (48, 48) and view.reduced(GSD, vertices()[0], 1.5) is view
@@ -152,7 +152,7 @@ def test_satellites_are_laid_on_each_other(kind):
     np.testing.assert_allclose(found[1].corner, (0, 0), atol=0.1)
 
 
-def test_photographs_of_aerial_cameras_stay():
+def test_images_of_aerial_cameras_stay():
     cameras = {"a": CAMERAS["pinhole"](-0.3), "b": CAMERAS["pinhole"](0.3), "sat": affine_camera(0.05)}
     views = [ground_view(view) for view in hill_scene(cameras).views.values()]
     views[2] = views[2].moved(1.5, 0.5)
@@ -188,13 +188,13 @@ def test_a_run_mends_the_pointing_and_says_it():
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_the_truth_is_alike_and_gradients_lead_there(kind):
+def test_the_reference_is_alike_and_gradients_lead_there(kind):
     scene = hill_scene(two(kind))
     run = block(scene)
     batch = [(0, [1]), (1, [0])]
     flat = float(run.losses(batch)["patch"].detach())
-    truth = block(scene, heights=hill().heights)
-    assert float(truth.losses(batch)["patch"].detach()) < 0.1 * flat
+    reference = block(scene, heights=hill().heights)
+    assert float(reference.losses(batch)["patch"].detach()) < 0.1 * flat
     run.losses(batch)["patch"].backward()
     assert float((run.surface.field.grad * torch.from_numpy(hill().heights - BASE)).sum()) < 0  # up the hill
 
@@ -325,7 +325,7 @@ def test_holes_are_filled_and_said():
     assert (prediction.layers["photo_consistency"] >= 0).all() and (prediction.layers["photo_consistency"] <= 1).all()
 
 
-def test_held_out_views_judge_before_and_after():
+def test_held_out_views_score_before_and_after():
     cameras = {"a": affine_camera(-0.3), "b": affine_camera(0.3), "c": affine_camera(0.0, 0.25)}
     prediction = refined(hill_scene(cameras), replace(CONFIG, held_out_views=("c",)))
     facts = prediction.notes["held_out"]["c"]

@@ -65,10 +65,10 @@ def scene(*, dsm=False, points=None, depth=False, ties=False):
     views = {}
     for number, place in enumerate(PLACES):
         name, pinhole = f"v{number}", camera(*place)
-        picture = np.random.default_rng(number).integers(0, 255, (3, ROWS, COLS), dtype=np.uint8)
+        image = np.random.default_rng(number).integers(0, 255, (3, ROWS, COLS), dtype=np.uint8)
         own = ArraySource(Image(depth_of(number)[None] + 1)) if depth else None
         tie = really_seen(points, number) if ties else None
-        view = View(name, ArraySource(Image(picture)), pinhole, own, tie_points=tie)
+        view = View(name, ArraySource(Image(image)), pinhole, own, tie_points=tie)
         views[name] = view
     held = None if points is None else HeldPoints(PointCloud(points))
     return Scene("block", grid=GRID, dsm=ArraySource(surface()) if dsm else None, views=views, points=held)
@@ -253,11 +253,11 @@ def test_an_alignment_that_is_not_possible_is_said(tmp_path):
 
 
 def test_the_filter_takes_noise_off_and_leaves_steps():
-    truth = np.where(np.arange(40) < 20, 30.0, 34.0) * np.ones((50, 1))
-    noisy = truth + 0.05 * np.random.default_rng(1).standard_normal(truth.shape)
+    reference = np.where(np.arange(40) < 20, 30.0, 34.0) * np.ones((50, 1))
+    noisy = reference + 0.05 * np.random.default_rng(1).standard_normal(reference.shape)
     found = denoised(noisy, 2, 0.2)
-    assert np.abs(found - truth).mean() < 0.4 * np.abs(noisy - truth).mean()
-    assert np.abs(found - truth).max() < 0.2  # a plain average of the same taps would be off by 2 m at the step
+    assert np.abs(found - reference).mean() < 0.4 * np.abs(noisy - reference).mean()
+    assert np.abs(found - reference).max() < 0.2  # a plain average of the same taps would be off by 2 m at the step
     np.testing.assert_array_equal(denoised(noisy, 0, 0.2), noisy)
 
 
@@ -305,16 +305,16 @@ def estimator(tmp_path_factory):
     return str(folder)
 
 
-def test_an_estimator_gives_a_map_of_the_picture_size(estimator):
-    picture = np.random.default_rng(0).random((ROWS, COLS, 3), np.float32)
-    found = monocular.estimated_depth(picture, estimator)
+def test_an_estimator_gives_a_map_of_the_image_size(estimator):
+    image = np.random.default_rng(0).random((ROWS, COLS, 3), np.float32)
+    found = monocular.estimated_depth(image, estimator)
     assert found.shape == (ROWS, COLS) and found.dtype == np.float32 and found.std() > 0
-    np.testing.assert_array_equal(found, monocular.estimated_depth(picture, estimator))
-    assert not np.array_equal(found, monocular.estimated_depth(picture[::-1].copy(), estimator))
+    np.testing.assert_array_equal(found, monocular.estimated_depth(image, estimator))
+    assert not np.array_equal(found, monocular.estimated_depth(image[::-1].copy(), estimator))
 
 
 def test_an_estimate_is_aligned_to_the_scene(estimator, monkeypatch):
-    monkeypatch.setattr(monocular, "estimated_depth", lambda picture, name: (3 / depth_of(0) - 0.02).astype(np.float32))
+    monkeypatch.setattr(monocular, "estimated_depth", lambda image, name: (3 / depth_of(0) - 0.02).astype(np.float32))
     config = DiffrenderConfig(initial="monocular", estimator=estimator)
     one = views_of(config=config, dsm=True)[0]
     assert np.median(np.abs(one.depth - depth_of(0))[one.known]) < 0.05

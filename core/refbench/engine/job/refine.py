@@ -16,7 +16,7 @@ from refbench.contracts.raster import DSM
 from refbench.engine.job.draft import Noted, Refined
 from refbench.engine.tiles.stream import CONFIDENCE, inside_areas, run_tiles
 from refbench.engine.tiles.stream import DSM as DSM_LAYER
-from refbench.files.image_file import write_picture
+from refbench.files.image_file import write_image
 from refbench.files.names import as_file_name
 from refbench.formats.output_nodata import OutputCode, output_nodata
 from refbench.formats.raster_write import DSMWriter, write_band, write_dsm
@@ -209,7 +209,7 @@ def write_prediction(
         write_band(folder / outputs[f"depth_{name}"], depth, None, "depth", nodata=math.nan)
     for name, image in prediction.views.items():
         outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
-        write_picture(folder / outputs[f"view_{name}"], image)
+        write_image(folder / outputs[f"view_{name}"], image)
     for name, path in prediction.files.items():
         kept = folder / path.name
         if kept.exists():

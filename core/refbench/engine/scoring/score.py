@@ -93,11 +93,11 @@ def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
     """Return the surfaces on the grid of the reference, by the protocol's kernel."""
     from refbench.evaluation.grids import on_grid  # brings scipy
 
-    truth, initial = surfaces.reference, surfaces.initial
-    if truth is None:
+    reference, initial = surfaces.reference, surfaces.initial
+    if reference is None:
         return surfaces
-    held = None if initial is None else on_grid(initial, truth, kernel)
-    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
+    held = None if initial is None else on_grid(initial, reference, kernel)
+    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, reference, kernel))
 
 
 def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
@@ -139,15 +139,15 @@ def depth_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str])
     found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
     dsm = scene.dsm.read() if scene.dsm is not None else None
     for name, key in written.items():
-        truth = _band(references[name])
+        reference = _band(references[name])
         refined = _band(open_image(request.folder / outputs[key], in_camera=True))
-        if refined.shape != truth.shape:
+        if refined.shape != reference.shape:
             warnings.append(f"The depth map of {name} has not the size of its reference; it is not scored.")
             continue
-        initial = initial_depth(scene.views.get(name), dsm, truth.shape)
-        found["depth"][name] = _scores(refined, truth, refined if initial is None else initial)
+        initial = initial_depth(scene.views.get(name), dsm, reference.shape)
+        found["depth"][name] = _scores(refined, reference, refined if initial is None else initial)
         if initial is not None:
-            found["depth_input"][name] = _scores(initial, truth, refined)
+            found["depth_input"][name] = _scores(initial, reference, refined)
     return {key: values for key, values in found.items() if values}, warnings
 
 
@@ -179,14 +179,14 @@ def view_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) 
     return {"views": found}
 
 
-def _scores(depth: Any, truth: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
+def _scores(depth: Any, reference: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
     """Return the scores of a depth map where another one is known, too: nothing is scaled or shifted."""
     import numpy as np
 
     from refbench.evaluation.depth_maps import depth_scores
 
-    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), truth)
-    scores["completeness_valid"] = depth_scores(depth, truth)["completeness_valid"]
+    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), reference)
+    scores["completeness_valid"] = depth_scores(depth, reference)["completeness_valid"]
     return {key: value for key, value in scores.items() if key != "alignment"}
 
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refbench.reporting.tables.model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Column, Document, Entry, Table
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -44,7 +44,9 @@ def html(document: Document) -> str:
 def html_table(table: Table) -> str:
     """Return one table as a fragment."""
     head = "".join(_heading(column) for column in table.columns)
-    rows = ("".join(_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)) for row in table.rows)
+    rows = (
+        "".join(_entry(column, entry) for column, entry in zip(table.columns, row, strict=True)) for row in table.rows
+    )
     return "\n".join(
         (
             f'<div class="wide"><table id="{_text(table.name)}"><caption>{_text(table.title)}</caption>',
@@ -63,13 +65,13 @@ def _heading(column: Column) -> str:
     return f'<th scope="col"{kind}{hint}>{_text(column.heading)}</th>'
 
 
-def _cell(column: Column, cell: Cell) -> str:
-    text = _text(cell.text)
+def _entry(column: Column, entry: Entry) -> str:
+    text = _text(entry.text)
     if not column.is_number:
         is_name = column.metric in ("scene", "method")
         return f'<th scope="row">{text}</th>' if is_name else f"<td>{text}</td>"
-    marked = {"best": f"<strong>{text}</strong>", "second": f'<span class="second">{text}</span>'}.get(cell.mark, text)
-    value = "" if cell.value is None else f' data-value="{float(cell.value):.9g}"'
+    marked = {"best": f"<strong>{text}</strong>", "second": f'<span class="second">{text}</span>'}.get(entry.mark, text)
+    value = "" if entry.value is None else f' data-value="{float(entry.value):.9g}"'
     return f'<td class="number"{value}>{marked}</td>'
 
 
