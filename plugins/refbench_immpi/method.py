@@ -102,7 +102,7 @@ class ImMPI:
             "references": [view.name for view in references],
             "held_out": [view.name for view in held],
             "planes": config.planes.number,
-            "picture_px": list(views[0].shape),
+            "image_px": list(views[0].shape),
             "remarks": self._remarks(),
         }
         notes["weights"] = None if self.weights_used is None else str(self.weights_used)

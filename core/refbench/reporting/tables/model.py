@@ -99,7 +99,7 @@ def metric_column(key: str, *, label: str | None = None, stratum: str | None = N
 
 
 def figure_entries(key: str, figures: Sequence[Figure], *, brief: bool = False) -> list[Entry]:
-    """Return the entries of one metric's column, such as ``1.23 ± 0.02 [1.10, 1.37]``; ``brief`` writes values alone."""
+    """Return the entries of a metric's column, such as ``1.23 ± 0.02 [1.10, 1.37]``; ``brief`` writes values alone."""
     known = [abs(figure.value) for figure in figures if figure.value]
     decimals = 3 if known and min(known) < SMALL else 2
     return [figure_entry(key, figure, decimals, brief=brief) for figure in figures]

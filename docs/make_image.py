@@ -1,4 +1,4 @@
-"""Make the image of README.md from a run on the embedded scene: python docs/make_picture.py RESULT_FOLDER."""
+"""Make the image of README.md from a run on the embedded scene: python docs/make_image.py RESULT_FOLDER."""
 
 from __future__ import annotations
 
