@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +129,9 @@ def write_weights(
     if folder.exists() and not is_weights_folder(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder} exists and is no weights folder; give another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    import shutil  # with tempfile, what listing weights has no use for
+    import tempfile
+
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         new = scratch / "new"
