@@ -25,6 +25,4 @@ def set_verbosity(level: int) -> None:
     import logging
 
     os.environ[VARIABLE] = str(level)
-    logging.basicConfig(
-        level=LEVELS.get(level, "DEBUG"), format="%(levelname)s %(name)s: %(message)s", force=True
-    )
+    logging.basicConfig(level=LEVELS.get(level, "DEBUG"), format="%(levelname)s %(name)s: %(message)s", force=True)

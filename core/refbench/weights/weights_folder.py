@@ -122,6 +122,9 @@ def write_weights(
     InputError
         ``folder`` exists and is not a weights folder.
     """
+    import shutil
+    import tempfile
+
     import numpy as np
     import yaml
     from safetensors.numpy import save
@@ -129,9 +132,6 @@ def write_weights(
     if folder.exists() and not is_weights_folder(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder} exists and is no weights folder; give another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    import shutil  # with tempfile, what listing weights has no use for
-    import tempfile
-
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         new = scratch / "new"
