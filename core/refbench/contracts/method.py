@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import DSM
     from refbench.contracts.scene import Scene
+    from refbench.contracts.source import RasterSource
     from refbench.contracts.tiles import TileBatch
 
 
@@ -140,22 +141,62 @@ class TileMethod(ABC):
         """
         return scene.pairs[0] if scene.pairs else tuple(sorted(scene.orthos))
 
+    def views(self, scene: Scene) -> tuple[str, ...]:
+        """Return the names of the views that tiles hold, in order: all by name.
+
+        Called after ``prepare``, where the record asks for views.
+        """
+        return tuple(sorted(scene.views))
+
     def layers(self) -> tuple[str, ...]:
         """Return the names of what tiles give beside the DSM, for the scene of the last ``prepare``.
 
-        ``confidence`` is the standard deviation of each height in metres; every other layer is an alternative DSM,
-        written as ``dsm_<name>.tif``.
+        ``confidence`` is the standard deviation of each height in metres, ``provenance`` (0 none, 1 measured,
+        3 interpolated) says where a height comes from: measured where any tile that counts there measured it. Every
+        other layer is an alternative DSM, written as ``dsm_<name>.tif``.
         """
         return ()
 
+    def quality_layers(self) -> tuple[str, ...]:
+        """Return the names of layers that are no heights, such as a score in [0, 1]; written as ``<name>.tif``."""
+        return ()
+
     @abstractmethod
-    def refine_tiles(
-        self, batch: TileBatch, context: Context
-    ) -> NDArray[np.float32] | Mapping[str, NDArray[np.float32]]:
+    def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32] | Mapping[str, NDArray[Any]]:
         """Return heights float32 [N, rows, cols] above the batch's ``height_offset``, NaN where unknown.
 
-        With ``layers`` a mapping: ``dsm`` and every layer by name. Layers blend with the DSM's weights.
+        With ``layers`` or ``quality_layers`` a mapping: ``dsm`` and every layer by name, ``provenance`` uint8, all
+        others float32, NaN where unknown. They blend with the DSM's weights.
         """
+
+    def finish(self, refined: RasterSource[DSM], context: Context) -> Prediction:
+        """Look at the refined DSM once all tiles are blended; return what there is beside it: depths, files, notes.
+
+        The DSM and its layers are written already: those of the prediction are None.
+        """
+        del refined, context
+        return Prediction()
+
+
+@runtime_checkable
+class ChoosesTiles(Protocol):
+    """What a method of whole scenes fulfils that refines some scenes tile by tile."""
+
+    def tile_method(self, scene: Scene) -> TileMethod | None:
+        """Return the method that refines the tiles of ``scene``; None where ``refine`` is to see the whole.
+
+        Raises
+        ------
+        UnsupportedError
+            The configuration asks for what the scene does not hold.
+        """
+
+
+def tile_method_of(method: object, scene: Scene) -> TileMethod | None:
+    """Return what refines a scene's tiles; None where the method sees the whole scene."""
+    if isinstance(method, TileMethod):
+        return method
+    return method.tile_method(scene) if isinstance(method, ChoosesTiles) else None
 
 
 class TrainedWeights(Protocol):
