@@ -14,6 +14,7 @@ from refbench.bridges.plan import apply_bridges, apply_optional
 from refbench.contracts.errors import CancelledError
 from refbench.contracts.method import Context, Prediction, TileMethod
 from refbench.engine.inputs.prepare import prepare
+from refbench.engine.job.members import run_method
 from refbench.engine.job.refine import with_nodata
 from refbench.engine.tiles.stream import CONFIDENCE, DSM, ArrayWriter, run_tiles
 from refbench.testing.surroundings import Surroundings
@@ -105,7 +106,14 @@ def run_trial(
             trial.reports.append((fraction, message))
             trial.reports_after_cancel += cancelled
 
-        context = Context(seed=seed, scratch=scratch, threads=1, report=report, is_cancelled=lambda: cancelled)
+        context = Context(
+            seed=seed,
+            scratch=scratch,
+            threads=1,
+            report=report,
+            is_cancelled=lambda: cancelled,
+            run_method=run_method,
+        )
         preparation = prepare(scene, record)
         bridged = apply_bridges(scene, preparation.bridges, scratch)
         bridged = apply_optional(bridged, preparation.optional, scratch)[0].without_reference()
