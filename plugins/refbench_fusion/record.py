@@ -16,6 +16,7 @@ def refbench_methods() -> list[MethodRecord]:
             target=f"{_PACKAGE}.method:Fusion",
             summary="Runs several methods and joins their DSMs by their standard deviations where they agree.",
             needs=(Need.DSM,),
+            optional=(Need.POINTS, Need.ORTHO, Need.ORTHO_PAIR, Need.NDVI, Need.VIEWS, Need.DEPTHS),
             gives=(Gives.DSM,),
             stochastic=True,
             device=("cpu", "cuda"),
