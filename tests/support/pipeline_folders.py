@@ -6,6 +6,7 @@ Each function writes one below ``folder`` on ``grid_of`` and returns the folder;
 import json
 import warnings
 
+import cv2
 import numpy as np
 import rasterio
 import yaml
@@ -13,6 +14,7 @@ from makers import grid_of, hills, rpc_looking_down, write_tif
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import transform
+from scipy.spatial.transform import Rotation
 
 from refbench.contracts.points import PointCloud
 from refbench.formats.cloud import write_points
@@ -139,3 +141,105 @@ def rpc_image(path, grid, lean=0.0, size=(60, 80), seed=1):
         with rasterio.open(path, "r+") as file:
             file.update_tags(ns="RPC", **tags)
     return path
+
+
+def asp_folder(folder, prefix="run"):
+    """A DEM by point2dem; its grid is stated by pixel centres (AREA_OR_POINT=Point), as ASP does."""
+    grid = the_grid()
+    folder.mkdir(parents=True)
+    point = {"tags": {"AREA_OR_POINT": "Point"}}
+    write_tif(folder / f"{prefix}-DEM.tif", heights_with_hole(grid, -1e6), grid, nodata=-1e6, **point)
+    image = texture(grid)
+    image[:, :6, :7] = 0
+    write_tif(folder / f"{prefix}-DRG.tif", image, grid, nodata=0, **point)
+    error = np.tile(np.linspace(0.1, 2, grid.width, dtype=np.float32), (grid.height, 1))
+    for name in ("IntersectionErr", "VerticalStdDev"):
+        write_tif(folder / f"{prefix}-{name}.tif", error, grid, nodata=-1e6, **point)
+    x, y, z = centres(grid)
+    place = np.stack(transform(grid.crs, CRS.from_epsg(4978), x.ravel(), y.ravel(), z.ravel()))
+    centre = np.round(place.mean(axis=1), -2)
+    bands = np.concatenate([(place - centre[:, None]), error.reshape(1, -1)]).reshape(4, *grid.shape)
+    bands[:, :6, :7] = 0
+    tags = {"POINT_OFFSET": " ".join(repr(float(value)) for value in centre)}
+    write_tif(folder / f"{prefix}-PC.tif", bands.astype(np.float32), tags=tags)
+    write_tif(folder / f"{prefix}-L.tif", texture(grid))
+    return folder
+
+
+def odm_folder(folder):
+    grid = the_grid()
+    for name in ("odm_dem", "odm_georeferencing", "odm_orthophoto", "opensfm", "images"):
+        (folder / name).mkdir(parents=True)
+    write_tif(folder / "odm_dem/dsm.tif", heights_with_hole(grid, -9999), grid, nodata=-9999)
+    write_tif(folder / "odm_dem/dtm.tif", heights_with_hole(grid, -9999) - 3, grid, nodata=-9999)
+    fine = grid_of(ROWS * 2, COLS * 2, GSD / 2)
+    rgba = np.concatenate([texture(fine, bands=3), np.full((1, *fine.shape), 255, np.uint8)])
+    write_tif(folder / "odm_orthophoto/odm_orthophoto.tif", rgba, fine, photometric="RGB", ALPHA="YES")
+    cloud = np.stack([a.ravel() for a in centres(grid)], axis=1)
+    write_points(folder / "odm_georeferencing/odm_georeferenced_model.laz", PointCloud(np.round(cloud, 3), grid.crs))
+    opensfm_files(folder / "opensfm/reconstruction.json", folder / "images", grid)
+    return folder
+
+
+def opensfm_files(reconstruction, images, grid, kind="brown"):
+    """Three shots that look down at the middle of the grid from 60 m, and the points of a plane below them."""
+    x, y, _ = centres(grid)
+    middle = x.mean(), y.mean()
+    lon, lat = transform(grid.crs, CRS.from_epsg(4326), [middle[0]], [middle[1]])
+    camera = {"projection_type": kind, "width": 64, "height": 48}
+    camera |= {"focal": 0.9} if kind == "perspective" else {"focal_x": 0.9, "focal_y": 0.91, "c_x": 0.01, "c_y": -0.02}
+    camera |= {"k1": -0.02, "k2": 0.001}
+    shots = {}
+    rng = np.random.default_rng(2)
+    for k, east in enumerate((-8.0, 0.0, 8.0)):
+        name = f"DJI_{k:04d}.png"
+        rotation = Rotation.from_euler("xz", [180, 5 * k], degrees=True)
+        centre = np.array([east, 1.0, 60.0])
+        shots[name] = {
+            "camera": "v2 test 64 48", "rotation": rotation.as_rotvec().tolist(),
+            "translation": (-rotation.as_matrix() @ centre).tolist(), "gps_position": centre.tolist(),
+        }  # fmt: skip
+        cv2.imwrite(str(images / name), rng.integers(20, 220, (48, 64, 3)).astype(np.uint8))
+    points = {
+        str(k): {"coordinates": [k % 5 * 2.0 - 4, k // 5 * 2.0 - 4, 0.0], "color": [9, 99, 200]} for k in range(25)
+    }
+    place = {"latitude": lat[0], "longitude": lon[0], "altitude": 100.0}
+    whole = {"cameras": {"v2 test 64 48": camera}, "shots": shots, "points": points, "reference_lla": place}
+    lost = {"cameras": {"v2 test 64 48": camera}, "shots": {}, "points": {}, "reference_lla": place}
+    reconstruction.write_text(json.dumps([lost, whole]))
+
+
+def opensfm_folder(folder):
+    (folder / "images").mkdir(parents=True)
+    opensfm_files(folder / "reconstruction.json", folder / "images", the_grid(), "perspective")
+    return folder
+
+
+MICMAC_STEP, MICMAC_ORIGIN = 0.05, 90.0
+
+
+def micmac_folder(folder, tfw=True, crs="EPSG:32632"):
+    """The last steps of Malt Ortho: altitudes in steps of 5 cm above 90 m, a mask, correlations as bytes."""
+    grid = the_grid()
+    folder.mkdir(parents=True)
+    counts = (hills(grid).astype(np.float64) - MICMAC_ORIGIN) / MICMAC_STEP
+    for step, zoom in ((7, 4), (8, 1), (9, 1)):
+        name = f"Z_Num{step}_DeZoom{zoom}_STD-MALT"
+        write_tif(folder / f"{name}.tif", counts.astype(np.float32) if step == 9 else np.zeros((9, 9), np.float32))
+        x, y = grid.bounds.west + GSD / 2, grid.bounds.north - GSD / 2
+        (folder / f"{name}.xml").write_text(
+            f'<?xml version="1.0" ?>\n<FileOriMnt>\n<NameFileMnt>{name}.tif</NameFileMnt>\n'
+            f"<NombrePixels>{COLS} {ROWS}</NombrePixels>\n<OriginePlani>{x} {y}</OriginePlani>\n"
+            f"<ResolutionPlani>{GSD} {-GSD}</ResolutionPlani>\n<OrigineAlti>{MICMAC_ORIGIN}</OrigineAlti>\n"
+            f"<ResolutionAlti>{MICMAC_STEP}</ResolutionAlti>\n<Geometrie>eGeomMNTEuclid</Geometrie>\n</FileOriMnt>\n"
+        )
+        if tfw:
+            (folder / f"{name}.tfw").write_text(f"{GSD}\n0\n0\n{-GSD}\n{x}\n{y}\n")
+    mask = np.full(grid.shape, 255, np.uint8)
+    mask[:6, :7] = 0
+    write_tif(folder / "AutoMask_STD-MALT_Num_8.tif", mask)
+    correlation = np.tile(np.linspace(0, 255, grid.width).astype(np.uint8), (grid.height, 1))
+    write_tif(folder / "Correl_STD-MALT_Num_8.tif", correlation)
+    if crs:
+        (folder / "crs.txt").write_text(f"{crs}\n")
+    return folder

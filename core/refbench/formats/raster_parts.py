@@ -88,6 +88,13 @@ class CountedHeights(_Part):
     known: RasterSource[Image] | None = None
     on: Grid | None = None
     """The grid, where the image does not name its CRS."""
+    beside: tuple[Path, ...] = ()
+    """Files that say how the counts are to be read."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the heights are made of."""
+        return (*self.source.files, *(() if self.known is None else self.known.files), *self.beside)
 
     @property
     def grid(self) -> Grid:

@@ -83,7 +83,8 @@ def open_cars(path: Path) -> Scene:
         )
     dsm = folder / "dsm.tif"
     root = path if folder != path else path.parent
-    images = {name: file for name in ("image",) if (file := one_of(folder, "image.tif", "color.tif"))}
+    image = one_of(folder, "image.tif", "color.tif")
+    images = {} if image is None else {"image": image}
     orthos, notes = usable_orthos(images, open_dsm(dsm).grid, dsm)
     views, lost = rpc_views(_sensors(root))
     clouds, unread = _laz_clouds(root)
