@@ -243,3 +243,44 @@ def micmac_folder(folder, tfw=True, crs="EPSG:32632"):
     if crs:
         (folder / "crs.txt").write_text(f"{crs}\n")
     return folder
+
+
+def transforms_folder(folder, depth=True, shared=True):
+    """Two photographs as nerfstudio lists them: OpenGL poses, principal points from the corner of the first pixel."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(4)
+    frames = []
+    intrinsics = {"fl_x": 70.0, "fl_y": 72.0, "cx": 32.5, "cy": 23.5, "w": 64, "h": 48, "camera_model": "OPENCV"}
+    for k, east in enumerate((-1.0, 1.0)):
+        name = f"frame_{k:05d}"
+        cv2.imwrite(str(folder / f"images/{name}.png"), rng.integers(20, 220, (48, 64, 3)).astype(np.uint8))
+        pose = np.eye(4)  # a camera of OpenGL without rotation looks down -z, y up
+        pose[:3, 3] = east, 0.5, 10.0
+        frame = {"file_path": f"images/{name}.png", "transform_matrix": pose.tolist()}
+        if depth:
+            counts = np.full((48, 64), 10_000, np.uint16)
+            counts[0, 0] = 0
+            cv2.imwrite(str(folder / f"images/{name}_depth.png"), counts)
+            frame["depth_file_path"] = f"images/{name}_depth.png"
+        frames.append(frame if shared else {**frame, **intrinsics})
+    xyz = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.5]])
+    write_points(folder / "sparse_pc.ply", PointCloud(xyz))
+    content = {**(intrinsics if shared else {}), "frames": frames, "ply_file_path": "sparse_pc.ply"}
+    (folder / "transforms.json").write_text(json.dumps(content))
+    return folder
+
+
+def eth3d_folder(folder):
+    """Two images of the SLR camera with the text files of their calibration, and depth maps of no view."""
+    below = folder / "dslr_calibration_undistorted"
+    for place in (below, folder / "images/dslr_images_undistorted", folder / "ground_truth_depth/dslr_images"):
+        place.mkdir(parents=True)
+    (below / "cameras.txt").write_text("# Camera list\n0 PINHOLE 64 48 70 70 32.5 24.5\n")
+    lines, rng = [], np.random.default_rng(6)
+    for k, east in enumerate((-0.5, 0.5)):
+        name = f"dslr_images_undistorted/DSC_{k:04d}.JPG"
+        cv2.imwrite(str(folder / "images" / name), rng.integers(20, 220, (48, 64, 3)).astype(np.uint8))
+        lines.append(f"{k} 1 0 0 0 {-east} 0 0 0 {name}\n32.5 24.5 0 -1 -1 -1\n")
+    (below / "images.txt").write_text("# Image list\n" + "".join(lines))
+    (below / "points3D.txt").write_text("0 0 0 5 10 20 30 0.5 0 0 1 0\n1 1 0 5 10 20 30 0.5 0 1 1 1\n")
+    return folder

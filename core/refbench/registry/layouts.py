@@ -20,5 +20,7 @@ LAYOUTS = (
     _layout("opensfm", "OpenSfM data set: photographs beside reconstruction.json."),
     _layout("asp", "Output of the Ames Stereo Pipeline: DEM, ortho image, intersection error, point cloud."),
     _layout("micmac", "MEC folder of MicMac: the last Z image with its tfw and xml, correlation, mask."),
+    _layout("transforms-json", "transforms.json of nerfstudio or instant-ngp: posed photographs, depth maps, a cloud."),
+    _layout("eth3d", "ETH3D multi-view scene: undistorted images and their calibration."),
     _layout("colmap", "A COLMAP reconstruction: images beside a sparse model, text or binary."),
 )
