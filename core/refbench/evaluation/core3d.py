@@ -50,13 +50,15 @@ def assess_core3d(
     InputError
         No reference, no building mask on either side, or files that cannot be read.
     """
-    # Requests of an older refbench say ``truth``.
+    # Requests of an older refbench say ``reference``.
     options = {"reference_mask" if key == "truth" else key: value for key, value in options.items()}
     chosen = typed_config(Core3DOptions, options, "--option")
     if reference is None:
         raise InputError("core3d compares with a reference DSM, and there is none; give one with --reference.")
     if chosen.reference_mask not in masks:
-        raise InputError(f"core3d needs the reference's building mask; give it with --mask {chosen.reference}=FILE.")
+        raise InputError(
+            f"core3d needs the reference's buildings: give --mask {chosen.reference_mask}=FILE."
+        )
     if chosen.mask is None:
         raise InputError("core3d needs a building mask of the evaluated DSM; give it with --option core3d.mask=FILE.")
     true, found = masks[chosen.reference_mask], mask_on_grid(open_mask(chosen.mask).read(), evaluated)

@@ -65,6 +65,8 @@ class SceneFiles:
     """NoData code of the heights in DSM and reference that their files do not declare."""
     keep_noise: bool = False
     """Keep points of the noise classes 7 and 18."""
+    layers: Mapping[str, Path] = field(default_factory=dict)
+    """What is known of the initial heights beside themselves, such as ``sigma``: name -> raster of one band."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ def build_scene(files: SceneFiles) -> Scene:
         files.id, _with_vertical(grid, vertical), opened.dsm, opened.points, opened.orthos,
         _pairs(files, opened.orthos), aligned.ndvi, views, aligned.masks,
         _reference(files, opened, aligned, views), _origin(grid, opened), vertical, files.folder,
-        (*notes, *vertical_notes, *_source_warnings(opened)),
+        (*notes, *vertical_notes, *_source_warnings(opened)), layers=aligned.layers,
     )  # fmt: skip
 
 
@@ -240,14 +242,16 @@ class _Aligned:
 
     ndvi: ImageFile | None
     masks: dict[str, MaskFile]
+    layers: dict[str, ImageFile]
     reference_mask: MaskFile | None
 
 
 def _aligned(files: SceneFiles, crs: CRS | None, grid: Grid | None, anchor: str) -> _Aligned:
     ndvi = None if files.ndvi is None else open_image(files.ndvi, crs=files.crs)
     masks = {name: open_mask(path, name=name, crs=files.crs) for name, path in files.masks.items()}
+    layers = {name: open_image(path, crs=files.crs) for name, path in files.layers.items()}
     mask = None if files.reference_mask is None else open_mask(files.reference_mask, name="reference", crs=files.crs)
-    for source in (ndvi, *masks.values(), mask):
+    for source in (ndvi, *masks.values(), *layers.values(), mask):
         if source is None:
             continue
         check_same_grid(source, grid, anchor)
@@ -255,7 +259,10 @@ def _aligned(files: SceneFiles, crs: CRS | None, grid: Grid | None, anchor: str)
             source.grid = replace(source.grid, crs=crs)
     if ndvi is not None and ndvi.bands != 1:
         raise InputError(f"{files.ndvi} has {ndvi.bands} bands; NDVI has exactly 1.")
-    return _Aligned(ndvi, masks, mask)
+    for name, layer in layers.items():
+        if layer.bands != 1:
+            raise InputError(f"{layer.files[0]} has {layer.bands} bands; the layer {name} has exactly 1.")
+    return _Aligned(ndvi, masks, layers, mask)
 
 
 def _camera(files: ViewFiles, image: ImageFile, crs: CRS | None) -> Camera | None:

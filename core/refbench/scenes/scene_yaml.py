@@ -37,7 +37,7 @@ def load_scene(path: str | Path) -> Scene:
         read as one cloud), ``keep_noise`` (points of the classes 7 and 18 stay), ``orthos``
         (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask, depth_range,
         acquired), ``masks``
-        (name: file), ``reference`` (dsm, mask, depths).
+        and ``layers`` (name: file), ``reference`` (dsm, mask, depths).
 
     Raises
     ------
@@ -106,4 +106,5 @@ def _files(path: Path) -> SceneFiles:
         file(said.ndvi), views, files(said.masks), file(reference.dsm), file(reference.mask), files(reference.depths),
         said.nodata,
         said.keep_noise,
+        layers=files(said.layers),
     )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +122,9 @@ def write_weights(
     InputError
         ``folder`` exists and is not a weights folder.
     """
+    import shutil
+    import tempfile
+
     import numpy as np
     import yaml
     from safetensors.numpy import save

@@ -76,7 +76,7 @@ def assess_footprints(
         A wrong option, no true mask, heights that no 8-bit level stands for, files that cannot be read.
     """
     del reference
-    # Requests of an older refbench say ``truth``.
+    # Requests of an older refbench say ``reference``.
     options = {"reference_mask" if key == "truth" else key: value for key, value in options.items()}
     chosen = typed_config(FootprintOptions, options, "--option")
     buildings = _reference_mask(masks, chosen.reference_mask)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
+from refbench.evaluation.layer_strata import scene_masks
 from refbench.formats.raster import open_dsm, open_image
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
         initial=scene.dsm.read() if scene.dsm is not None else None,
         refined=open_dsm(request.folder / outputs["dsm"]).read(),
         reference=source.read() if source is not None else None,
-        masks={name: mask.read() for name, mask in scene.masks.items()},
+        masks=scene_masks(scene),
     )
     metrics: dict[str, Any] | None = None
     warnings: list[str] = []
