@@ -251,7 +251,7 @@ class TrainingConfig:
     out_dir: str = "out"
     """Where official run folders are made."""
     resume_from: str | None = None
-    """Official checkpoint that a training goes on from."""
+    """Official checkpoint that a training is resumed from."""
     resume_scheduler: bool = True
     """Whether the state of the learning rate is taken from it."""
     augmentation: Augmentation = field(default_factory=Augmentation)

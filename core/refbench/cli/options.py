@@ -74,7 +74,7 @@ assessor_option = click.option(
     multiple=True,
     metavar="NAME",
     shell_complete=complete_assessors,
-    help="A further look at the DSM; see refbench plugins.",
+    help="Additional quality check on the DSM; list them with `refbench plugins`.",
 )
 assessor_values_option = click.option(
     "--option",

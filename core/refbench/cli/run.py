@@ -78,7 +78,11 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--ndvi", type=click.Path(path_type=Path), help="NDVI in [-1, 1].")
 @click.option("--reference", type=click.Path(path_type=Path), help="The true DSM, for scoring only.")
 @mask_option
-@click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
+@click.option(
+    "--gsd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Pixel size (m) of the output grid when no raster defines one.",
+)
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
@@ -99,12 +103,18 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder where the method keeps its state and goes on from after an interruption.",
+    help="Folder of the method's checkpoints; a run that was interrupted is resumed from there.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
-@click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
+@click.option(
+    "--memory",
+    callback=parse_bytes,
+    default="2GiB",
+    show_default=True,
+    help="Memory budget for the tiles processed at once.",
+)
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option(
@@ -115,10 +125,13 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     type=click.Choice(["none", "initial-once"]),
     default="none",
     show_default=True,
-    help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
+    help="initial-once: co-register the initial DSM to the reference and apply that shift to every DSM before scoring.",
 )
 @click.option(
-    "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
+    "--resampling",
+    default="bilinear",
+    show_default=True,
+    help="Resampling method used to bring DSMs onto the reference grid.",
 )
 @click.option(
     "--no-bridge",

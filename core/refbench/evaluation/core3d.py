@@ -56,9 +56,7 @@ def assess_core3d(
     if reference is None:
         raise InputError("core3d compares with a reference DSM, and there is none; give one with --reference.")
     if chosen.reference_mask not in masks:
-        raise InputError(
-            f"core3d needs the reference's buildings: give --mask {chosen.reference_mask}=FILE."
-        )
+        raise InputError(f"core3d needs the reference's buildings: give --mask {chosen.reference_mask}=FILE.")
     if chosen.mask is None:
         raise InputError("core3d needs a building mask of the evaluated DSM; give it with --option core3d.mask=FILE.")
     true, found = masks[chosen.reference_mask], mask_on_grid(open_mask(chosen.mask).read(), evaluated)

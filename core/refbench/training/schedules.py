@@ -11,7 +11,7 @@ LAST_RATE = 0.01
 
 
 @dataclass(frozen=True)
-class CosineShare:
+class CosineFraction:
     """Fraction of the highest learning rate at a step, for ``LambdaLR``: linear warm-up, then half a cosine."""
 
     steps: int

@@ -154,7 +154,7 @@ def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str
     if view is not None and view.depth is not None:
         return np.asarray(view.depth.read().pixels[0], np.float64)
     raise UnsupportedError(
-        f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a range of "
+        f"Scene {scene.id}: cannot determine a depth range for view {name}; give an initial DSM, points, or a range of "
         "depths in its camera file."
     )
 

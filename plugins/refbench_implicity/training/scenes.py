@@ -19,7 +19,7 @@ import torch
 from refbench.contracts.errors import InputError
 from refbench.training.learnt import take_best
 from refbench.training.loop import train
-from refbench.training.schedules import CosineShare
+from refbench.training.schedules import CosineFraction
 from refbench.training.settings import TrainSettings
 from refbench.training.task import CheckpointFiles, initialised
 from refbench.weights.checkpoint import read_checkpoint
@@ -87,7 +87,7 @@ class CityTask(OccupancyTask):
             model_selection_mode="minimize",
         )
         super().__init__(model, PatchBatches(items, config.batch_size), training)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineShare(config.steps))
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineFraction(config.steps))
         self.surface, self.rules = SurfaceConfig(h_range=config.rules.search_range), config.rules
         self.checks = list(validation_patches(check_on, config))
 

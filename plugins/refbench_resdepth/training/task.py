@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from refbench.contracts.errors import ConfigError
-from refbench.training.schedules import CosineShare
+from refbench.training.schedules import CosineFraction
 from refbench.training.task import CheckpointFiles, TrainState, TrainTask
 from refbench.weights.checkpoint import read_checkpoint
 from refbench_resdepth.official.checkpoints import restore_checkpoint, write_checkpoint
@@ -54,7 +54,7 @@ class ResDepthTask(TrainTask):
         self.schedule: Any = None
         self.scheduler = None
         if cosine_steps is not None:
-            self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineShare(cosine_steps))
+            self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineFraction(cosine_steps))
         else:
             self.schedule = build_schedule(self.optimizer, config.scheduler)
         self.log_names = {

@@ -1,4 +1,4 @@
-"""What a suite's protocol does to scores: one shift for all, further looks; and scores besides the DSM's."""
+"""What the protocol of a suite does to scores: one shift for all, quality checks; and scores besides the DSM's."""
 
 import json
 import os

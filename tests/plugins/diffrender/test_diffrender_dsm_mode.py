@@ -180,7 +180,7 @@ def test_what_does_not_show_the_same_is_not_moved():
 
 
 @pytest.mark.slow
-def test_a_run_mends_the_pointing_and_says_it():
+def test_a_run_mends_the_rpc_bias_and_says_it():
     scene = hill_scene(two("affine"), start=hill().heights)
     camera = scene.views["right"].camera
     views = {**scene.views, "right": replace(scene.views["right"], camera=replace(camera, offset=camera.offset + 2.0))}

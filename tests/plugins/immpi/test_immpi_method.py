@@ -259,7 +259,7 @@ def test_what_cannot_run_is_said():
         method().refine(lonely, Context())
     blind = flat_scene(with_grid=False)
     blind = replace(blind, views={n: replace(v, depth_range=None) for n, v in blind.views.items()})
-    with pytest.raises(UnsupportedError, match="nothing tells how far"):
+    with pytest.raises(UnsupportedError, match="cannot determine a depth range"):
         method().refine(blind, Context())
     with pytest.raises(InputError, match="goes through the camera centre"):
         views = list(posed_views(flat_scene()))

@@ -17,7 +17,7 @@ from refbench.weights.weights_folder import read_weights  # noqa: E402
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, TrainingConfig, ValueConfig  # noqa: E402
 from refbench_pix2pix.method import Pix2Pix  # noqa: E402
 from refbench_pix2pix.official.options import read_options  # noqa: E402
-from refbench_pix2pix.training.schedule import LinearShare  # noqa: E402
+from refbench_pix2pix.training.schedule import LinearFraction  # noqa: E402
 
 
 def learner(**changes):
@@ -103,7 +103,7 @@ def test_options_train_and_resume(tmp_path, changes):
 
 
 def test_rates_never_turn_negative():
-    fraction = LinearShare(1, 3, 2)
+    fraction = LinearFraction(1, 3, 2)
     assert [fraction(epoch) for epoch in range(7)] == pytest.approx([1, 1, 1, 2 / 3, 1 / 3, 0, 0])
 
 

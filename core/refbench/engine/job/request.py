@@ -84,7 +84,7 @@ class JobRequest:
     assessors: tuple[str, ...] = ()
     assessor_options: dict[str, Any] = field(default_factory=dict)
     resampling: str = "bilinear"
-    """Kernel by which a DSM comes to the reference's grid; see ``refbench.geometry.warp``."""
+    """Resampling method used to bring DSMs onto the reference grid; see ``refbench.geometry.warp``."""
     python: str | None = None
     """Interpreter of the job, for plugins whose packages conflict; None takes the running one."""
     checkpoints: str | None = None
