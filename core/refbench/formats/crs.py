@@ -180,6 +180,27 @@ def require_metric(where: str, crs: CRS | None) -> CRS:
     return crs
 
 
+def require_map(where: str, crs: CRS | None) -> CRS:
+    """Return ``crs`` where coordinates in it are places on a map or in degrees, whatever their unit.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is geocentric or vertical alone.
+    """
+    if crs is not None and (crs.is_geographic or crs.is_projected):
+        return crs
+    return require_metric(where, crs)
+
+
+def map_unit(crs: CRS) -> str | None:
+    """Return the unit of a map projection that does not count in metres; None for all else, or an unknown one."""
+    if not crs.is_projected:
+        return None
+    unit = unit_of_factor(float(crs.linear_units_factor[1]))
+    return None if unit == "metre" else unit
+
+
 def crs_title(crs: CRS) -> str:
     """Return a CRS as its code, else its name: a WKT would drown a sentence."""
     text: str = crs.to_string()

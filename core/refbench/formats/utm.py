@@ -1,4 +1,4 @@
-"""The CRS in metres for data that come in degrees, feet or from the middle of the Earth, and the grid they get in it."""
+"""The CRS in metres for data in degrees, feet or geocentric coordinates, and the grid that they get in it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def grid_centre(grid: Grid) -> tuple[float, float]:
 def target_of(where: str, crs: CRS, target: str | CRS | None, centre: tuple[float, float]) -> CRS:
     """Return the CRS in metres that data in ``crs`` are brought to: the named one, ``own``, or the UTM zone."""
     if target is None:
-        return utm_zone(*centre, where)
+        return utm_zone(*centre, f"{where} ({crs_title(crs)})")
     return metric_twin(where, crs) if target == OWN else CRS.from_user_input(target)
 
 
@@ -156,4 +156,3 @@ def _pixel_size(grid: Grid, target: CRS) -> float:
 def unturned(lon: NDArray[np.float64], around: float) -> NDArray[np.float64]:
     """Return longitudes within half a turn of ``around``, all degrees: 181 and -179 are one meridian."""
     return np.asarray(around + np.remainder(lon - around + 180.0, 360.0) - 180.0)
-

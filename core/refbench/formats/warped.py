@@ -6,6 +6,7 @@ are computed in the frame of the whole grids: a pixel does not depend on the win
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -33,7 +34,7 @@ T = TypeVar("T", DSM, Image, Mask)
 
 KERNELS = ("auto", "nearest", "bilinear", "cubic", "average")
 FINER = 1.5
-"""``auto`` averages where the pixels of the source are smaller than the target's by this factor; else bilinear."""
+"""``auto`` averages where the source's pixels are smaller than the target's by this factor of length."""
 MOST_POINTS = 32
 """Points of ``average`` a pixel and axis; a source that is still finer is sampled at these."""
 MARGIN = 3
@@ -47,7 +48,10 @@ def chosen_kernel(kernel: str, source: Grid, target: Grid) -> str:
         raise InputError(f"There is no resampling kernel {kernel!r}; choose one of {', '.join(KERNELS)}.")
     if kernel != "auto":
         return kernel
-    return "average" if max(_pixels_per_pixel(source, target)) > FINER else "bilinear"
+    columns, rows = _steps(source, target)
+    # By area: pixels may be oblong and turned against each other.
+    area = abs(columns[0] * rows[1] - columns[1] * rows[0])
+    return "average" if math.sqrt(area) > FINER else "bilinear"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ class Warped(Generic[T]):
         return chosen_kernel(self.kernel, self._source_grid, self.target)
 
     @property
+    def pixels_per_pixel(self) -> float:
+        """How many pixels of the source a pixel in the middle of the target spans, along the finer axis."""
+        return float(np.hypot(*_steps(self._source_grid, self.target)).max())
+
+    @property
     def _source_grid(self) -> Grid:
         grid = self.source.grid
         assert grid is not None  # camera images are not warped
@@ -107,17 +116,17 @@ class Warped(Generic[T]):
 
     def read(self, window: Window | None = None) -> T:
         """Return the raster on the target grid or a window of it; NoData where the source does not reach."""
-        window = window or self.target.full_window
+        wanted = window or self.target.full_window
         kernel = self.kernel_used
         points = self._points if kernel == "average" else 1
         values: Floats | None = None
-        for block in _blocks(window, points):
+        for block in _blocks(wanted, points):
             sampled, contract = self._sampled(block, kernel, points)
             if values is None:
-                values = np.empty((len(sampled), window.height, window.width))
-            values[(slice(None), *block.shifted(-window.col_off, -window.row_off).slices)] = sampled
+                values = np.empty((len(sampled), wanted.height, wanted.width))
+            values[(slice(None), *block.shifted(-wanted.col_off, -wanted.row_off).slices)] = sampled
         assert values is not None  # a window has a pixel
-        return _contract(values, self.grid.window(window), contract)
+        return _contract(values, self.grid.window(wanted), contract)
 
     def _sampled(self, block: Window, kernel: str, points: int) -> tuple[Floats, T]:
         """Return values float64 [bands, rows, cols] (NaN unknown) of a block, and the window of the source it needs."""
@@ -138,7 +147,7 @@ class Warped(Generic[T]):
     @property
     def _points(self) -> int:
         """Return the points a pixel and axis: two for each pixel of the source, one where that were too many."""
-        finest = int(np.ceil(max(_pixels_per_pixel(self._source_grid, self.target)) - 1e-3))
+        finest = int(np.ceil(self.pixels_per_pixel - 1e-3))
         return max(2, 2 * finest if 2 * finest <= MOST_POINTS else min(MOST_POINTS, finest))
 
     def _places(self, block: Window, points: int) -> tuple[Floats, Floats]:
@@ -185,7 +194,7 @@ def _contract(values: Floats, grid: Grid, like: T) -> T:
         return DSM(values[0].astype(np.float32), grid)
     if isinstance(like, Mask):
         return Mask(np.where(np.isfinite(values[0]), values[0], MASK_UNKNOWN).astype(np.uint8), grid, like.name)
-    valid = np.isfinite(values).all(axis=0)
+    valid = np.asarray(np.isfinite(values).all(axis=0))
     pixels = _as_type(np.where(valid, values, 0.0), like.pixels.dtype)
     return Image(pixels, grid, like.band_names, valid)
 
@@ -202,14 +211,13 @@ def _in_source(source: Grid, target: Grid, x: Floats, y: Floats) -> tuple[Floats
     return col - 0.5, row - 0.5
 
 
-def _pixels_per_pixel(source: Grid, target: Grid) -> tuple[float, float]:
-    """Return how many columns and rows of the source a pixel in the middle of the target spans."""
+def _steps(source: Grid, target: Grid) -> tuple[Floats, Floats]:
+    """Return how far, in columns and rows of the source [2] each, one pixel right and one down is in the target."""
     col, row = target.width / 2, target.height / 2
     corners = [target.transform @ place for place in ((col, row), (col + 1, row), (col, row + 1))]
     x, y = (np.array(axis, np.float64) for axis in zip(*corners, strict=True))
     across, down = _in_source(source, target, x, y)
-    spans = np.hypot(across[1:] - across[0], down[1:] - down[0])
-    return float(spans[0]), float(spans[1])
+    return across[1:] - across[0], down[1:] - down[0]
 
 
 def _as_bands(contract: DSM | Image | Mask) -> NDArray[Any]:

@@ -44,9 +44,7 @@ def known_cubic(bands: NDArray[Any], col: Floats, row: Floats, *, anywhere: bool
     return _by_chunks(bands, col, row, both)
 
 
-def _by_chunks(
-    bands: NDArray[Any], col: Floats, row: Floats, sample: Callable[[Floats, Floats], Floats]
-) -> Floats:
+def _by_chunks(bands: NDArray[Any], col: Floats, row: Floats, sample: Callable[[Floats, Floats], Floats]) -> Floats:
     out = np.empty((len(bands), col.size))
     for start in range(0, col.size, CHUNK):
         part = slice(start, start + CHUNK)
