@@ -18,6 +18,7 @@ from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
 from refbench.formats.utm import unturned
 from refbench.geometry.crs_map import crs_map
 from refbench.geometry.kernels import area_mean, known_bilinear, known_cubic, known_nearest
+from refbench.geometry.warp import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", DSM, Image, Mask)
 
 KERNELS = ("auto", "nearest", "bilinear", "cubic", "average")
+ALL_KERNELS = (*KERNELS, *(name for name in kernels if name not in KERNELS))
+"""Those and GDAL's own, which only bring a DSM to the reference's grid for scoring."""
 FINER = 1.5
 """``auto`` averages where the source's pixels are smaller than the target's by this factor of length."""
 MOST_POINTS = 32
@@ -52,6 +55,13 @@ def chosen_kernel(kernel: str, source: Grid, target: Grid) -> str:
     # By area: pixels may be oblong and turned against each other.
     area = abs(columns[0] * rows[1] - columns[1] * rows[0])
     return "average" if math.sqrt(area) > FINER else "bilinear"
+
+
+def check_kernel(name: str) -> str:
+    """Return the name of a kernel, or raise ``InputError`` where there is none of that name."""
+    if name not in ALL_KERNELS:
+        raise InputError(f"There is no resampling kernel {name!r}; choose one of {', '.join(ALL_KERNELS)}.")
+    return name
 
 
 @dataclass(frozen=True)

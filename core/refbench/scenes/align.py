@@ -11,7 +11,7 @@ from refbench.contracts.grid import GRID_TOLERANCE_PX, Grid
 from refbench.contracts.raster import DSM, Image, Mask
 from refbench.formats.crs import crs_title, parse_crs, require_metric
 from refbench.formats.utm import OWN
-from refbench.formats.warped import KERNELS, Warped
+from refbench.formats.warped import KERNELS, Warped, check_kernel
 from refbench.geometry.crs_map import mapped_box
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def parse_target(text: str | None) -> CRS | str | None:
 
 
 def scene_kernel(name: str) -> str:
-    """Return the kernel for files of a scene; GDAL's own, which scoring may use, stand for those of their name."""
-    plain = name.removeprefix("gdal_")
+    """Return the kernel for files of a scene: GDAL's own, which scoring may use, give way to the one of their name."""
+    plain = check_kernel(name).removeprefix("gdal_")
     return plain if plain in KERNELS else "auto"
 
 
