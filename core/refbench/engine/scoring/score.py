@@ -49,8 +49,8 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
     warnings: list[str] = []
     if surfaces.reference is not None:
         surfaces, shift = coregistered(surfaces, request.coregister, warnings)
-        surfaces = resampled(surfaces, request.resampling)
-        metrics = compare(scene, surfaces, request, shift)
+        surfaces, kernel = resampled(surfaces, request.resampling)
+        metrics = compare(scene, surfaces, request, shift, kernel)
         warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")
@@ -90,18 +90,21 @@ def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Sur
     return moved, shift
 
 
-def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
-    """Return the surfaces on the grid of the reference, by the protocol's kernel."""
-    from refbench.evaluation.grids import on_grid  # brings scipy
+def resampled(surfaces: Surfaces, kernel: str) -> tuple[Surfaces, str]:
+    """Return the surfaces on the grid of the reference, by the protocol's kernel, and that kernel."""
+    from refbench.evaluation.grids import on_grid, used_kernel  # brings scipy
 
     truth, initial = surfaces.reference, surfaces.initial
     if truth is None:
-        return surfaces
+        return surfaces, kernel
+    kernel = used_kernel(kernel, surfaces.refined.grid, truth.grid)
     held = None if initial is None else on_grid(initial, truth, kernel)
-    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
+    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel)), kernel
 
 
-def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
+def compare(
+    scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None, kernel: str = "bilinear"
+) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference."""
     from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored jobs only
 
@@ -117,8 +120,8 @@ def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift 
         seed=request.seed,
     )
     for scores in (found["input"], found["refined"]):
-        if scores is not None and request.resampling != "bilinear":
-            scores["notes"]["resampling"] = f"{request.resampling}; masks nearest"
+        if scores is not None and kernel != "bilinear":
+            scores["notes"]["resampling"] = f"{kernel}; masks nearest"
     if shift is not None:
         found[COREGISTRATION] = shift.values()
         for scores in (found["input"], found["refined"]):
