@@ -31,6 +31,10 @@ def refbench_methods() -> list[MethodRecord]:
             configs_in="diffrender",
             official=f"{_PACKAGE}.official.files:Files",
             checks=f"{_PACKAGE}.doctor:checks",
-            tags={"check.config": "quick"},
+            tags={
+                "check.config": "check",
+                "check.expected.needs-declared": "sparse points are one of several starts; named, a bridge would make them",
+                "check.expected.optional-absent": "it starts from depth maps, a DSM or points: a record has no 'one of'",
+            },
         )
     ]

@@ -34,7 +34,7 @@ def refbench_methods() -> list[MethodRecord]:
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
             tags={
-                "check.config": "small",
+                "check.config": "check",
                 "check.expected.gives": "views are rendered where the configuration names poses",
             },
         )

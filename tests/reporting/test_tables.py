@@ -217,7 +217,7 @@ def commands(text):
 def test_latex_uses_two_packages_alone_and_escapes_every_name(document):
     known = {"begin", "end", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"}
     known |= {"toprule", "midrule", "bottomrule", "textbf", "underline", "pm", "downarrow", "uparrow", "to", "times"}
-    known |= {"textbackslash", "textasciicircum", "textasciitilde", "geq"}
+    known |= {"textbackslash", "textasciicircum", "textasciitilde", "textendash", "geq"}
     for text in (write_tables(hostile_document(), "latex"), write_tables(document, "latex")):
         assert commands(text) <= known
         for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
