@@ -33,8 +33,8 @@ def refbench_methods() -> list[MethodRecord]:
             checks=f"{_PACKAGE}.doctor:checks",
             tags={
                 "check.config": "check",
-                "check.expected.needs-declared": "sparse points are one of several starts; named, a bridge would make them",
-                "check.expected.optional-absent": "it starts from depth maps, a DSM or points: a record has no 'one of'",
+                "check.expected.needs-declared": "points are one of several starts; named, a bridge would make them",
+                "check.expected.optional-absent": "it starts from depth maps, a DSM or points: no record can say so",
             },
         )
     ]
