@@ -26,6 +26,7 @@ from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
+from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
 
@@ -145,7 +146,7 @@ def _strata_table(found: dict[str, Any], width: int) -> Table:
         table.add_column(metric.narrow_heading, justify="right", no_wrap=True)
     for name, values in found.items():
         if name != KEY and isinstance(values, dict) and "mae" in values:
-            table.add_row(name.replace("_", " "), *(metric.text(values[metric.key]) for metric in columns))
+            table.add_row(stratum_words(name), *(metric.text(values[metric.key]) for metric in columns))
     return table
 
 
