@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.grid import Grid
     from refbench.contracts.raster import Mask
 
     Bools = NDArray[np.bool_]
@@ -54,19 +55,18 @@ class Shift:
         """Return the shift that ``values`` gave."""
         return cls(**values)
 
+    def moved(self, grid: Grid) -> Grid:
+        """Return a grid moved in the plane."""
+        t = grid.transform
+        return replace(grid, transform=Affine(t.a, t.b, t.c + self.east_m, t.d, t.e, t.f + self.north_m))
+
     def __str__(self) -> str:
         return f"{self.east_m:+.3f} m east, {self.north_m:+.3f} m north, {self.up_m:+.3f} m up"
 
 
 def shifted(dsm: DSM, shift: Shift) -> DSM:
     """Return a DSM moved by a shift: its grid in the plane, its heights up."""
-    grid = replace(dsm.grid, transform=_moved(dsm.grid.transform, shift))
-    return DSM(dsm.heights + np.float32(shift.up_m), grid)
-
-
-def _moved(transform: Affine, shift: Shift) -> Affine:
-    a, b, c, d, e, f = tuple(transform)[:6]
-    return Affine(a, b, c + shift.east_m, d, e, f + shift.north_m)
+    return DSM(dsm.heights + np.float32(shift.up_m), shift.moved(dsm.grid))
 
 
 def coregister(to_align: DSM, reference: DSM, masks: Mapping[str, Mask] | None = None) -> Shift:
