@@ -20,7 +20,10 @@ NMAD_FACTOR = 1.4826
 
 
 class Residuals:
-    """A ``ResidualState`` in memory: residuals e, ascending float64 [N] in metres, of a stratum on which the reference has ``n_ref_valid`` pixels."""
+    """A ``ResidualState`` in memory: residuals e, ascending float64 [N] in metres.
+
+    ``n_ref_valid`` is the number of pixels of the reference in the stratum.
+    """
 
     def __init__(self, ordered: Floats, n_ref_valid: int) -> None:
         self.e = ordered

@@ -1,4 +1,4 @@
-"""Roofs of a raster of any size: connected parts that cross tiles are joined, their planes come from sums that merge."""
+"""Roofs of a raster of any size: parts in several tiles are joined, planes come from sums that merge."""
 
 from __future__ import annotations
 
@@ -162,4 +162,5 @@ class _PlaneSums:
         slopes = np.linalg.pinv(design, hermitian=True) @ right
         left = np.maximum(zz - (slopes * right).sum((1, 2)), 0.0)
         kept = n >= ROOF_MIN_PIXELS
-        return {int(number): float(np.sqrt(rest / size)) for number, rest, size in zip(held[kept], left[kept], n[kept])}
+        distances = np.sqrt(left[kept] / n[kept])
+        return dict(zip(held[kept].tolist(), distances.tolist(), strict=True))

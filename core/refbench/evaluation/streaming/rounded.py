@@ -34,7 +34,8 @@ LARGEST_STEP = 1 << 30
 
 def steps_of(residuals: Floats) -> NDArray[np.int32]:
     """Return residuals [N] in metres as whole steps, int32 [N]; what exceeds 524 km counts as that."""
-    return np.rint((residuals / STEP_M).clip(-LARGEST_STEP, LARGEST_STEP)).astype(np.int32)
+    steps = (residuals / STEP_M).clip(-LARGEST_STEP, LARGEST_STEP)
+    return np.asarray(np.rint(steps, out=steps), np.int32)
 
 
 @dataclass(slots=True, eq=False)

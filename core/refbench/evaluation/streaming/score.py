@@ -195,7 +195,7 @@ class _Look:
                 found.shapes[name].add(shared, kept)
         if building is not None:
             inside = eroded(building, ROOF_EROSION_PLANE, self._pixel) & self._common
-            roofs.add(tile, building[inner], {name: inside[inner] for name in tile.dsms})
+            roofs.add(tile, building[inner], dict.fromkeys(tile.dsms, inside[inner]))
 
 
 def _all_known(tile: Tile) -> Bools:

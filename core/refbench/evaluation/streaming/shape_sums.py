@@ -34,11 +34,15 @@ LARGEST_ANGLE_DEG = 180.0
 def halo_px(pixel: tuple[float, float]) -> int:
     """Return how many pixels around a tile its metrics look at; ``pixel`` is its size down and along, metres."""
     number = max(BUILDING_DILATION, ROOF_EROSION_NORMALS, ROOF_EROSION_PLANE)
-    widest = max(element(number, pixel).shape) // 2
     # A step edge looks at a window as wide as high on the ground, and then one pixel further for its partner.
     mean = (pixel[0] * pixel[1]) ** 0.5
     window = max(max(1, round(mean / size)) for size in pixel)
-    return max(widest, window + max(element(1, pixel).shape) // 2)
+    return max(_reach(number, pixel), window + _reach(1, pixel))
+
+
+def _reach(number: int, pixel: tuple[float, float]) -> int:
+    rows, cols = element(number, pixel).shape
+    return max(rows, cols) // 2
 
 
 class TileShape:

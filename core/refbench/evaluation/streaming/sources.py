@@ -52,7 +52,7 @@ class Resampled:
         grid = self.grid if window is None else self.grid.window(window)
         own = self.source.grid
         assert own is not None  # DSMs have one
-        part = _covering(own, grid)
+        part = covering(own, grid)
         if part is None:
             return DSM(np.full(grid.shape, np.nan, np.float32), grid)
         return warp_dsm(self.source.read(part), grid, self.kernel)
@@ -80,7 +80,7 @@ class ResampledMask:
         grid = self.grid if window is None else self.grid.window(window)
         own = self.source.grid
         assert own is not None  # one without was taken as it is
-        part = _covering(own, grid)
+        part = covering(own, grid)
         if part is None:
             return Mask(np.full(grid.shape, MASK_UNKNOWN, np.uint8), grid)
         return warp_mask(self.source.read(part), grid)
@@ -138,7 +138,7 @@ def mask_on(source: RasterSource[Mask], grid: Grid, name: str) -> RasterSource[M
 
 def held(sources: Mapping[str, RasterSource[T]], left: int) -> tuple[dict[str, RasterSource[T]], int]:
     """Return sources, read into memory as long as they fit ``left`` bytes, and what is left."""
-    found = {}
+    found: dict[str, RasterSource[T]] = {}
     for name, source in sources.items():
         rows, cols = source.shape
         need = rows * cols * (1 if isinstance(source, MaskFile) else 4)
@@ -150,7 +150,7 @@ def held(sources: Mapping[str, RasterSource[T]], left: int) -> tuple[dict[str, R
     return found, left
 
 
-def _covering(own: Grid, wanted: Grid) -> Window | None:
+def covering(own: Grid, wanted: Grid) -> Window | None:
     """Return the window of a grid that holds all that resampling to another grid reads; None where they are apart."""
     # The border of what is wanted, corners among it: the map between two CRS is smooth over a window.
     along = np.linspace(0.0, 1.0, _BORDER_POINTS)

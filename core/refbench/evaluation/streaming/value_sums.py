@@ -55,4 +55,4 @@ class ValueSums:
         if not self.n:
             return None
         held = np.flatnonzero(self._counts)
-        return Distribution(held * self._step, self._counts[held]).percentile(50)
+        return Distribution(held.astype(np.float64) * self._step, self._counts[held]).percentile(50)
