@@ -20,8 +20,10 @@ from refbench.cli.options import (
     json_option,
     mask_option,
     max_pixels_option,
+    memory_option,
     method_option,
     nodata_in_option,
+    parse_bytes,
     resampling_option,
     set_option,
     weights_option,
@@ -35,7 +37,6 @@ from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
 from refbench.files.out_guard import check_out
-from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.reporting.summary import print_summary
@@ -50,16 +51,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("refbench.run")
 RUNS_FOLDER = "refbench-runs"
-
-
-def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Turn ``4GB`` into bytes; a callback of click."""
-    if value is None:
-        return None
-    try:
-        return parse_size(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
 
 
 @click.command()
@@ -110,7 +101,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
-@click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
+@memory_option
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option(
