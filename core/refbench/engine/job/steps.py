@@ -13,6 +13,7 @@ from refbench.engine.inputs.domain import changed_weights, outside_domain, weigh
 from refbench.engine.inputs.method import asked_weights, load_method
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
+from refbench.engine.job.back import write_back
 from refbench.engine.job.draft import Exported, Machine, Opened, Prepared, Weights, Written
 from refbench.engine.job.manifest import manifest
 from refbench.engine.job.refine import refine
@@ -63,6 +64,8 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     with recorder.phase("refine"):
         tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
         refined = refine(record, method, bridged.without_reference(), context, request, recorder, tags)
+        if request.back:
+            refined = write_back(scene, request, refined, tags, record.fills)
         recorder.add(refined)
         used = method.weights_used if isinstance(method, NamesWeights) else weights
         recorder.add(weights_part(used, weights_warnings(weights, used, bridged)))
