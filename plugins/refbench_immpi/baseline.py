@@ -24,7 +24,10 @@ OPAQUE = 1e6
 
 
 def warped_by_plane(source: Posed, target: Posed, depth: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the image of ``source`` as ``target`` sees it on a plane, [3, h, w], and where it is seen [h, w]."""
+    """Return the image of ``source`` as ``target`` sees it on a plane, [3, h, w], and where it is seen [h, w].
+
+    Colours in [0, 1]; ``depth`` in metres.
+    """
     rgb = torch.from_numpy(source.image)[None, None]
     pose = torch.from_numpy(relative_pose(source, target))[None]
     K = [torch.from_numpy(view.K)[None] for view in (source, target)]

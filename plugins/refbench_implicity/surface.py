@@ -35,7 +35,7 @@ class Surface:
 
     @property
     def empty(self) -> NDArray[np.bool_]:
-        """Where a column has no surface."""
+        """Where a column has no surface. Bool [rows, cols]."""
         return np.isnan(self.z)
 
     def metres(self, z_std: float, z_shift: float, *, fill_empty: bool) -> Heights:

@@ -43,7 +43,7 @@ def patch_pixels(grid: Grid, patch_size: float) -> tuple[int, int]:
 
 
 def patch_extent(grid: Grid, patch_size: float) -> NDArray[np.float64]:
-    """Return the (x, y) metres that a patch covers: whole pixels."""
+    """Return the (x, y) metres that a patch covers: whole pixels. Float64 [2]."""
     rows, cols = patch_pixels(grid, patch_size)
     found: NDArray[np.float64] = np.array([cols, rows]) * np.array(grid.resolution)
     return found

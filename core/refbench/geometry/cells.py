@@ -142,5 +142,5 @@ def _row_quantile(matrix: NDArray[np.float64], fraction: float) -> NDArray[np.fl
 
 
 def divided(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``total / weight``, NaN where the weight is 0."""
+    """Return ``total / weight``, NaN where the weight is 0. Float64 in the shape of both, in the unit of ``total``."""
     return np.asarray(np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0))

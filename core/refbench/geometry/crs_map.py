@@ -140,7 +140,7 @@ def evaluated(coefficients: NDArray[np.float64], u: NDArray[np.float64], v: NDAr
 
 
 def normalised(x: NDArray[np.float64], y: NDArray[np.float64], box: Bounds) -> Pair:
-    """Return coordinates in [-1, 1] over the box."""
+    """Return coordinates in [-1, 1] over the box. ``x`` and ``y`` of one shape, which stays."""
     u = (x - 0.5 * (box.west + box.east)) / (0.5 * (box.east - box.west))
     v = (y - 0.5 * (box.south + box.north)) / (0.5 * (box.north - box.south))
     return u, v

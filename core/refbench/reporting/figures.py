@@ -53,7 +53,10 @@ def surface_image(heights: NDArray[np.float32], transform: Affine, low: float, h
 
 
 def error_image(error: NDArray[np.float64], scale: ErrorScale) -> NDArray[np.float64]:
-    """Return an error map (blue too low, white right, red too high, violet missing): RGB in [0, 1]."""
+    """Return an error map (blue too low, white right, red too high, violet missing): RGB in [0, 1].
+
+    ``error`` is [rows, cols], metres; the colours are [rows, cols, 3].
+    """
     fraction = np.clip(np.nan_to_num(error) / scale.limit_m * 0.5 + 0.5, 0, 1)
     image = mpl.colormaps["RdBu_r"](fraction)[..., :3]
     image[~np.isfinite(error)] = NODATA_COLOUR

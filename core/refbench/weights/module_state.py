@@ -24,6 +24,7 @@ def read_module_state(path: Path) -> dict[str, torch.Tensor]:
 
     Names are those of ``Module.state_dict``. Buffers that a module does not count to its state cannot be told apart
     and are returned, too.
+    Tensors keep their shape and float or int type.
 
     Raises
     ------

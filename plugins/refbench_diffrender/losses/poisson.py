@@ -70,7 +70,10 @@ class PoissonTerm:
         return terms[0].mean() + terms[1].mean()
 
     def fields(self, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradient fields of ``target`` as they are compared, along columns and along rows."""
+        """Return the gradient fields of ``target`` as they are compared, along columns and along rows.
+
+        ``target`` and both results are [B, rows, cols, C]; ``valid`` is bool [B, rows, cols, 1].
+        """
         found = [
             spread(step * axis.counted) * axis.inverse if self.blur else step * axis.counted
             for axis, step in zip(self.axes(valid), forward_differences(target), strict=True)

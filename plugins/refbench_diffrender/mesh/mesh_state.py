@@ -48,7 +48,7 @@ class MeshState:
         stride: int,
         shape: tuple[int, int],
     ) -> MeshState:
-        """Return the state of view points [V, 3 or 4]; ``planes`` are near and far."""
+        """Return the state of view points [V, 3 or 4]; ``planes`` are near and far. Metres, OpenGL axes."""
         return cls(clipped(view[:, :3], projection), triangles, projection, *planes, stride, shape)
 
     def moved(self, offset: Tensor | None) -> Tensor:
@@ -102,7 +102,7 @@ class MeshState:
 
     @torch.no_grad()
     def baked(self, view: Tensor, triangles: Tensor | None = None) -> MeshState:
-        """Return the state whose vertices rest where ``view`` [V, 4] has them."""
+        """Return the state whose vertices rest where ``view`` [V, 4] has them. Metres, OpenGL axes."""
         kept = self.triangles if triangles is None else triangles
         return replace(self, position=clipped(view[:, :3], self.projection), triangles=kept)
 

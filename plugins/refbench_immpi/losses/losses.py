@@ -68,7 +68,7 @@ def l1_loss(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | N
 
 
 def l2_loss(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Return as ``l1_loss`` the sum of squared differences."""
+    """Return as ``l1_loss`` the sum of squared differences. A scalar; images are [B, 3, h, w] in [0, 1]."""
     return _per_pixel((estimate - target).square(), mask)
 
 

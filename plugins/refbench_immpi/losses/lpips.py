@@ -93,7 +93,7 @@ class Lpips(nn.Module):
         return torch.stack(layers).sum(0)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return the distance [B] of two batches of images [B, 3, h, w]."""
+        """Return the distance [B] of two batches of images [B, 3, h, w]. Colours in [0, 1]."""
         return self.distance(self.features(first), self.features(second))
 
 

@@ -64,7 +64,7 @@ class Moments:
 
 
 def moments(image: torch.Tensor) -> Moments:
-    """Return the local moments of an image [B, C, h, w]."""
+    """Return the local moments of an image [B, C, h, w]. Colours in [0, 1]."""
     return Moments(image, _smoothed(image), _smoothed(image * image))
 
 

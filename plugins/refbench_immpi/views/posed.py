@@ -166,7 +166,10 @@ def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str
 
 
 def image_at(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return [rows, cols] or [bands, rows, cols] at another size, bilinear; NaN spreads to what it touches."""
+    """Return [rows, cols] or [bands, rows, cols] at another size, bilinear; NaN spreads to what it touches.
+
+    In the unit of the image, such as colours in [0, 1] or metres.
+    """
     import cv2
 
     if image.shape[-2:] == shape:

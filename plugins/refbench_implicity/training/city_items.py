@@ -55,7 +55,10 @@ class PackedScene:
 
     @cached_property
     def relief(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Lowest and highest reference height among each pixel's 3 x 3 neighbours, NaN where one is unknown."""
+        """Lowest and highest reference height among each pixel's 3 x 3 neighbours, NaN where one is unknown.
+
+        Both float32 [rows, cols], metres.
+        """
         padded = np.pad(self.dsm, 1, mode="edge")
         rows, cols = self.dsm.shape
         views = [padded[r : r + rows, c : c + cols] for r in range(3) for c in range(3)]

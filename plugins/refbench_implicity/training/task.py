@@ -78,7 +78,10 @@ class OccupancyTask(TrainTask):
         return planes, self.model.decode(planes, query)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Return the weighted loss and, per land type, its fraction; with scores where they are wanted."""
+        """Return the weighted loss and, per land type, its fraction; with scores where they are wanted.
+
+        A scalar, and plain numbers by name.
+        """
         _, logits = self.forward(batch)
         loss, by_type = self._losses(batch, logits)
         scores = self._scores(batch, logits.detach()) if self.scores_while_training else {}

@@ -36,6 +36,8 @@ def network_file(folder: Path, letter: str, epoch: str = LATEST) -> Path:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Return the state dict of an official file.
 
+    Weights are [outputs, inputs, height, width].
+
     Raises
     ------
     WeightsError
@@ -54,6 +56,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def generator_config(path: Path, state: Mapping[str, Tensor]) -> GeneratorConfig:
     """Return the generator that a state dict belongs to, by the shapes of its tensors.
+
+    Weights are [outputs, inputs, height, width].
 
     Raises
     ------

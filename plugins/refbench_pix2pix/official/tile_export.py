@@ -61,7 +61,10 @@ def export_scene(scene: Scene, folder: Path) -> dict[str, Any]:
 
 
 def height_levels(heights: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return heights in metres as whole levels, unknown ones 0; raises ``InputError`` past 0 to 255 m."""
+    """Return heights in metres as whole levels, unknown ones 0; raises ``InputError`` past 0 to 255 m.
+
+    Uint8 [rows, cols].
+    """
     values = to_network(heights, HeightScale(0.0, 1.0), ValueConfig(path="8bit"))
     return np.asarray(np.rint((values * DSM_MIDDLE + DSM_MIDDLE) * LEVELS), np.uint8)
 

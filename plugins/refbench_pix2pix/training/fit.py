@@ -134,7 +134,7 @@ def fit_scenes(
 
 
 def input_error(batches: Sequence[Mapping[str, torch.Tensor]]) -> float | None:
-    """Return what the validation score of the initial DSM itself is, in metres."""
+    """Return what the validation score of the initial DSM itself is, in metres. Tiles are [B, C, H, W]."""
     total, count = 0.0, 0
     for batch in batches:
         error = (batch["x"][:, :1] - batch["y"]).abs() * batch["metres_per_unit"].reshape(-1, 1, 1, 1)

@@ -112,7 +112,10 @@ class TileBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 def grid_batches(places: Sequence[Place], cutter: TileCutter) -> list[dict[str, torch.Tensor]]:
-    """Return all tiles of the regular grid of ``places``, one a batch: what validation looks at."""
+    """Return all tiles of the regular grid of ``places``, one a batch: what validation looks at.
+
+    A tensor is [1, C, H, W] of normalised values in [-1, 1].
+    """
     batches = []
     for place in places:
         assert place.dsm.grid is not None  # a DSM always has one
@@ -124,5 +127,5 @@ def grid_batches(places: Sequence[Place], cutter: TileCutter) -> list[dict[str, 
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-    """Return the samples as one batch."""
+    """Return the samples as one batch. Tensors are [B, C, H, W] of normalised values in [-1, 1]."""
     return {key: torch.from_numpy(np.stack([np.ascontiguousarray(s[key]) for s in samples])) for key in samples[0]}

@@ -61,7 +61,10 @@ class Pix2PixTask(TrainTask):
         self._fake: Tensor | None = None
 
     def adversary_loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the discriminator's loss; the generator's answer is kept for ``loss``."""
+        """Return the discriminator's loss; the generator's answer is kept for ``loss``.
+
+        A scalar, and plain numbers by name.
+        """
         config, discriminator = self.config, self.model.discriminator
         discriminator.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own generator
@@ -80,7 +83,7 @@ class Pix2PixTask(TrainTask):
         return loss, {"D_fake": on_fake.detach(), "D_real": on_real.detach(), "D": loss.detach()}  # type: ignore[dict-item]
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the generator's loss against the discriminator as it is now."""
+        """Return the generator's loss against the discriminator as it is now. A scalar, and plain numbers by name."""
         config, discriminator, fake = self.config, self.model.discriminator, self._fake
         if fake is None:
             raise RuntimeError("The loop asks for the adversary's loss first.")
@@ -113,7 +116,10 @@ class Pix2PixTask(TrainTask):
         return {"mae": total / count} if count else {}
 
     def images(self, device: torch.device) -> dict[str, np.ndarray[Any, Any]]:
-        """Return input, refined and true heights of the first validation tiles side by side, on one grey scale each."""
+        """Return input, refined and true heights of the first validation tiles side by side, on one grey scale each.
+
+        Uint8 [rows, cols].
+        """
         found = {}
         for number, batch in enumerate(self.validation[:SAMPLE_IMAGES]):
             fake = self.model.generator(batch["x"].to(device)).cpu()
@@ -161,7 +167,10 @@ class Pix2PixTask(TrainTask):
 
 
 def masked_l1(fake: Tensor, real: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean |fake - real| over the pixels of ``mask``; None counts all."""
+    """Return the mean |fake - real| over the pixels of ``mask``; None counts all.
+
+    Tiles are [B, 1, H, W], normalised heights in [-1, 1].
+    """
     if mask is None:
         return functional.l1_loss(fake, real)
     return ((fake - real).abs() * mask).sum() / mask.sum().clamp(min=1)

@@ -76,7 +76,7 @@ def scores(residuals: NDArray[np.floating[Any]]) -> Scores:
 
 
 def truncated(residuals: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """Return the residuals of at most ``threshold`` metres in size."""
+    """Return the residuals of at most ``threshold`` metres in size. Float64 [n]."""
     return residuals[np.abs(residuals) <= threshold]
 
 
@@ -131,7 +131,10 @@ def sets(
 
 
 def pooled(runs: Iterable[Mapping[str, Residuals]]) -> dict[str, NDArray[np.float64]]:
-    """Return the refined residuals of several runs, such as pairs, joined by set; all runs have the same sets."""
+    """Return the refined residuals of several runs, such as pairs, joined by set; all runs have the same sets.
+
+    Float64 [n], metres.
+    """
     parts: dict[str, list[NDArray[np.float64]]] = {}
     for run in runs:
         for name, residuals in run.items():
@@ -161,7 +164,10 @@ def statistics_text(model: str, weights: str, residuals: Mapping[str, Residuals]
 
 
 def pooled_statistics_text(model: str, weights: str, residuals: Mapping[str, NDArray[np.float64]]) -> str:
-    """Return the statistics file over several runs; ``residuals`` of the refined DSMs by set, see ``pooled``."""
+    """Return the statistics file over several runs; ``residuals`` of the refined DSMs by set, see ``pooled``.
+
+    Residuals are [n], metres.
+    """
     lines = [*_head(model, weights, 4), *_title("Performance Evaluation: Statistics over all predictions")[:-1]]
     for name, label in _labels(residuals):
         lines += _block(f"{label}: REFINED DSM", scores(residuals[name]))

@@ -64,7 +64,7 @@ class Area:
         return np.where(self.reference_valid.read(window).is_class, heights, np.float32(np.nan))
 
     def pixels(self, names: Sequence[str], y: int, x: int, tile: int) -> NDArray[np.float32]:
-        """Return image values [views, tile, tile], NaN where invalid."""
+        """Return image values [views, tile, tile], NaN where invalid. Levels of the image."""
         window = Window(x, y, tile, tile)
         return np.stack([one_band(self.images[n].read(window), "mean").astype(np.float32) for n in names])
 
@@ -201,5 +201,5 @@ class EpochBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-    """Return the samples as one batch."""
+    """Return the samples as one batch. Tensors are [B, C, H, W] of normalised values."""
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}

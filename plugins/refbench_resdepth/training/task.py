@@ -67,7 +67,7 @@ class ResDepthTask(TrainTask):
         self._losses = (math.nan, math.nan)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of a batch in metres."""
+        """Return the loss of a batch in metres. A scalar, and plain numbers by name."""
         x = batch["x"].contiguous(memory_format=torch.channels_last)
         loss = metric_l1(self.model(x), batch["y"], batch["mask"], batch["mean"], batch["std"])
         self._recent = [*self._recent[-(REPORT_STEPS - 1) :], loss.detach()]

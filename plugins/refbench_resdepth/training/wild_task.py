@@ -80,7 +80,7 @@ class WildTask(TrainTask):
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Any]]:
-        """Return the loss of a batch."""
+        """Return the loss of a batch. A scalar of normalised heights, and plain numbers by name."""
         out = self.model(batch["x"].contiguous(memory_format=torch.channels_last))
         loss, mean = wild_loss(out, batch["y"], batch["weight"])
         return loss, {MAE: mean}

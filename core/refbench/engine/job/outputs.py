@@ -48,7 +48,7 @@ class ValidCount:
     lost: int = 0
 
     def write(self, window: Window, heights: NDArray[np.float32]) -> None:
-        """Count the rows and hand them on."""
+        """Count the rows and hand them on. ``heights`` are metres, [rows, cols] of the window."""
         known = np.isfinite(heights)
         self.valid += int(known.sum())
         if self.initial is not None:

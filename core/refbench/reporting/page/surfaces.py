@@ -86,7 +86,10 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
 
 
 def thinned(source: RasterSource[DSM], grid: Grid, step: int) -> NDArray[np.float32]:
-    """Return every ``step``-th row and column, read by strips where the raster is large."""
+    """Return every ``step``-th row and column, read by strips where the raster is large.
+
+    Float32 [rows, cols], metres.
+    """
     if grid.width * grid.height <= HELD_PX:
         return source.read().heights[::step, ::step].copy()
     rows = []
@@ -101,6 +104,7 @@ def packed(heights: NDArray[np.float32], base: float) -> str:
     """Return ``rows,cols,data`` of heights thinned to ``GRID_SIDE``: base64 of deflated int16 little-endian.
 
     Values are centimetres above ``base``, ``NO_HEIGHT`` where unknown.
+    ``heights`` is [rows, cols], metres.
     """
     step = -(-max(heights.shape) // GRID_SIDE)
     small = heights[::step, ::step]

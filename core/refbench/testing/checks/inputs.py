@@ -39,7 +39,7 @@ def inputs_unchanged(subject: Subject) -> None:
 
 
 def contents(scene: Scene) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield name and array of every source of a scene in memory."""
+    """Yield name and array of every source of a scene in memory. Arrays of any shape and unit."""
     if scene.dsm is not None:
         yield "dsm", scene.dsm.read().heights
     if scene.points is not None:
