@@ -72,7 +72,7 @@ class PoissonTerm:
     def fields(self, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient fields of ``target`` as they are compared, along columns and along rows.
 
-        ``target`` and both results are [B, rows, cols, C]; ``valid`` is bool [B, rows, cols, 1].
+        All are [rows, cols]: relative depth without a unit, ``valid`` 1 where it is known, else 0.
         """
         found = [
             spread(step * axis.counted) * axis.inverse if self.blur else step * axis.counted

@@ -33,7 +33,7 @@ def penalty_loss(
 ) -> Tensor:
     """Return the mean penalty of colour differences, in units of colour: quadratic near 0, linear beyond ``scale``.
 
-    Images are [B, rows, cols, C], ``visible`` bool [B, rows, cols, 1].
+    Images are [B, rows, cols, C] in [0, 1], ``visible`` [B, rows, cols, 1] is 1 or a weight.
     """
     rest = found - wanted
     if penalty == "charbonnier":

@@ -197,7 +197,7 @@ class SceneFiles:
     def labelled(self, points: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
         """Return the arrays of a query file: ``pts``, ``occ`` and the masks.
 
-        ``points`` and ``pts`` are [n, 3], metres; the others [n], bool.
+        ``points`` and ``pts`` are [n, 3], metres in the CRS of the folder; the others [n], labels and bool.
         """
         arrays: dict[str, NDArray[Any]] = {"pts": points, "occ": query_labels(points, self.surface, self.terrain)}
         return arrays | {f"mask_{kind}": mask(points[:, :2]) for kind, mask in self.masks.items()}
