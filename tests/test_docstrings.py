@@ -17,8 +17,8 @@ SHAPE = re.compile(
 UNIT = re.compile(
     r"\b(?:met(?:re|er)s?|m|px|pixels?|radians?|rad|degrees?|m²|dB|seconds?|levels?|float(?:16|32|64)?|u?int(?:8|16|32|64)"
     r"|bool|true where|units?|normalised|heights?|depths?|CRS|NDC|clip|colours?|sRGB|ratio|fraction|probabilit\w+"
-    r"|logits?|counts?|numbers? of|indices|index|scores?|weights?|features?|gradients?|loss(?:es)?|frame|axes|unit vector"
-    r"|corner coordinates)\b|%|\[0, 1\]|\[-1, 1\]|in \[0",
+    r"|logits?|counts?|numbers? of|indices|index|scores?|weights?|features?|gradients?|loss(?:es)?|frame|axes"
+    r"|unit vector|corner coordinates)\b|%|\[0, 1\]|\[-1, 1\]|in \[0",
     re.IGNORECASE,
 )
 REFERS = re.compile(r"See ``[\w.]+``\.")
