@@ -7,22 +7,16 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from open3d_there import needs_open3d
 from scipy import ndimage
 
 from refbench.city import FIRST_TEST_SEED, embed
 from refbench.city.scene import city_scene, input_statistics, write_city
-from refbench.contracts.errors import InputError, MissingExtraError
+from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Bounds
 from refbench.contracts.need import Need
-from refbench.formats.cloud_formats import import_open3d
 from refbench.scenes.scene_yaml import embedded_scene_path, load_scene
 
-try:
-    import_open3d("tests")
-    HAS_OPEN3D = True
-except MissingExtraError:
-    HAS_OPEN3D = False
-needs_open3d = pytest.mark.skipif(not HAS_OPEN3D, reason="open3d (extra 'city') is not installed")
 SIZE = 96
 
 

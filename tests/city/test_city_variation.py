@@ -9,6 +9,7 @@ from affine import Affine
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open3d_there import needs_open3d
 from rasterio.crs import CRS
 
 from refbench import DSM, Grid
@@ -18,15 +19,8 @@ from refbench.city.finish import completed, finished
 from refbench.city.mesh import Kind
 from refbench.city.surface import surface_world
 from refbench.city.variation import Dates, Making, drawn, fixed
-from refbench.contracts.errors import InputError, MissingExtraError
-from refbench.formats.cloud_formats import import_open3d
+from refbench.contracts.errors import InputError
 
-try:
-    import_open3d("tests")
-    HAS_OPEN3D = True
-except MissingExtraError:
-    HAS_OPEN3D = False
-needs_open3d = pytest.mark.skipif(not HAS_OPEN3D, reason="open3d (extra 'city') is not installed")
 VERSION_1 = {8: "612a881649cec49e", 23: "6e5d886b676ed1ff"}
 SIZE = 64
 
