@@ -35,8 +35,8 @@ IMPORTED = (
 WITH_MODULES = (
     "refbench.contracts", "refbench.files", "refbench.geometry", "refbench.formats", "refbench.weights",
     "refbench.registry", "refbench.scenes", "refbench.bridges", "refbench.evaluation", "refbench.engine",
-    "refbench_baselines", "refbench_diffrender", "refbench_immpi", "refbench_implicity", "refbench_pix2pix",
-    "refbench_resdepth",
+    "refbench_baselines", "refbench_diffrender", "refbench_fusion", "refbench_immpi", "refbench_implicity",
+    "refbench_pix2pix", "refbench_resdepth",
 )  # fmt: skip
 """Packages that are imported with every module in them; what a plugin lacks is left out."""
 PR_SET_CHILD_SUBREAPER = 36
@@ -50,35 +50,38 @@ _one_at_a_time = threading.Lock()
 class Job:
     """What ``run_process`` needs of ``subprocess.Popen``, of a process that another one has forked for this one."""
 
-    def __init__(self, pid, stdin):
-        self.pid, self.stdin, self.returncode = pid, stdin, None
+    def __init__(self, pid, stdin, stdout):
+        self.pid, self.stdin, self.stdout, self.returncode = pid, stdin, stdout, None
 
     def wait(self):
         self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.returncode
 
 
-def open_warm(request, arguments, environment, log, writer):
+def open_warm(request, arguments, environment, writer):
     """Stand in for ``process._open``."""
     start = _environment()
     names = {name for name in {*environment, *start} if name.startswith(READ_AT_START)}
     as_at_the_start = all(environment.get(name, "1" if name in ONE else None) == start.get(name) for name in names)
     is_tight = request.memory_cap_bytes is not None and request.memory_cap_bytes < ROOMY
     if request.python or is_tight or not as_at_the_start or COLD_VARIABLE in os.environ:
-        return _started_new(request, arguments, environment, log, writer)
+        return _started_new(request, arguments, environment, writer)
     reader, stdin = os.pipe()
+    stdout, printed = os.pipe()
     asked = {"arguments": arguments, "environment": environment, "folder": str(Path.cwd()), "writer": writer}
     try:
         with _one_at_a_time, _adopting():
             server = _server()
-            socket.send_fds(server, [json.dumps(asked).encode()], [reader, log.fileno(), writer])
+            socket.send_fds(server, [json.dumps(asked).encode()], [reader, printed, writer])
             pid = int(server.recv(64))
     except BaseException:
         os.close(stdin)
+        os.close(stdout)
         raise
     finally:
         os.close(reader)
-    return Job(pid, os.fdopen(stdin, "wb", buffering=0))
+        os.close(printed)
+    return Job(pid, os.fdopen(stdin, "wb", buffering=0), os.fdopen(stdout, "rb", buffering=0))
 
 
 def _environment():
@@ -149,8 +152,8 @@ def _import(name):
 def become(asked, descriptors):
     """Be what ``python -m refbench.engine.job.worker`` is when it starts; never returns."""
     try:
-        stdin, log, writer = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _HIGH) for descriptor in descriptors)
-        for here, there in ((stdin, 0), (log, 1), (log, 2), (writer, asked["writer"])):
+        stdin, printed, writer = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _HIGH) for descriptor in descriptors)
+        for here, there in ((stdin, 0), (printed, 1), (printed, 2), (writer, asked["writer"])):
             os.dup2(here, there)
         os.set_inheritable(asked["writer"], True)
         os.closerange(3, asked["writer"])

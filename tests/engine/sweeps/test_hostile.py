@@ -1,6 +1,7 @@
 """A sweep survives whatever a job does to its folder, its scene, its log and its processes."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -100,6 +101,8 @@ def test_log_and_reason_are_bounded_with_head_and_tail(swept):
     (job,) = (folder / "out" / "jobs").glob("chatty--*")
     assert (job / "log.txt").stat().st_size < (1 << 20) + 200 and (job / "result.json").stat().st_size < 100_000
     assert len(found["chatty"]["reason"]) <= 2000 and any("the end" in line for line in found["chatty"]["log_tail"])
+    most = int(re.search(r"at most (\d+) bytes of log", found["chatty"]["reason"])[1])
+    assert (1 << 20) < most <= 1.5 * (1 << 20) + 40  # while it ran; the words between the halves
     assert b"bytes left out" in (job / "log.txt").read_bytes() and len(output) < 100_000
 
 
