@@ -138,5 +138,5 @@ memory_option = click.option(
     callback=parse_bytes,
     default="2GiB",
     show_default=True,
-    help="Budget of what is read of rasters at once: tiles in flight, strips that are scored.",
+    help="Budget of what is read of rasters at once: tiles processed at once, strips that are scored.",
 )
