@@ -47,7 +47,7 @@ def before_norm(name):
 
 
 @cases("path", files_of("immpi", "G_optimize"))
-@pytest.mark.parametrize("steps", [2, pytest.param(None, marks=pytest.mark.slow, id="all")])
+@pytest.mark.parametrize("steps", [1, pytest.param(None, marks=pytest.mark.slow, id="all")])
 def test_optimisation_of_a_scene(path, steps):
     arrays, folder = arrays_of(path), scene_of(path)
     encoder, generator = networks("resnet18", train=True)

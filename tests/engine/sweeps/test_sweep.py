@@ -264,6 +264,7 @@ def kill_and_resume(tmp_path, path, times, seed):
     assert timeless(out) == timeless(tmp_path / "calm")
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_ends_as_an_undisturbed_one(tmp_path, suite):
     path = suite("[noisy, raising, weightless]", "seeds: [0, 1]\n")
     kill_and_resume(tmp_path, path, times=3, seed=1)
