@@ -52,4 +52,4 @@ def check_mapping(name: str, value: Any) -> None:  # noqa: ANN401  # whatever a 
     for key in _SEVERAL:
         several = value.get(key)
         if several is not None and not isinstance(several, str | PathLike | Sequence):
-            raise InputError(f"{name}[{key!r}] must be a path or a list of paths, got {several!r}.")
+            raise InputError(f"{name}[{key!r}] must be a list of paths, got {several!r}.")
