@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from refbench import MethodRecord
 
-OWN = ("baselines", "resdepth", "implicity", "pix2pix", "immpi", "diffrender")
+OWN = ("baselines", "resdepth", "implicity", "pix2pix", "immpi", "diffrender", "fusion")
 """Plugins that have a page, in the order of the site."""
 
 

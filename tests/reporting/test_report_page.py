@@ -152,6 +152,7 @@ def test_a_run_shows_its_scores_cost_and_command(single):
 
 
 @needs_browser
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 1600])
 def test_a_run_in_a_real_browser(single, tmp_path, width):
     seen = browse(single, tmp_path, width)
@@ -170,6 +171,7 @@ def test_all_columns_are_seen_on_a_wide_screen_and_names_stay_on_a_narrow_one(sw
 
 
 @needs_browser
+@pytest.mark.slow
 def test_a_sweep_in_a_real_browser(sweep, tmp_path):
     seen = browse(sweep, tmp_path)
     assert seen["errors"] == [] and seen["whole"] and seen["fits"] and not seen["hacked"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -35,18 +36,7 @@ def made(request, tmp_path_factory):
 
 def with_plugin(folder, package, *arguments, code=0, cwd=None):
     """Run refbench with the unpackaged plugin, named by a relative path."""
-    environment = {**ONE_THREAD, "REFBENCH_PLUGINS": f"{package}/record.py", "PYTHONWARNINGS": "error::SyntaxWarning"}
-    done = subprocess.run(
-        command(*arguments),
-        cwd=cwd or folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return refbench(cwd or folder, *arguments, code=code, REFBENCH_PLUGINS=f"{package}/record.py")
 
 
 def test_the_files_are_those_and_no_others(made):
@@ -62,6 +52,9 @@ def test_the_code_is_clean(made):
         capture_output=True, text=True, cwd=folder, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+    with warnings.catch_warnings(action="error", category=SyntaxWarning):
+        for path in folder.rglob("*.py"):
+            compile(path.read_text(), str(path), "exec")
     assert "{{" not in "".join(path.read_text() for path in folder.rglob("*.py"))
 
 

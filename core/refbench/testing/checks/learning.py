@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import RefbenchError
 from refbench.contracts.method import Context, TrainableMethod
-from refbench.engine.job.steps import load_method
+from refbench.engine.inputs.method import load_method
 from refbench.testing import scenes
 from refbench.testing.check import NotApplicableError, applies, check, require
 from refbench.testing.subject import describe, ended_well, require_same
