@@ -98,7 +98,7 @@ def test_a_bench_names_its_wrong_arguments_too(tmp_path):
     for arguments, words in (((3, tmp_path), "^suite must be a path"), (("tiny", 3), "^out must be a path")):
         with pytest.raises(InputError, match=words):
             refbench.bench(*arguments)
-    with pytest.raises(InputError, match="^workers must be a whole number"):
+    with pytest.raises(InputError, match=r"^workers must be a whole number"):
         refbench.bench("tiny", tmp_path / "out", workers="two")
     assert not list(tmp_path.iterdir())
 
