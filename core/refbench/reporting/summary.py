@@ -82,7 +82,10 @@ def strata_table(metrics: dict[str, Any]) -> Table | None:
     names = [
         name
         for name, scores in after.items()
-        if name not in ("all", KEY) and not name.startswith("slope_") and isinstance(scores, dict) and scores.get("n")
+        if name not in ("all", KEY)
+        and not name.startswith("slope_")
+        and isinstance(scores, dict)
+        and scores.get("mae") is not None
     ]
     if not names:
         return None
