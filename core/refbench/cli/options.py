@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
+from refbench.files.sizes import parse_size
 from refbench.formats.limits import LIMIT_VARIABLE
 
 
@@ -51,6 +52,16 @@ def _yaml_value(ctx: click.Context, param: click.Parameter, key: str, text: str)
         return parse_yaml(text)
     except yaml.YAMLError as error:
         raise click.BadParameter(f"the value of {key} is not YAML: {text!r}.", ctx, param) from error
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Turn ``4GB`` into bytes; a callback of click."""
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
 
 
 method_option = click.option(

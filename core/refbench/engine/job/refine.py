@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refbench.contracts.errors import ArrayError, MethodError
+from refbench.contracts.errors import ArrayError, MethodError, UnsupportedError
+from refbench.contracts.grid import Window
 from refbench.contracts.method import Prediction, TileMethod
 from refbench.contracts.raster import DSM
 from refbench.engine.job.draft import Noted, Refined
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench.contracts.grid import Window
+    from refbench.contracts.grid import Grid
     from refbench.contracts.method import Context
     from refbench.contracts.scene import Scene
     from refbench.contracts.source import RasterSource
@@ -60,8 +61,11 @@ def refine(
     """
     try:
         if isinstance(method, TileMethod):
-            recorder.add(Noted(notes=dict(method.prepare(scene, context))))
+            notes = dict(method.prepare(scene, context))
+            recorder.add(Noted(notes={**notes, **region_notes(scene, request)}))
             return _refine_tiles(record, method, scene, context, request, tags)
+        if request.region is not None:
+            raise UnsupportedError(f"{record.name} sees the whole scene, not tiles, so it cannot be cut into regions.")
         prediction = checked(method.refine(scene, context), scene)
         recorder.add(Noted(notes=dict(prediction.notes)))
         if not record.fills:
@@ -119,23 +123,45 @@ def _refine_tiles(
     names = {layer: CONFIDENCE if layer == CONFIDENCE else f"dsm_{layer}" for layer in method.layers()}
     files = {DSM_LAYER: DSM_FILE, **{layer: f"{name}.tif" for layer, name in names.items()}}
     grid, nodata = scene.require_grid(), output_nodata(request.nodata, scene.dsm)
+    rows = None if request.region is None else request.region.rows(grid.height)
+    first, end = rows or (0, grid.height)
+    part = grid.window(Window(0, first, grid.width, end - first))
     with contextlib.ExitStack() as stack:
         writers: dict[str, RowWriter] = {
-            layer: stack.enter_context(
-                DSMWriter(
-                    request.folder / file,
-                    grid,
-                    nodata=nodata,
-                    tags=tags,
-                    description=CONFIDENCE if layer == CONFIDENCE else "height",
-                )
-            )
+            layer: _Shifted(stack.enter_context(layer_writer(request.folder / file, part, layer, nodata, tags)), first)
             for layer, file in files.items()
         }
         counted = ValidCount(writers.pop(DSM_LAYER), scene.dsm, scene.areas)
-        run_tiles(method, scene, context, counted, needs=needs, fills=record.fills, layers=writers)
-        warnings = counted.warnings()
+        run_tiles(method, scene, context, counted, needs=needs, fills=record.fills, layers=writers, rows=rows)
+        # A region may well lie outside the valid heights: the whole is looked at when the regions are joined.
+        warnings = counted.warnings() if rows is None else ()
     return Refined(outputs={DSM_LAYER: DSM_FILE, **{names[layer]: files[layer] for layer in names}}, warnings=warnings)
+
+
+def layer_writer(path: Path, grid: Grid, layer: str, nodata: OutputCode, tags: dict[str, str]) -> DSMWriter:
+    """Return the writer of the DSM or of a layer of tiles, all in metres."""
+    description = CONFIDENCE if layer == CONFIDENCE else "height"
+    return DSMWriter(path, grid, nodata=nodata, tags=tags, description=description)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shifted:
+    """A ``RowWriter`` of a raster that begins at row ``first`` of the whole."""
+
+    writer: RowWriter
+    first: int
+
+    def write(self, window: Window, heights: NDArray[np.float32]) -> None:
+        """Write the rows where the part's raster has them."""
+        self.writer.write(window.shifted(0, -self.first), heights)
+
+
+def region_notes(scene: Scene, request: JobRequest) -> dict[str, Any]:
+    """Return which rows of the whole raster a job writes, for its result; nothing where it writes all."""
+    if request.region is None:
+        return {}
+    first, end = request.region.rows(scene.require_grid().height)
+    return {"region": {**asdict(request.region), "row_off": first, "rows": end - first}}
 
 
 def checked(given: object, scene: Scene) -> Prediction:
