@@ -1,5 +1,7 @@
 """Parts of a whole: jobs dealt out by name, rows of a raster."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_rows_of_regions_join_without_a_gap(of, height):
         return
     rows = [Part(index, of).rows(height) for index in range(of)]
     assert rows[0][0] == 0 and rows[-1][1] == height
-    assert all(first[1] == second[0] for first, second in zip(rows, rows[1:], strict=False))
+    assert all(first[1] == second[0] for first, second in itertools.pairwise(rows))
     assert max(end - first for first, end in rows) - min(end - first for first, end in rows) <= 1
 
 

@@ -102,7 +102,9 @@ def _check_free(out: Path, suite: str, resume: bool) -> None:
     if not out.exists():
         return
     if not (out / SUITE_FILE).exists():
-        if foreign := next((path.name for path in out.iterdir() if path.name not in (LOCK_FILE, JOBS_FOLDER)), None):
+        # Another process may be writing the suite this moment, or was killed when it did.
+        names = (path.name for path in out.iterdir() if not path.name.startswith(f".{SUITE_FILE}."))
+        if foreign := next((name for name in names if name not in (LOCK_FILE, JOBS_FOLDER)), None):
             raise InputError(f"--out {out} holds other files, such as {foreign}; give an empty or a new folder.")
         return
     if not resume:
