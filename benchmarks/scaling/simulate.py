@@ -1,6 +1,6 @@
 """A million tiles on a thousand workers, with failures, through the scheduler that refbench ships.
 
-``python benchmarks/scaling/simulate.py`` prints the table of docs/scaling.md. Only time and workers are simulated: which
+``python benchmarks/scaling/simulate.py`` prints the table of docs/scaling.md. Time and workers are simulated: which
 task runs when, and what is tried again, is decided by ``refbench.engine.sweeps.dispatch`` (clusters) and
 ``refbench.engine.job.parts`` (job arrays) as in a real run.
 """
