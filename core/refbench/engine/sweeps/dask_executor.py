@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,15 +167,15 @@ class DaskExecutor:
 
     def close(self, *, cancel: bool) -> None:
         """Wait until nothing runs any more, with ``cancel`` after having ended it, and leave the cluster."""
-        waiting, self._under_way = dict(self._under_way), {}
         try:
             if cancel:
+                waiting, self._under_way = self._under_way, {}
                 self._client.cancel(list(waiting), force=True)
                 self._client.run(_cancel, self._token, on_error="ignore")
                 for future in waiting.values():
                     future.set_exception(CancelledError("The job was cancelled."))
             else:
-                distributed.wait(list(waiting))
+                wait(list(self._under_way.values()))
         finally:
             self._close()
 
