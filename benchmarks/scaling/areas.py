@@ -18,7 +18,6 @@ from scipy import ndimage
 
 import refbench
 from refbench import DSM, Grid
-from refbench.engine.job.result import Result
 from refbench.formats.raster import write_dsm
 
 AREAS_KM2 = {"city, 500 km²": 500.0, "country, 360,000 km²": 360e3, "land, 149 million km²": 149e6}
@@ -54,7 +53,7 @@ def city_like(size: int, gsd: float) -> DSM:
 
 def measured(method: str, dsm: Path, folder: Path, pixels: int) -> Rate:
     """Run one job on one thread, unscored, and return its rate."""
-    result: Result = refbench.run(method=method, files={"dsm": dsm}, out=folder / method, threads=1)
+    result = refbench.run(method=method, files={"dsm": dsm}, out=folder / method, threads=1)
     assert result.cost.cpu_s is not None and result.cost.peak_memory_bytes is not None
     work = sum(phase.cpu_s for phase in result.phases if phase.name == "refine")
     disk = (folder / method / "dsm.tif").stat().st_size / pixels
