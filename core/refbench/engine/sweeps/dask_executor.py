@@ -107,12 +107,12 @@ class DaskExecutor:
 
     def _check_workers(self) -> None:
         """Refuse a cluster whose workers cannot run this refbench's jobs."""
+        where = self._client.scheduler.address
         try:
             self._client.wait_for_workers(1, timeout=CONNECT_S)
             told = self._client.run(core_code, on_error="return")
         except (OSError, RuntimeError, ValueError) as error:
             self._close()
-            where = self._client.scheduler.address
             raise InputError(
                 f"The Dask scheduler {where} has no workers; start some with: dask worker {where}."
             ) from error
