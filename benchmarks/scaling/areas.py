@@ -60,6 +60,11 @@ def measured(method: str, dsm: Path, folder: Path, pixels: int) -> Rate:
     return Rate(method, result.cost.cpu_s - work, work / (pixels / 1e6), result.cost.peak_memory_bytes, disk)
 
 
+def short(value: float) -> str:
+    """Return a number of two digits or, where it is larger, without decimals."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -89,8 +94,8 @@ def main() -> None:
         for rate in rates:
             hours, pixels = rate.core_hours(km2, asked.gsd), km2 * 1e6 / asked.gsd**2
             print(
-                f"| {area} | {rate.method} | {pixels / TILE**2:,.0f} | {hours:,.1f} | {hours / asked.cores:,.2f} "
-                f"| {hours / 1000:,.2f} | {hours * asked.price:,.0f} | {pixels * rate.disk_bytes / 1e12:,.3f} |"
+                f"| {area} | {rate.method} | {pixels / TILE**2:,.0f} | {short(hours)} | {short(hours / asked.cores)} "
+                f"| {short(hours / 1000)} | {short(hours * asked.price)} | {short(pixels * rate.disk_bytes / 1e12)} |"
             )
 
 
