@@ -10,10 +10,11 @@ from refbench.contracts.errors import InputError
 from refbench.engine.inputs.check import check_inputs
 from refbench.engine.job.join import read_strips
 from refbench.engine.job.parts import Part
+from refbench.engine.job.refine import check_by_regions
 from refbench.engine.job.remains import REQUEST_FILE
 from refbench.engine.job.request import JobRequest
 from refbench.engine.job.result import Status
-from refbench.engine.sweeps.regions import check_by_regions, is_finished, region_request, run_regions
+from refbench.engine.sweeps.regions import is_finished, region_request, run_regions
 from refbench.registry.registry import load_registry
 from refbench.reporting.terminal import echo
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def show_region(request: JobRequest, opened: Scene, *, overwrite: bool, as_json: bool) -> int:
     """Run the one region that ``request.region`` names; one that is finished in the same words is kept."""
     assert request.region is not None  # the caller looked
-    check_by_regions(load_registry().methods.get(request.method))
+    _check_method(request)
     request.region.rows(opened.require_grid().height)
     whole = request.folder
     request = region_request(request, request.region)
@@ -52,7 +53,7 @@ def show_regions(
     as_json: bool,
 ) -> int:
     """Run all regions of a raster by an executor, then join and score them."""
-    check_by_regions(load_registry().methods.get(request.method))
+    _check_method(request)
     Part(0, of).rows(opened.require_grid().height)  # refuses too many
     found = run_regions(request, of, choice.make(), lambda done, total: echo(f"{done} of {total} regions", err=True))
     for folder, result in found.items():
@@ -63,6 +64,11 @@ def show_regions(
         return min(codes)
     joined = replace(request, strips=tuple(str(folder) for folder in found))
     return show_run(joined, opened, overwrite=overwrite, report=report, stac=stac, as_json=as_json)
+
+
+def _check_method(request: JobRequest) -> None:
+    record = load_registry().methods.get(request.method)
+    check_by_regions(record, record.load())
 
 
 def join_regions(folders: Sequence[Path], out: Path, *, overwrite: bool, stac: bool, report: bool) -> int:

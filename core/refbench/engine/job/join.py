@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
 from refbench.engine.job.draft import Noted, Refined, Weights
+from refbench.engine.job.outputs import ValidCount
 from refbench.engine.job.parts import Part
-from refbench.engine.job.refine import ValidCount, layer_writer
+from refbench.engine.job.refine import REGION, is_height, layer_writer
 from refbench.engine.job.result import RESULT_FILE, Result, Status, read_result
 from refbench.engine.tiles.stream import DSM as DSM_LAYER
 from refbench.files.hashing import hash_file
 from refbench.formats.output_nodata import output_nodata
 from refbench.formats.raster import open_dsm
+from refbench.formats.raster_file import RasterFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +26,9 @@ if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
     from refbench.engine.job.draft import Opened, Prepared
     from refbench.engine.job.request import JobRequest
+    from refbench.engine.tiles.stream import RowWriter
 
 ROWS_AT_ONCE = 512
-REGION = "region"
-"""Key of a result's notes: which part of the raster it is (``index``, ``of``), its ``row_off`` and ``rows``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def join(
         with layer_writer(request.folder / file, grid, layer, nodata, tags) as writer:
             counted = ValidCount(writer, scene.dsm if layer == DSM_LAYER else None, scene.areas)
             for strip in strips:
-                _copy(strip, file, counted)
+                _copy(strip, file, counted if is_height(layer) else writer, in_metres=is_height(layer))
             if layer == DSM_LAYER:
                 warnings = counted.warnings()
     told = {*opened.warnings, *prepared.warnings}
@@ -143,13 +144,15 @@ def join(
     return Refined(outputs=first.outputs, warnings=warnings), weights, Noted(notes=_notes(strips))
 
 
-def _copy(strip: Strip, file: str, counted: ValidCount) -> None:
-    """Hand the rows of one region's raster on, at their place in the whole."""
+def _copy(strip: Strip, file: str, writer: RowWriter, *, in_metres: bool) -> None:
+    """Hand the rows of one region's raster on, at their place in the whole; what is no height pixel by pixel."""
     source = open_dsm(strip.folder / file)
+    raw = RasterFile(strip.folder / file)
     width = source.grid.width
     for row in range(0, strip.rows, ROWS_AT_ONCE):
         window = Window(0, row, width, min(ROWS_AT_ONCE, strip.rows - row))
-        counted.write(window.shifted(0, strip.row_off), source.read(window).heights)
+        values = source.read(window).heights if in_metres else raw.read([1], window)[0]
+        writer.write(window.shifted(0, strip.row_off), values)
 
 
 def _notes(strips: Sequence[Strip]) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import CancelledError, InputError, UnsupportedError
-from refbench.contracts.method import TileMethod
+from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.job.parts import REGIONS, Part
 from refbench.engine.job.remains import REQUEST_FILE
 from refbench.engine.job.request import JobRequest
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
 
     from refbench.engine.job.result import Result
     from refbench.engine.sweeps.executor import Executor
-    from refbench.registry.records import MethodRecord
-
-
-def check_by_regions(record: MethodRecord) -> None:
-    """Refuse a method that cannot be run by regions.
-
-    Raises
-    ------
-    UnsupportedError
-        It sees whole scenes rather than tiles.
-    """
-    if not issubclass(record.load(), TileMethod):
-        raise UnsupportedError(f"{record.name} sees the whole scene, not tiles, so it cannot be cut into regions.")
 
 
 def region_request(request: JobRequest, part: Part) -> JobRequest:

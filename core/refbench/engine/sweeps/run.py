@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.job.remains import REASON_LIMIT, bounded
 from refbench.engine.job.result import Status
-from refbench.engine.job.terminable import terminable
 from refbench.engine.sweeps.dispatch import Attempts, Verdict, dispatch, is_lost
 from refbench.engine.sweeps.executor import LocalProcesses
 from refbench.engine.sweeps.jobs import SCENES_FOLDER, plan_jobs, plan_rows
@@ -28,6 +27,7 @@ from refbench.engine.sweeps.store import (
 )
 from refbench.engine.sweeps.suite import check_trust
 from refbench.files.regular import remove
+from refbench.files.terminable import terminable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
