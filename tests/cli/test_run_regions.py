@@ -156,3 +156,38 @@ def test_a_method_that_sees_the_whole_scene_is_not_cut(tmp_path):
     for how in (("--regions", 2), ("--region-index", 0, "--of", 2)):
         said = refbench(tmp_path, "run", "--method", "sees-all", "--out", "out", *how, code=3, **plugin)
         assert "sees the whole scene, not tiles" in said
+
+
+LAYERED = """
+import numpy as np
+from refbench import Gives, MethodRecord, Need, TileMethod, TilePlan, hookimpl
+class Layered(TileMethod):
+    def __init__(self, config, weights): pass
+    def plan(self, grid): return TilePlan.regular(grid, 48, 4)
+    def layers(self): return ('confidence', 'provenance', 'other')
+    def quality_layers(self): return ('count',)
+    def refine_tiles(self, batch, context):
+        known = np.isfinite(batch.dsm)
+        return {
+            'dsm': batch.dsm + 1,
+            'confidence': np.abs(batch.dsm),
+            'provenance': np.where(known, np.where(batch.dsm > 0, 1, 3), 0).astype(np.uint8),
+            'other': batch.dsm - 1,
+            'count': np.round(batch.dsm),
+        }
+@hookimpl
+def refbench_methods():
+    return [MethodRecord('layered', 'layered:Layered', 'x', (Need.DSM,), (Gives.DSM,))]
+"""
+
+
+def test_every_layer_is_joined_byte_by_byte(tmp_path):
+    (tmp_path / "layered.py").write_text(LAYERED)
+    plugin = {"REFBENCH_PLUGINS": str(tmp_path / "layered.py")}
+    run = ("run", "--method", "layered", "--no-report")
+    refbench(tmp_path, *run, "--out", "whole", **plugin)
+    refbench(tmp_path, *run, "--out", "big", "--regions", 2, **plugin)
+    whole, joined = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "big"))
+    assert joined["outputs"] == whole["outputs"]
+    assert set(whole["outputs"]) == {"dsm", "confidence", "provenance", "dsm_other", "count"}
+    assert joined["hashes"]["outputs"] == whole["hashes"]["outputs"]

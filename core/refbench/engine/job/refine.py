@@ -95,7 +95,8 @@ def _refine_tiles(
         writers: dict[str, RowWriter] = {}
         for layer, file in files.items():
             writer = layer_writer(request.folder / file, part, _output_name(layer, method), nodata, tags)
-            writers[layer] = _Shifted(stack.enter_context(writer), first)
+            stack.enter_context(writer)
+            writers[layer] = _Shifted(writer, first)
         counted = ValidCount(writers.pop(DSM_LAYER), scene.dsm, scene.areas)
         run_tiles(method, scene, context, counted, needs=needs, fills=record.fills, layers=writers, rows=rows)
         # A region may well lie outside the valid heights: the whole is looked at when the regions are joined.
