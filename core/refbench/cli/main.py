@@ -31,6 +31,8 @@ DEBUG_VARIABLE = "REFBENCH_DEBUG"
 VERBS = {
     "run": "Refine a scene with a method and score the result.",
     "bench": "Run a suite of methods, scenes and seeds.",
+    "shard": "Run one share of a suite's jobs, for job arrays.",
+    "merge": "Join the shards of a sweep, or the regions of a run.",
     "report": "Write the page of a sweep or a run.",
     "table": "Print the tables of a sweep.",
     "compare": "Compare two sweeps or runs: what changed beyond noise.",
