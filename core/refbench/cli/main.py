@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from refbench import __version__
-from refbench.cli.completion import INSTALL
 from refbench.cli.repeated import refuse_repeated
 from refbench.cli.verbosity import set_verbosity
 from refbench.contracts.errors import InputError, RefbenchError, SkippedError, UnsupportedError
@@ -32,12 +31,14 @@ DEBUG_VARIABLE = "REFBENCH_DEBUG"
 VERBS = {
     "run": "Refine a scene with a method and score the result.",
     "bench": "Run a suite of methods, scenes and seeds.",
+    "shard": "Run one share of a suite's jobs, for job arrays.",
+    "merge": "Join the shards of a sweep, or the regions of a run.",
     "report": "Write the page of a sweep or a run.",
     "table": "Print the tables of a sweep.",
     "compare": "Compare two sweeps or runs: what changed beyond noise.",
     "train": "Train a method on scenes.",
     "evaluate": "Score a DSM against a reference.",
-    "city": "Make a procedural city scene with its own ground truth.",
+    "city": "Make a procedural city scene with its own reference.",
     "validate": "Check a result or a sweep.",
     "methods": "List the methods.",
     "plugins": "List the plugins, broken ones with their reason.",
@@ -101,6 +102,8 @@ class LazyGroup(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(verbs.items()))
         with formatter.section("Completion of verbs, options and names"):
+            from refbench.cli.completion import INSTALL
+
             formatter.write_dl(list(INSTALL.items()))
 
 

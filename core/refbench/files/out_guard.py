@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.files.posix import try_lock
 from refbench.files.regular import read_regular, remove
 
 if TYPE_CHECKING:
@@ -145,9 +145,7 @@ def _lock(path: Path) -> int | None:
     """Return the descriptor of a lock file that this process holds; None where another one does."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(handle):
             os.close(handle)
             return None
         with contextlib.suppress(OSError):

@@ -65,6 +65,7 @@ def cut_scene(scene: Scene, window: Window, name: str) -> Scene:
         orthos={key: cut(ortho) for key, ortho in scene.orthos.items()},
         ndvi=cut(scene.ndvi),
         masks={key: cut(mask) for key, mask in scene.masks.items()},
+        layers={key: cut(layer) for key, layer in scene.layers.items()},
         reference=None
         if reference is None
         else Reference(cut(reference.dsm), cut(reference.mask), dict(reference.depths)),

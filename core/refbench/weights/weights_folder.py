@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +45,8 @@ class WeightsFolder:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the tensors by name.
+
+        Weights in the shape in which they were written.
 
         Raises
         ------
@@ -144,6 +144,9 @@ def write_weights(
     InputError
         ``folder`` holds something else than weights.
     """
+    import shutil
+    import tempfile
+
     import numpy as np
     import yaml
     from safetensors.numpy import save

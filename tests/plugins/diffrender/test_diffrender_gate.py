@@ -7,9 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hill_scene import GRID, affine_camera, hill, hill_at, hill_scene, photograph, pinhole_camera  # noqa: E402
+from hill_scene import GRID, affine_camera, hill, hill_at, hill_scene, image_of, pinhole_camera  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from makers import predicted_by  # noqa: E402
 
 from refbench import Context, Image, PointCloud  # noqa: E402
 from refbench.contracts.scene import View  # noqa: E402
@@ -79,32 +80,36 @@ def points(offset=0.0):
 def test_a_hill_is_kept_where_points_and_a_view_agree():
     cameras = {**TWO, "c": affine_camera(0.0, 0.25)}
     scene = replace(hill_scene(cameras), points=points())
-    prediction = Diffrender(replace(FEW, held_out_views=("c",))).refine(scene, Context(seed=3))
+    prediction = by_tiles(replace(FEW, held_out_views=("c",)), scene)
     gate = prediction.notes["blocks"]["dsm"]["gate"]
     assert gate["kept"] and gate["points_m"]["after"] < gate["points_m"]["before"]
     assert gate["views_correlation"]["after"] < gate["views_correlation"]["before"]
     assert np.abs(prediction.dsm.heights - scene.dsm.read().heights).max() > 0.5
 
 
+def by_tiles(config, scene):
+    return predicted_by(Diffrender(config).tile_method(scene), scene, Context(seed=3))
+
+
 def lying_scene():
     """Two views whose right one was taken from elsewhere: images pull a true DSM away from it."""
     scene = hill_scene(TWO, start=hill().heights)
-    wrong = Image(photograph(affine_camera(0.18)))
+    wrong = Image(image_of(affine_camera(0.18)))
     return replace(scene, views={**scene.views, "b": View("b", ArraySource(wrong), TWO["b"])})
 
 
 def test_the_input_stays_where_points_contradict():
     scene = replace(lying_scene(), points=points())
-    prediction = Diffrender(FEW).refine(scene, Context(seed=3))
+    prediction = by_tiles(FEW, scene)
     gate = prediction.notes["blocks"]["dsm"]["gate"]
     assert not gate["kept"] and gate["points_m"]["after"] > gate["points_m"]["before"]
     np.testing.assert_array_equal(prediction.dsm.heights, scene.dsm.read().heights)
-    without = Diffrender(replace(FEW, gate=False)).refine(scene, Context(seed=3))
+    without = by_tiles(replace(FEW, gate=False), scene)
     assert np.abs(without.dsm.heights - hill().heights).max() > 0.3
 
 
 def test_without_evidence_the_refinement_stays_and_the_notes_say_so():
-    prediction = Diffrender(FEW).refine(lying_scene(), Context(seed=3))
+    prediction = by_tiles(FEW, lying_scene())
     gate = prediction.notes["blocks"]["dsm"]["gate"]
     assert gate["kept"] and "held_out_views" in gate["unknown"]
 
@@ -129,7 +134,7 @@ def test_a_gate_holds_out_a_fifth_of_the_points_for_each_depth_map(tmp_path):
 
 def test_a_depth_map_and_its_mesh_stay_where_points_contradict(tmp_path):
     scene = replace(hill_scene(PINHOLES, start=hill().heights), points=points(), grid=None)
-    wrong = Image(photograph(pinhole_camera(0.05)))
+    wrong = Image(image_of(pinhole_camera(0.05)))
     scene = replace(scene, views={**scene.views, "right": View("right", ArraySource(wrong), PINHOLES["right"])})
     config = replace(FAST, views=("left",), lr=3e-3, loss=replace(FAST.loss, point=0.0))
     found = Diffrender(config).refine(scene, Context(seed=1, scratch=tmp_path))

@@ -28,6 +28,7 @@ from refbench.engine.job.remains import (
 from refbench.engine.job.result import RESULT_FILE, Cost, Status, write_result
 from refbench.files.new_folder import partial_folder, put_in_place
 from refbench.files.out_guard import check_out, locked, write_contents
+from refbench.files.posix import require_posix
 from refbench.files.regular import remove
 from refbench.files.terminable import terminable
 
@@ -70,7 +71,10 @@ def run_job(
         Bad input, also where it shows in the job's process only; nothing is left behind.
     CancelledError
         It was cancelled; nothing is left behind.
+    UnsupportedError
+        The system has no processes and locks of POSIX.
     """
+    require_posix("A job")
     out = request.folder
     inputs = list(input_paths(request))
     check_out(out, overwrite, inputs)

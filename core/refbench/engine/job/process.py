@@ -87,22 +87,29 @@ def _start(request: JobRequest, request_file: Path) -> tuple[subprocess.Popen[by
     if request.threads is not None:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
     try:
-        process = subprocess.Popen(
-            [request.python or sys.executable, "-m", "refbench.engine.job.worker", str(request_file)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            env=environment,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
+        process = _open(request, [str(request_file)], environment, writer)
     except BaseException:
         os.close(reader)
         raise
     finally:
         os.close(writer)
     return process, reader
+
+
+def _open(
+    request: JobRequest, arguments: list[str], environment: dict[str, str], writer: int
+) -> subprocess.Popen[bytes]:
+    """Start the worker's interpreter in a session of its own; ``writer`` stays open there."""
+    return subprocess.Popen(
+        [request.python or sys.executable, "-m", "refbench.engine.job.worker", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        env=environment,
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
 
 
 def _wait(
@@ -168,7 +175,7 @@ def _told(line: bytes) -> tuple[str, float, str] | None:
     """Return phase, fraction and message of a line; None where something else wrote into the pipe."""
     try:
         facts = json.loads(line)
-        return str(facts["phase"]), min(max(float(facts["share"]), 0.0), 1.0), str(facts["message"])
+        return str(facts["phase"]), min(max(float(facts["fraction"]), 0.0), 1.0), str(facts["message"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
