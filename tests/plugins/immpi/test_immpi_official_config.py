@@ -42,5 +42,7 @@ def test_the_command_line_reads_them(tmp_path):
     (tmp_path / "other.txt").write_text("dataset_dirpath = D:\\data\nscene_id = scene_005\n")
     said = refbench(tmp_path, "run", "--method", "immpi", "--config", "train.txt", "--dry-run")
     assert "train.txt" in said and "city-1031" in said
-    said = refbench(tmp_path, "run", "--method", "immpi", "--config", "other.txt", "--dry-run", code=2)
+    said = refbench(
+        tmp_path, "run", "--method", "immpi", "--config", "other.txt", "--weights", "small", "--dry-run", code=2
+    )
     assert r"D:\data" in said and "holds no Images and Cams" in said
