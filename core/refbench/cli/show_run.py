@@ -68,11 +68,11 @@ def show_run(
 
         phases = [""]
 
-        def show(phase: str, share: float, message: str) -> None:
+        def show(phase: str, fraction: float, message: str) -> None:
             if phase != phases[-1]:
                 logger.info("%s: %s", request.method, phase)
                 phases.append(phase)
-            bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
+            bar.update(task, description=f"{request.method}: {phase}", completed=fraction, message=message)
 
         result = run_job(request, overwrite=overwrite, progress=show, finish=finish)
     if as_json:
