@@ -16,6 +16,7 @@ from refbench.cli.options import (
     mask_option,
     max_pixels_option,
     nodata_in_option,
+    resampling_option,
 )
 from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
@@ -23,11 +24,14 @@ from refbench.evaluation.coregistration import coregister as find_shift
 from refbench.evaluation.coregistration import shifted
 from refbench.evaluation.definitions import DEFINITIONS, by_definition
 from refbench.evaluation.evaluate import evaluate
+from refbench.evaluation.grids import KERNEL, on_grid, used_kernel
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
+from refbench.evaluation.outliers import without_outliers
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
+from refbench.scenes.pair import on_common_grid
 
 WIDE = 112
 """Terminals of fewer columns show less; --json holds everything."""
@@ -42,7 +46,23 @@ WIDE = 112
 @max_pixels_option
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option(
+    "--target-crs", metavar="CRS", help="CRS in metres to score in; default: the reference's, else its UTM zone."
+)
+@resampling_option
+@click.option(
+    "--onto",
+    type=click.Choice(["reference", "evaluated"]),
+    default="reference",
+    show_default=True,
+    help="Whose grid both are scored on; a finer reference comes to that of EVALUATED by averaging.",
+)
 @click.option("--coregister", is_flag=True, help="Co-register EVALUATED to REFERENCE first and apply that shift.")
+@click.option(
+    "--remove-outliers",
+    is_flag=True,
+    help="Leave out residuals farther than 3 NMAD from their median; says how many.",
+)
 @click.option(
     "--definitions",
     type=click.Choice(DEFINITIONS),
@@ -62,7 +82,11 @@ def command(
     nodata_in: float | None,
     crs: str | None,
     height_unit: str | None,
+    target_crs: str | None,
+    resampling: str,
+    onto: str,
     coregister: bool,
+    remove_outliers: bool,
     definitions: tuple[str, ...],
     no_bootstrap: bool,
     seed: int,
@@ -72,26 +96,38 @@ def command(
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
-    facts = {"crs": crs, "height_unit": height_unit}
     sources = {
-        "evaluated": open_dsm(evaluated, nodata=nodata_in, **facts),
-        "reference": open_dsm(reference, nodata=nodata_in, **facts),
+        name: open_dsm(path, nodata=nodata_in, crs=crs, height_unit=height_unit, any_crs=True)
+        for name, path in (("evaluated", evaluated), ("reference", reference))
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
     truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
-    surfaces = {name: source.read() for name, source in sources.items()}
+    common = on_common_grid(sources, target_crs, resampling, onto, keep_grid=coregister)
+    surfaces = common.surfaces
     held = {name: source.read() for name, source in mask_sources.items()}
     shift = find_shift(surfaces["evaluated"], surfaces["reference"], held) if coregister else None
-    if shift is not None:
-        surfaces["evaluated"] = shifted(surfaces["evaluated"], shift)
+    moved = surfaces["evaluated"] if shift is None else shifted(surfaces["evaluated"], shift)
+    kernel = common.kernel
+    if moved.grid != surfaces["reference"].grid:
+        kernel = used_kernel(resampling, moved.grid, surfaces["reference"].grid)
+    on_reference = on_grid(moved, surfaces["reference"], resampling)
+    near = removed = None
+    if remove_outliers:
+        near, removed = without_outliers(on_reference, surfaces["reference"])
     found = evaluate(
-        surfaces["evaluated"],
+        on_reference,
         surfaces["reference"],
         held,
         gt_mask=truth,
+        domain=near,
         bootstrap=not no_bootstrap,
         seed=seed,
     )
+    if kernel not in (None, KERNEL):
+        found["notes"]["resampling"] = f"{kernel}; masks nearest"
+    if removed is not None:
+        found["notes"]["outliers"] = str(removed)
+    surfaces = {**surfaces, "evaluated": moved}
     if "empty" in found["notes"]:
         raise InputError(
             f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
@@ -101,11 +137,13 @@ def command(
         found["coregistration"] = shift.values()
         found["notes"]["coregistration"] = f"EVALUATED was moved by {shift}"
     if definitions:
-        pair = surfaces["evaluated"], surfaces["reference"]
+        pair = on_reference, surfaces["reference"]
         found["definitions"] = {name: by_definition(name, *pair, held, truth) for name in definitions}
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]
-    warnings += found["notes"].get("warnings", [])
+    warnings += [*common.notes, *found["notes"].get("warnings", [])]
+    if removed is not None:
+        warnings.append(str(removed))
     grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
         warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")

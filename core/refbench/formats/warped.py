@@ -126,7 +126,8 @@ class Warped(Generic[T]):
 
     def read(self, window: Window | None = None) -> T:
         """Return the raster on the target grid or a window of it; NoData where the source does not reach."""
-        wanted = window or self.target.full_window
+        wanted: Window = window or self.target.full_window
+        block: Window
         kernel = self.kernel_used
         points = self._points if kernel == "average" else 1
         values: Floats | None = None
