@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from refbench.cli.options import (
+    RasterPath,
     assessor_option,
     assessor_values_option,
     json_option,
@@ -38,10 +39,10 @@ WIDE = 112
 
 
 @click.command()
-@click.argument("evaluated", type=click.Path(path_type=Path))
-@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("evaluated", type=RasterPath())
+@click.argument("reference", type=RasterPath())
 @mask_option
-@click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@click.option("--gt-mask", type=RasterPath(), help="Where the reference counts: 1.")
 @nodata_in_option
 @max_pixels_option
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")

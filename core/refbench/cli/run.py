@@ -14,6 +14,7 @@ from rich.text import Text
 from refbench.cli.completion import complete_reporters
 from refbench.cli.dry_run import dry_run
 from refbench.cli.options import (
+    RasterPath,
     assessor_option,
     assessor_values_option,
     config_option,
@@ -24,6 +25,7 @@ from refbench.cli.options import (
     nodata_in_option,
     resampling_option,
     set_option,
+    trust_option,
     weights_option,
 )
 from refbench.cli.verbosity import is_quiet
@@ -71,13 +73,11 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     type=click.Path(path_type=Path),
     help="Point cloud: LAS, LAZ, PLY or NPZ; repeatable, several are read as one.",
 )
-@click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
-@click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
-@click.option(
-    "--view", "views", multiple=True, type=click.Path(path_type=Path), help="Satellite image with RPC; repeatable."
-)
-@click.option("--ndvi", type=click.Path(path_type=Path), help="NDVI in [-1, 1].")
-@click.option("--reference", type=click.Path(path_type=Path), help="The true DSM, for scoring only.")
+@click.option("--dsm", type=RasterPath(), help="The initial DSM.")
+@click.option("--ortho", "orthos", multiple=True, type=RasterPath(), help="Ortho image; repeatable.")
+@click.option("--view", "views", multiple=True, type=RasterPath(), help="Satellite image with RPC; repeatable.")
+@click.option("--ndvi", type=RasterPath(), help="NDVI in [-1, 1].")
+@click.option("--reference", type=RasterPath(), help="The true DSM, for scoring only.")
 @mask_option
 @click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
@@ -92,6 +92,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
 )
+@trust_option
 @nodata_in_option
 @max_pixels_option
 @config_option
@@ -124,7 +125,9 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
 )
 @resampling_option
-@click.option("--back", is_flag=True, help="Also write dsm_back.tif: the refined DSM in the input's CRS, grid and unit.")
+@click.option(
+    "--back", is_flag=True, help="Also write dsm_back.tif: the refined DSM in the input's CRS, grid and unit."
+)
 @click.option(
     "--no-bridge",
     "no_bridges",

@@ -93,6 +93,10 @@ class Warped(Generic[T]):
         """The files of the source."""
         return self.source.files
 
+    def content_hash(self) -> str:
+        """Return the hash of what lies behind it."""
+        return str(cast("Any", self.source).content_hash())
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the source says of itself."""
