@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -33,6 +32,9 @@ from refbench.reporting.summary import assessor_tables
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
 from refbench.scenes.pair import on_common_grid
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WIDE = 112
 """Terminals of fewer columns show less; --json holds everything."""

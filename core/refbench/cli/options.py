@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
 from refbench.files.gdal_path import TRUST_VARIABLE, own_path
 from refbench.formats.limits import LIMIT_VARIABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -120,7 +122,7 @@ resampling_option = click.option(
     default="auto",
     show_default=True,
     metavar="KERNEL",
-    help="How rasters come to another grid: auto (bilinear; average of finer cells), nearest, bilinear, cubic, average.",
+    help="How rasters come to another grid: auto (bilinear; average of finer cells), nearest, bilinear, cubic, average",
 )
 
 

@@ -80,7 +80,7 @@ class GdalPath(type(Path())):  # type: ignore[misc]  # the concrete class of thi
         """The file on this disk that holds it; None where there is none."""
         found = re.match(r"/vsi[a-z0-9]+/\{?(.*)", self.gdal_name, re.IGNORECASE)
         place = PurePath(re.sub(r"\}.*", "", found[1])) if found else PurePath()
-        return next((Path(part) for part in (place, *place.parents) if os.path.isfile(part)), None)
+        return next((Path(part) for part in (place, *place.parents) if Path(part).is_file()), None)
 
 
 def _full_name(name: str) -> str:
@@ -93,11 +93,10 @@ def _full_name(name: str) -> str:
     archive = _ARCHIVE.match(name)
     if archive is None:
         return name
-    inside = archive[2] if os.path.isabs(archive[2]) else os.path.join(os.getcwd(), archive[2])
-    rooted = f"/{archive[2]}"
+    rooted = Path(f"/{archive[2]}")
     # ``/vsizip//a/b.zip`` has lost a slash where it was a ``Path``.
-    known = any(os.path.isfile(part) for part in (rooted, *map(str, PurePath(rooted).parents)))
-    return archive[1] + (rooted if known else inside)
+    known = any(part.is_file() for part in (rooted, *rooted.parents))
+    return archive[1] + str(rooted if known else Path(archive[2]).absolute())
 
 
 def own_path(text: str | Path) -> Path:

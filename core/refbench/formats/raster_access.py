@@ -109,16 +109,27 @@ def _open_gdal_path(path: GdalPath) -> Any:  # noqa: ANN401  # rasterio carries 
     try:
         with raster_env(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path.gdal_name, driver=_GDAL_PATH_DRIVERS)
+            dataset = _by_its_driver(path.gdal_name)
             overviews = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", "")
-    except FAILURES as error:
+    except (*FAILURES, InputError) as error:
         said = shown_in(reason(error), path)
-        if "does not exist" in said or "No such file" in said:
+        if "does not exist" in said or "No such file" in said or "code: 404" in said:
             raise MissingFileError(f"There is no raster {path}.") from None  # the cause names the whole of it
         raise InputError(f"{path} cannot be read as a raster: {said}.") from None
     if overviews:
         raise InputError(f"{path} names overviews elsewhere ({overviews[:80]!r}); it is refused.")
     return dataset
+
+
+def _by_its_driver(name: str) -> Any:  # noqa: ANN401  # rasterio carries no types
+    """Return the dataset by the first driver that knows its content; GDAL keeps what it has fetched."""
+    for driver in _GDAL_PATH_DRIVERS:
+        try:
+            return rasterio.open(name, driver=driver)
+        except RasterioError as error:
+            if "not recognized" not in reason(error) or "does not exist" in reason(error):
+                raise
+    raise InputError(f"its content is none of {', '.join(_GDAL_PATH_DRIVERS)}")
 
 
 def shown_in(text: str, path: Path) -> str:
