@@ -168,7 +168,7 @@ def test_what_has_no_place_in_utm_or_no_way_back_is_one_sentence(tmp_path):
     polar = Grid(30, 30, Affine(1e-4, 0, 10, 0, -1e-5, 88.0), WGS84)
     write_tif(tmp_path / "polar.tif", np.zeros(polar.shape, np.float32), polar)
     write_tif(tmp_path / "dsm.tif", np.zeros((30, 30), np.float32), grid_of(30, 30))
-    xyz = np.random.default_rng(0).uniform(0, 20, (500, 3)) + [500_000, 5_000_000, 0]
+    xyz = np.random.default_rng(0).uniform((500_000, 5_000_000, 0), (500_020, 5_000_020, 20), (500, 3))
     write_points(tmp_path / "cloud.npz", PointCloud(xyz, UTM))
     cases = {
         "84° N": ("--dsm", "polar.tif"),
