@@ -15,20 +15,23 @@ from refbench.cli.options import (
     json_option,
     mask_option,
     max_pixels_option,
+    memory_option,
     nodata_in_option,
     resampling_option,
 )
 from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.coregistration import coregister as find_shift
-from refbench.evaluation.coregistration import shifted
 from refbench.evaluation.definitions import DEFINITIONS, by_definition
 from refbench.evaluation.evaluate import evaluate
-from refbench.evaluation.grids import KERNEL, on_grid, used_kernel
+from refbench.evaluation.grids import KERNEL, used_kernel
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
 from refbench.evaluation.outliers import without_outliers
+from refbench.evaluation.streaming.sources import Moved, dsm_on
+from refbench.evaluation.surfaces import grid_of
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
+from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
 from refbench.scenes.pair import on_common_grid
@@ -47,6 +50,7 @@ WIDE = 112
 @click.option("--gt-mask", type=RasterPath(), help="Where the reference counts: 1.")
 @nodata_in_option
 @max_pixels_option
+@memory_option
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
 @click.option(
@@ -83,6 +87,7 @@ def command(
     masks: dict[str, Path],
     gt_mask: Path | None,
     nodata_in: float | None,
+    memory: int,
     crs: str | None,
     height_unit: str | None,
     target_crs: str | None,
@@ -104,33 +109,34 @@ def command(
         for name, path in (("evaluated", evaluated), ("reference", reference))
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
-    truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
+    truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
     common = on_common_grid(sources, target_crs, resampling, onto, keep_grid=coregister)
-    surfaces = common.surfaces
-    held = {name: source.read() for name, source in mask_sources.items()}
-    shift = find_shift(surfaces["evaluated"], surfaces["reference"], held) if coregister else None
-    moved = surfaces["evaluated"] if shift is None else shifted(surfaces["evaluated"], shift)
+    surface, against = common.evaluated, common.reference
+    shift = find_shift(surface, against, mask_sources) if coregister else None
+    if shift is not None:
+        surface = Moved(surface, shift)
     kernel = common.kernel
-    if moved.grid != surfaces["reference"].grid:
-        kernel = used_kernel(resampling, moved.grid, surfaces["reference"].grid)
-    on_reference = on_grid(moved, surfaces["reference"], resampling)
+    if grid_of(surface) != grid_of(against):
+        kernel = used_kernel(resampling, grid_of(surface), grid_of(against))
+    # ``evaluate`` resamples by its own kernel, and knows then which grid the DSM came on.
+    placed = surface if kernel in (None, KERNEL) else dsm_on(surface, grid_of(against), kernel)
     near = removed = None
     if remove_outliers:
-        near, removed = without_outliers(on_reference, surfaces["reference"])
+        near, removed = without_outliers(dsm_on(surface, grid_of(against), kernel or KERNEL).read(), against.read())
     found = evaluate(
-        on_reference,
-        surfaces["reference"],
-        held,
+        placed,
+        against,
+        mask_sources,
         gt_mask=truth,
         domain=near,
         bootstrap=not no_bootstrap,
         seed=seed,
+        memory_bytes=memory,
     )
     if kernel not in (None, KERNEL):
         found["notes"]["resampling"] = f"{kernel}; masks nearest"
     if removed is not None:
         found["notes"]["outliers"] = str(removed)
-    surfaces = {**surfaces, "evaluated": moved}
     if "empty" in found["notes"]:
         raise InputError(
             f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
@@ -139,19 +145,21 @@ def command(
     if shift is not None:
         found["coregistration"] = shift.values()
         found["notes"]["coregistration"] = f"EVALUATED was moved by {shift}"
-    if definitions:
-        pair = on_reference, surfaces["reference"]
-        found["definitions"] = {name: by_definition(name, *pair, held, truth) for name in definitions}
+    pair = (surface.read(), against.read()) if definitions or assessors else None  # these see whole rasters
+    held = {name: source.read() for name, source in mask_sources.items()} if pair else {}
+    if definitions and pair:
+        gt = None if truth is None else truth.read()
+        found["definitions"] = {name: by_definition(name, *pair, held, gt) for name in definitions}
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += [*common.notes, *found["notes"].get("warnings", [])]
     if removed is not None:
         warnings.append(str(removed))
-    grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
+    grids = (grid_of(surface), grid_of(against))
     if differences := "; ".join(grids[1].differences(grids[0])):
         warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")
-    if assessors:
-        assessed, failed = assess(surfaces["evaluated"], surfaces["reference"], held, assessors, assessor_options)
+    if assessors and pair:
+        assessed, failed = assess(*pair, held, assessors, assessor_options)
         found[KEY] = dict(assessed)
         warnings += failed
     if as_json:
@@ -186,7 +194,7 @@ def _strata_table(found: dict[str, Any], width: int) -> Table:
         table.add_column(metric.narrow_heading, justify="right", no_wrap=True)
     for name, values in found.items():
         if name != KEY and isinstance(values, dict) and "mae" in values:
-            table.add_row(name.replace("_", " "), *(metric.text(values[metric.key]) for metric in columns))
+            table.add_row(stratum_words(name), *(metric.text(values[metric.key]) for metric in columns))
     return table
 
 

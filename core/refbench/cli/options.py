@@ -9,6 +9,7 @@ import click
 
 from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
 from refbench.files.gdal_path import TRUST_VARIABLE, own_path
+from refbench.files.sizes import parse_size
 from refbench.formats.limits import LIMIT_VARIABLE
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return {name: own_path(file) for name, file in _once(ctx, param, pairs).items()}
 
 
-class RasterPath(click.ParamType):
+class RasterPath(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.5 alone
     """A raster that the user names: a file, a path of GDAL's virtual file systems, or a URL."""
 
     name = "raster"
@@ -122,7 +123,7 @@ resampling_option = click.option(
     default="auto",
     show_default=True,
     metavar="KERNEL",
-    help="How rasters come to another grid: auto (bilinear; average of finer cells), nearest, bilinear, cubic, average",
+    help="How rasters come to another grid: auto (bilinear, average of finer), nearest, bilinear, cubic, average.",
 )
 
 
@@ -154,4 +155,23 @@ trust_option = click.option(
     callback=_trust,
     expose_value=False,
     help="Open the /vsi paths and URLs that a scene.yaml names.",
+)
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Turn ``4GB`` into bytes; a callback of click."""
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
+
+
+memory_option = click.option(
+    "--memory",
+    callback=parse_bytes,
+    default="2GiB",
+    show_default=True,
+    help="Budget of what is read of rasters at once: tiles in flight, strips that are scored.",
 )

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 KERNEL = "bilinear"
 
 
-def check_metric(reference: DSM) -> None:
-    """Refuse a geographic CRS: slopes and areas need metres."""
-    if reference.grid.crs is not None and reference.grid.crs.is_geographic:
-        name = reference.grid.crs.to_string()
+def check_metric(grid: Grid) -> None:
+    """Refuse a reference in a geographic CRS: slopes and areas need metres."""
+    if grid.crs is not None and grid.crs.is_geographic:
+        name = grid.crs.to_string()
         raise InputError(f"The reference is in {name}, degrees; reproject it to a CRS in metres, such as UTM.")
 
 

@@ -46,6 +46,7 @@ def scene_files(scene: Scene) -> tuple[Path, ...]:
 
 def _sources(scene: Scene) -> list[Any]:
     sources: list[Any] = [scene.dsm, scene.points, *scene.orthos.values(), scene.ndvi, *scene.masks.values()]
+    sources += scene.layers.values()
     for view in scene.views.values():
         sources += [view.image, view.depth, view.mask]
     if scene.reference is not None:

@@ -98,8 +98,8 @@ class PointFile:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self._reader.path,)
+        """The file, or the files of one cloud that its reader joins."""
+        return self._reader.files
 
     @property
     def warnings(self) -> tuple[str, ...]:

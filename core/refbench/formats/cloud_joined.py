@@ -58,7 +58,7 @@ class JoinedPoints:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files, in the order they were given."""
-        return tuple(part.files[0] for part in self._parts)
+        return tuple(path for part in self._parts for path in part.files)
 
     @property
     def warnings(self) -> tuple[str, ...]:

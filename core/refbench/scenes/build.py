@@ -73,6 +73,8 @@ class SceneFiles:
     """The CRS in metres of the scene; ``own``: that of its DSM counted in metres."""
     resampling: str = "auto"
     """Kernel by which rasters come to the scene's grid; see ``refbench.formats.warped``."""
+    layers: Mapping[str, Path] = field(default_factory=dict)
+    """What is known of the initial heights beside themselves, such as ``sigma``: name -> raster of one band."""
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ def build_scene(files: SceneFiles) -> Scene:
         files.id, _with_vertical(grid, vertical), opened.dsm, opened.points, opened.orthos,
         _pairs(files, opened.orthos, aligner), aligned.ndvi, views, aligned.masks,
         _reference(files, opened, aligned, views), _origin(grid, opened), vertical, files.folder,
-        (*notes, *vertical_notes, *_source_warnings(opened), *aligner.notes),
+        (*notes, *vertical_notes, *_source_warnings(opened), *aligner.notes), layers=aligned.layers,
     )  # fmt: skip
 
 
@@ -225,21 +227,27 @@ class _Aligned:
 
     ndvi: ImageFile | Warped[Image] | None
     masks: dict[str, MaskFile | Warped[Mask]]
+    layers: dict[str, ImageFile | Warped[Image]]
     reference_mask: MaskFile | Warped[Mask] | None
 
 
 def _aligned(files: SceneFiles, crs: CRS | None, aligner: Aligner) -> _Aligned:
     ndvi = None if files.ndvi is None else open_image(files.ndvi, crs=files.crs)
     masks = {name: open_mask(path, name=name, crs=files.crs) for name, path in files.masks.items()}
+    layers = {name: open_image(path, crs=files.crs) for name, path in files.layers.items()}
     mask = None if files.reference_mask is None else open_mask(files.reference_mask, name="reference", crs=files.crs)
-    for source in (ndvi, *masks.values(), mask):
+    for source in (ndvi, *masks.values(), *layers.values(), mask):
         if source is not None and source.grid is not None and source.grid.crs is None:
             source.grid = replace(source.grid, crs=crs)
     if ndvi is not None and ndvi.bands != 1:
         raise InputError(f"{files.ndvi} has {ndvi.bands} bands; NDVI has exactly 1.")
+    for name, layer in layers.items():
+        if layer.bands != 1:
+            raise InputError(f"{layer.files[0]} has {layer.bands} bands; the layer {name} has exactly 1.")
     return _Aligned(
         None if ndvi is None else aligner.onto(ndvi),
         {name: aligner.onto(source, NEAREST) for name, source in masks.items()},
+        {name: aligner.onto(layer) for name, layer in layers.items()},
         None if mask is None else aligner.onto(mask, NEAREST),
     )
 

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from refbench.contracts.raster import DSM
+    from refbench.contracts.source import RasterSource
     from refbench.formats.raster import DSMFile
 
 
 @dataclass(frozen=True, slots=True)
 class CommonPair:
-    """``surfaces`` has ``evaluated`` and ``reference`` in one CRS; ``notes`` say what was resampled, how and with what
-    loss.
-    """
+    """Both in one CRS, read by window; ``notes`` say what was resampled, how and with what loss."""
 
-    surfaces: dict[str, DSM]
+    evaluated: RasterSource[DSM]
+    reference: RasterSource[DSM]
     kernel: str | None
     """By which evaluated was resampled; None where it was not."""
     notes: tuple[str, ...]
@@ -31,7 +31,7 @@ class CommonPair:
 def on_common_grid(
     sources: Mapping[str, DSMFile], target: str | None, kernel: str, onto: str, *, keep_grid: bool = False
 ) -> CommonPair:
-    """Return ``evaluated`` and ``reference`` read in one CRS.
+    """Return ``evaluated`` and ``reference`` in one CRS.
 
     Parameters
     ----------
@@ -65,4 +65,4 @@ def on_common_grid(
     notes = tuple(warp_note(source) for source in pair.values() if isinstance(source, Warped))
     evaluated = pair["evaluated"]
     kernel_used = evaluated.kernel_used if isinstance(evaluated, Warped) else None
-    return CommonPair({name: pair[name].read() for name in ("evaluated", "reference")}, kernel_used, notes)
+    return CommonPair(evaluated, pair["reference"], kernel_used, notes)

@@ -59,7 +59,7 @@ def _scan_dsm(raster: DSMFile) -> list[str]:
 def _images_and_masks(scene: Scene) -> Iterator[ImageFile | MaskFile]:
     """Yield the raster files of a scene that are no DSMs."""
     reference = scene.reference
-    sources: list[object] = [*scene.orthos.values(), scene.ndvi, *scene.masks.values()]
+    sources: list[object] = [*scene.orthos.values(), scene.ndvi, *scene.masks.values(), *scene.layers.values()]
     if reference is not None:
         sources += [reference.mask, *reference.depths.values()]
     for view in scene.views.values():

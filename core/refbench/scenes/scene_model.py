@@ -80,5 +80,7 @@ class SceneModel:
     """Images with cameras by name."""
     masks: dict[str, str] | None = None
     """Masks by name, for strata: any number but 0 is inside."""
+    layers: dict[str, str] | None = None
+    """What is known of the initial heights, one band each: sigma is their standard deviation (m), others as named."""
     reference: ReferenceItem | None = field(default=None)
     """The reference, for scoring only; no method sees it."""

@@ -38,7 +38,7 @@ def load_scene(path: str | Path, *, resampling: str = "auto") -> Scene:
         read as one cloud), ``keep_noise`` (points of the classes 7 and 18 stay), ``orthos``
         (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask, depth_range,
         acquired), ``masks``
-        (name: file), ``reference`` (dsm, mask, depths), ``target_crs`` (what everything is brought to).
+        and ``layers`` (name: file), ``reference`` (dsm, mask, depths), ``target_crs`` (what everything is brought to).
     resampling
         Kernel by which rasters come to the scene's grid: auto, nearest, bilinear, cubic or average.
 
@@ -122,5 +122,5 @@ def _files(path: Path, resampling: str) -> SceneFiles:
         tuple(map(named, clouds)), files(said.orthos),
         None if said.pairs is None else tuple(map(tuple, said.pairs)),
         file(said.ndvi), views, files(said.masks), file(reference.dsm), file(reference.mask), files(reference.depths),
-        said.nodata, said.keep_noise, said.target_crs, resampling,
+        said.nodata, said.keep_noise, said.target_crs, resampling, files(said.layers),
     )  # fmt: skip
