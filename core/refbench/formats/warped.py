@@ -135,7 +135,6 @@ class Warped(Generic[T]):
         kernel = self.kernel_used
         points = self._points if kernel == "average" else 1
         values: Floats | None = None
-        block: Window
         for block in _blocks(wanted, points):
             sampled, contract = self._sampled(block, kernel, points)
             if values is None:
