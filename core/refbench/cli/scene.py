@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from refbench.cli.official import check_official_options, official_files
-from refbench.cli.options import mask_option, nodata_in_option, official_option
+from refbench.cli.options import RasterPath, mask_option, nodata_in_option, official_option
 from refbench.files.new_folder import check_new, folder_in_place
 from refbench.reporting.terminal import echo
 
@@ -65,21 +65,21 @@ def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> N
 
 
 @command.command("from-images")
-@click.argument("more", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1, metavar="[IMAGE]...", type=RasterPath())
 @click.option(
     "--images",
     multiple=True,
     required=True,
     metavar="IMAGE...",
-    type=click.Path(path_type=Path),
+    type=RasterPath(),
     help="Two or more satellite images with RPC.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the scene; a new one.")
 @click.option(
     "--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel size (m) of the DSM; default: the images'."
 )
-@click.option("--like", type=click.Path(path_type=Path), help="A raster whose grid the DSM takes.")
-@click.option("--reference", type=click.Path(path_type=Path), help="Reference DSM of the scene; its grid is taken.")
+@click.option("--like", type=RasterPath(), help="A raster whose grid the DSM takes.")
+@click.option("--reference", type=RasterPath(), help="Reference DSM of the scene; its grid is taken.")
 @click.option("--crs", help="CRS of the scene; default: the UTM zone of the images.")
 @click.option("--pairs", "most_pairs", type=click.IntRange(min=1), default=7, show_default=True, help="Pairs at most.")
 def from_images(more: tuple[Path, ...], images: tuple[Path, ...], out: Path, **options: Any) -> None:  # noqa: ANN401

@@ -50,6 +50,10 @@ class _FileSource:
         """The raster file."""
         return (self._file.path,)
 
+    def content_hash(self) -> str:
+        """Return a hash of header and pixels, for what is no file on this disk; reads all of it."""
+        return self._file.content_hash()
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, cols), known without reading pixels."""
