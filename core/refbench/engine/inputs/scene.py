@@ -46,7 +46,7 @@ def open_scene(request: JobRequest, config: ResolvedConfig | None = None) -> Sce
     if wanted.files:
         return scene_from_files(**wanted.files)
     if wanted.path is not None:
-        return _open_folder(Path(wanted.path))
+        return open_folder(Path(wanted.path))
     if config is None and request.config is not None:
         config = load_config(load_registry().methods.get(request.method), request.config, request.overrides)
     official = None if config is None else official_run(request, config)
@@ -56,8 +56,14 @@ def open_scene(request: JobRequest, config: ResolvedConfig | None = None) -> Sce
     return scanned(load_scene(embedded_scene_path()) if scene is None else scene)
 
 
-def _open_folder(path: Path) -> Scene:
-    """Open a folder of refbench, or of a layout that an importer recognises."""
+def open_folder(path: Path) -> Scene:
+    """Open a folder of refbench, or of a layout that an importer recognises, and look at its pixels once.
+
+    Raises
+    ------
+    InputError
+        As the readers do.
+    """
     if path.is_dir() and not (path / SCENE_FILE).exists():
         for importer in load_registry().importers:
             if resolve(importer.recognises)(path):

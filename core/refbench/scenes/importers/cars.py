@@ -41,6 +41,8 @@ MARKS = ("index.yaml", "index.json")
 SETTINGS = ("global_used_conf.yaml", "used_conf.yaml", "used_conf.json", "metadata.yaml", "metadata.json")
 """Where a run says which images it was given; the first that is there counts."""
 LAYERS = ("ambiguity", "weights", "performance_map")
+SIGMA = "dsm_std"
+"""The spread of the points in a cell, which CARS keeps with its intermediate data."""
 NO_DATA, MEASURED = 0, 1
 """Values of ``filling.tif``; any larger one is a way of filling."""
 FILLING_UNKNOWN = 255
@@ -106,8 +108,8 @@ def open_cars(path: Path) -> Scene:
 def _layers(folder: Path) -> dict[str, RasterSource[Image]]:
     """Return the rasters that say how good the heights are; one with a band a method becomes a layer a band."""
     found: dict[str, RasterSource[Image]] = {}
-    for name in LAYERS:
-        if (file := one_of(folder, f"{name}.tif")) is None:
+    for stem, name in (*zip(LAYERS, LAYERS, strict=True), (SIGMA, "sigma")):
+        if (file := one_of(folder, f"{stem}.tif")) is None:
             continue
         source = open_image(file)
         if source.bands == 1:
