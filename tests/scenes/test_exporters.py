@@ -63,6 +63,14 @@ def test_each_pipeline_gets_its_own_nodata_code(tmp_path, tool):
         assert file.count == 1 and file.dtypes == ("float32",)
         assert file.tags().get("AREA_OR_POINT") == ("Point" if tool == "asp" else "Area")
         assert file.transform == the_grid().transform
+        # CARS takes a described band for a stack of bands.
+        assert file.descriptions == (None,)
+
+
+def test_the_classes_of_a_performance_map_go_along(tmp_path):
+    scene = resolve(load_registry().importers.get("cars").target)(cars_folder(tmp_path / "out"))
+    second, _ = again("cars", scene, tmp_path / "written")
+    assert "0.968" in second.layers["performance_map"].tags["CLASSES"]
 
 
 def test_what_a_layout_has_no_place_for_is_said(tmp_path):

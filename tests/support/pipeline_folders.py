@@ -57,7 +57,8 @@ def cars_folder(folder, clouds="laz", index="yaml"):
     write_tif(dsm / "ambiguity.tif", ambiguity, grid, nodata=255)
     performance = (np.arange(grid.width) // 16 + np.zeros(grid.shape)).astype(np.uint8)
     performance[:6, :7] = 255
-    write_tif(dsm / "performance_map.tif", performance, grid, nodata=255)
+    tags = {"CLASSES": "{0: (0, 0.968), 1: (0.968, 1.13375), 2: (1.13375, inf)}"}
+    write_tif(dsm / "performance_map.tif", performance, grid, nodata=255, tags=tags)
     filling = np.ones(grid.shape, np.uint8)
     filling[:6, :7], filling[10:14], filling[20:22] = 0, 3, 5
     write_tif(dsm / "filling.tif", filling, grid, nodata=255)

@@ -10,6 +10,7 @@ import numpy as np
 from refbench.contracts.points import PointCloud
 from refbench.files.yaml_text import yaml_document
 from refbench.formats.cloud_write import write_points
+from refbench.formats.raster import ImageFile
 from refbench.formats.raster_write import write_band
 from refbench.scenes.exporters.tree import (
     classes,
@@ -26,11 +27,14 @@ from refbench.scenes.importers.cars import FILLING_UNKNOWN, LAYERS, MEASURED, SI
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from refbench.contracts.raster import Image
     from refbench.contracts.scene import Scene
+    from refbench.contracts.source import RasterSource
 
 NODATA, AUXILIARY_NODATA = -32768.0, 255.0
 FILLED = 7
 """CARS calls this way of filling ``other``."""
+PERFORMANCE, CLASSES_TAG = "performance_map", "CLASSES"
 CLASS = re.compile(r"class_(\d{1,3})")
 
 
@@ -51,10 +55,13 @@ def write_cars(scene: Scene, folder: Path) -> list[str]:
     layers |= {"sigma": SIGMA} if "sigma" in scene.layers else {}
     for name, stem in layers.items():
         zero = name == "weights"
-        write_layer(below / f"{stem}.tif", scene.layers[name], grid, 0.0 if zero else AUXILIARY_NODATA)
+        layer = scene.layers[name]
+        # CARS merges a performance map by what the tag says of its classes.
+        tags = {CLASSES_TAG: _tag(layer)} if name == PERFORMANCE else None
+        write_layer(below / f"{stem}.tif", layer, grid, 0.0 if zero else AUXILIARY_NODATA, tags)
         index[stem] = f"{stem}.tif"
     if "weights" not in layers:
-        write_band(below / "weights.tif", dsm.valid.astype(np.float32), grid, "weights", nodata=0.0)
+        write_band(below / "weights.tif", dsm.valid.astype(np.float32), grid, "", nodata=0.0)
         index["weights"] = "weights.tif"
     masks = _write_classes(scene, below, index)
     write_text(below / "index.yaml", yaml_document(index))
@@ -66,12 +73,17 @@ def write_cars(scene: Scene, folder: Path) -> list[str]:
     return notes + not_written(scene, masks=masks, layers=layers)
 
 
+def _tag(layer: RasterSource[Image]) -> str:
+    """Return what the file of a performance map says of its classes: class -> interval of the error (m), as text."""
+    return layer.tags.get(CLASSES_TAG, "{}") if isinstance(layer, ImageFile) else "{}"
+
+
 def _write_classes(scene: Scene, below: Path, index: dict[str, str]) -> list[str]:
     """Write filling and classification where the scene has such masks; return the masks that were written."""
     written = [name for name in ("measured", "filled") if name in scene.masks]
     if written:
         filling = classes(scene, {"measured": MEASURED, "filled": FILLED}, scene.require_grid().shape)
-        write_band(below / "filling.tif", filling, scene.require_grid(), "filling", nodata=FILLING_UNKNOWN)
+        write_band(below / "filling.tif", filling, scene.require_grid(), "", nodata=FILLING_UNKNOWN)
         index["filling"] = "filling.tif"
     numbers = {name: int(match[1]) for name in scene.masks if (match := CLASS.fullmatch(name))}
     numbers = {name: number for name, number in numbers.items() if 0 < number < FILLING_UNKNOWN}
@@ -80,7 +92,7 @@ def _write_classes(scene: Scene, below: Path, index: dict[str, str]) -> list[str
         for name in numbers:
             values = scene.masks[name].read()
             found[~(values.is_class | values.is_other)] = FILLING_UNKNOWN
-        write_band(below / "classification.tif", found, scene.require_grid(), "classification", nodata=FILLING_UNKNOWN)
+        write_band(below / "classification.tif", found, scene.require_grid(), "", nodata=FILLING_UNKNOWN)
         index["classification"] = "classification.tif"
     return [*written, *numbers]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
-from refbench.formats.raster_write import write_band, write_dsm, write_image
+from refbench.formats.raster_write import DSMWriter, write_band, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,9 +39,13 @@ def surface_of(scene: Scene, layout: str) -> DSM:
 
 
 def write_heights(path: Path, dsm: DSM, nodata: float, tags: Mapping[str, str] | None = None) -> None:
-    """Write heights in metres with a pipeline's own NoData code; the folder is made."""
+    """Write heights in metres with a pipeline's own NoData code; the folder is made.
+
+    The band has no description: CARS 1.3 takes a DSM whose band has one for a stack of them, and fails.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_dsm(path, dsm, nodata=nodata, tags=tags)
+    with DSMWriter(path, dsm.grid, nodata=nodata, tags=tags, description="") as writer:
+        writer.write(dsm.grid.full_window, dsm.heights)
 
 
 def write_layer(
@@ -53,7 +57,7 @@ def write_layer(
     if values.dtype != np.uint8 or not float(nodata).is_integer() or not 0 <= nodata <= 255:
         values = values.astype(np.float32)
     known = np.isfinite(values) if image.valid is None else image.valid & np.isfinite(values)
-    write_band(path, np.where(known, values, values.dtype.type(nodata)), grid, path.stem, nodata=nodata, tags=tags)
+    write_band(path, np.where(known, values, values.dtype.type(nodata)), grid, "", nodata=nodata, tags=tags)
 
 
 def write_ortho(path: Path, source: RasterSource[Image]) -> None:
