@@ -20,8 +20,11 @@ from refbench.cli.options import (
     json_option,
     mask_option,
     max_pixels_option,
+    memory_option,
     method_option,
     nodata_in_option,
+    parse_bytes,
+    resampling_option,
     set_option,
     weights_option,
 )
@@ -34,7 +37,6 @@ from refbench.engine.job.request import LISTS, JobRequest
 from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
 from refbench.files.out_guard import check_out
-from refbench.files.sizes import parse_size
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.reporting.summary import print_summary
@@ -49,16 +51,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("refbench.run")
 RUNS_FOLDER = "refbench-runs"
-
-
-def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Turn ``4GB`` into bytes; a callback of click."""
-    if value is None:
-        return None
-    try:
-        return parse_size(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
 
 
 @click.command()
@@ -80,6 +72,11 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @mask_option
 @click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
+@click.option(
+    "--target-crs",
+    metavar="CRS",
+    help="CRS in metres to work in; own: that of a DSM in feet, in metres. Default: the DSM's, else its UTM zone.",
+)
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
@@ -104,7 +101,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
-@click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
+@memory_option
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option(
@@ -117,9 +114,8 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     show_default=True,
     help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
 )
-@click.option(
-    "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
-)
+@resampling_option
+@click.option("--back", is_flag=True, help="Also write dsm_back.tif: refined, in the input's CRS, grid and unit.")
 @click.option(
     "--no-bridge",
     "no_bridges",

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import mask_option, nodata_in_option, official_option
 from refbench.contracts.errors import InputError
+from refbench.files.new_folder import check_new, folder_in_place
 from refbench.registry.registry import load_registry
 from refbench.reporting.terminal import echo
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @click.group()
@@ -64,8 +60,9 @@ def import_(layout: str | None, out: Path, folder: Path) -> None:
     from refbench.registry.records import resolve
     from refbench.scenes.write import write_scene
 
+    check_new(out)
     scene = open_folder(folder) if layout is None else resolve(load_registry().importers.get(layout).target)(folder)
-    with _new_folder(out):
+    with folder_in_place(out):
         write_scene(out, scene)
     for warning in scene.warnings:
         echo(warning, err=True)
@@ -118,8 +115,9 @@ def _export_official(method: str, options: dict[str, Any], source: Path, folder:
         raise InputError(f"There is no method or layout {method}; layouts: {layouts}; methods: refbench methods.")
     with official_files(method) as files:
         check_official_options(f"scene export of {method}", options, files.export_options)
+        check_new(folder)
         scene = load_scene(source)
-        with _new_folder(folder):
+        with folder_in_place(folder):  # official files name it
             notes = files.export_scene(scene, folder, options)
     for key, value in notes.items():
         echo(f"{key}: {value}")
@@ -131,23 +129,12 @@ def _export_layout(layout: str, options: dict[str, Any], source: Path, folder: P
     from refbench.registry.records import resolve
 
     check_official_options(f"scene export of {layout}", options, {})
+    check_new(folder)
     scene = scene_or_result(source, beside)
-    with _new_folder(folder):
+    with folder_in_place(folder):  # the images of s2p are named relative to it
         notes = resolve(load_registry().importers.get(layout).writer)(scene, folder)
     for note in notes:
         echo(note)
-
-
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Refuse a folder that holds anything, and leave none behind where writing fails."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there and not empty; give a new folder.")
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 @command.command("from-images")
@@ -172,8 +159,7 @@ def from_images(more: tuple[Path, ...], images: tuple[Path, ...], out: Path, **o
     """Make a scene from satellite images with RPC: DSM, cloud, orthos, views."""
     from refbench.stereo.write import write_scene_from_images
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there and not empty; give a new folder.")
+    check_new(out)
     notes = write_scene_from_images((*images, *more), out, note=lambda text: echo(text, err=True), **options)
     for sentence in notes:
         echo(sentence)

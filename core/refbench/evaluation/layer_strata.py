@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench.contracts.raster import MASK_UNKNOWN, Mask
+from refbench.formats.raster import ArraySource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from refbench.contracts.raster import Image
     from refbench.contracts.scene import Scene
+    from refbench.contracts.source import RasterSource
 
 
-def scene_masks(scene: Scene) -> dict[str, Mask]:
+def scene_masks(scene: Scene) -> dict[str, RasterSource[Mask]]:
     """Return the masks of a scene by name, and those of its layers; a mask of the scene wins over one of its name."""
     layers = layer_masks({name: source.read() for name, source in scene.layers.items()})
-    return layers | {name: source.read() for name, source in scene.masks.items()}
+    return {**{name: ArraySource(mask) for name, mask in layers.items()}, **scene.masks}
 
 
 def layer_masks(layers: Mapping[str, Image]) -> dict[str, Mask]:

@@ -99,13 +99,15 @@ def _reconstruction(path: Path, part: Mapping[str, Any], notes: list[str]) -> Re
     xyz = np.array([point["coordinates"] for point in points], np.float64).reshape(-1, 3)
     colours = np.array([point.get("color", (0, 0, 0)) for point in points], np.float64).reshape(-1, 3)
     place = part.get("reference_lla")
-    reference = None if place is None else tuple(float(place[k]) for k in ("latitude", "longitude", "altitude"))
+    reference = None
+    if place is not None:
+        reference = (float(place["latitude"]), float(place["longitude"]), float(place["altitude"]))
     return Reconstruction(
         tuple(shots),
         xyz,
         np.clip(colours, 0, 255).astype(np.uint8),
         reference,
-        tuple(notes),  # type: ignore[arg-type]
+        tuple(notes),
     )
 
 

@@ -44,9 +44,9 @@ def open_scene(request: JobRequest, config: ResolvedConfig | None = None) -> Sce
     """
     wanted = request.scene
     if wanted.files:
-        return scene_from_files(**wanted.files)
+        return scene_from_files(**wanted.files, resampling=request.resampling)
     if wanted.path is not None:
-        return open_folder(Path(wanted.path))
+        return open_folder(Path(wanted.path), request.resampling)
     if config is None and request.config is not None:
         config = load_config(load_registry().methods.get(request.method), request.config, request.overrides)
     official = None if config is None else official_run(request, config)
@@ -56,8 +56,10 @@ def open_scene(request: JobRequest, config: ResolvedConfig | None = None) -> Sce
     return scanned(load_scene(embedded_scene_path()) if scene is None else scene)
 
 
-def open_folder(path: Path) -> Scene:
+def open_folder(path: Path, resampling: str = "auto") -> Scene:
     """Open a folder of refbench, or of a layout that an importer recognises, and look at its pixels once.
+
+    ``resampling`` is the kernel of what a ``scene.yaml`` holds on other grids.
 
     Raises
     ------
@@ -69,4 +71,4 @@ def open_folder(path: Path) -> Scene:
             if resolve(importer.recognises)(path):
                 scene: Scene = resolve(importer.target)(path)
                 return scanned(scene)
-    return scanned(load_scene(path))
+    return scanned(load_scene(path, resampling=resampling))

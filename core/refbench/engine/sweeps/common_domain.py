@@ -133,7 +133,7 @@ def surfaces(scene: Scene) -> tuple[DSM | None, DSM, dict[str, Mask], Mask | Non
     return (
         None if scene.dsm is None else scene.dsm.read(),
         scene.reference.dsm.read(),
-        scene_masks(scene),
+        {name: source.read() for name, source in scene_masks(scene).items()},
         None if scene.reference.mask is None else scene.reference.mask.read(),
     )
 

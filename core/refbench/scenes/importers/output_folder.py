@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from refbench.contracts.errors import GridMismatchError, InputError
 from refbench.formats.camera_files import read_camera, rpc_of_image
 from refbench.formats.raster import open_dsm, open_image
-from refbench.scenes.build import ViewFiles, check_lattice
+from refbench.scenes.align import Aligner
+from refbench.scenes.build import ViewFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,11 +92,7 @@ def usable_orthos(orthos: Mapping[str, Path], grid: Grid, anchor: Path) -> tuple
             image = open_image(path)
             if image.grid is None:
                 raise GridMismatchError(f"{path} has no geotransform.")
-            check_lattice(image, grid, f"the grid of {anchor}")
-            if image.grid.crs is not None and grid.crs is not None and image.grid.crs != grid.crs:
-                raise GridMismatchError(
-                    f"{path} is in {image.grid.crs.to_string()}, the DSM in {grid.crs.to_string()}."
-                )
+            Aligner(grid, f"the grid of {anchor}").orthos({name: image})
         except GridMismatchError as error:
             notes.append(f"The ortho is left out: {error}")
         else:
