@@ -14,7 +14,7 @@ from refbench.files.yaml_file import mapping, read_mapping
 from refbench.formats.cloud_joined import JoinedPoints
 from refbench.formats.cloud_raster import AXES, RasterPoints, open_raster_points
 from refbench.formats.crs import parse_crs
-from refbench.formats.raster import open_dsm, open_image
+from refbench.formats.raster import open_image
 from refbench.formats.raster_parts import ClassesMask, OneBand, classes_of
 from refbench.scenes.build import SceneFiles, build_scene
 from refbench.scenes.importers.output_folder import (
@@ -24,7 +24,6 @@ from refbench.scenes.importers.output_folder import (
     named_beside,
     one_of,
     rpc_views,
-    usable_orthos,
 )
 
 if TYPE_CHECKING:
@@ -87,16 +86,15 @@ def open_cars(path: Path) -> Scene:
     root = path if folder != path else path.parent
     image = one_of(folder, "image.tif", "color.tif")
     images = {} if image is None else {"image": image}
-    orthos, notes = usable_orthos(images, open_dsm(dsm).grid, dsm)
     views, lost = rpc_views(_sensors(root))
     clouds, unread = _laz_clouds(root)
     name = root.name if folder == path else path.name
-    scene = build_scene(SceneFiles(name, path, dsm=dsm, points=clouds, orthos=orthos, views=views))
+    scene = build_scene(SceneFiles(name, path, dsm=dsm, points=clouds, orthos=images, views=views))
     layers = _layers(folder)
     masks, many = _masks(folder)
     used = [dsm, *images.values()]
     used += [source.files[0] for source in layers.values()] + [source.files[0] for source in masks.values()]
-    notes += [*lost, *unread, *many, *_missing(folder), *left_over(folder, used)]
+    notes = [*lost, *unread, *many, *_missing(folder), *left_over(folder, used)]
     if (root / "monocular").is_dir():
         notes.append(f"{root / 'monocular'} is in the geometry of the sensor images and is not used.")
     parts: dict[str, Any] = {"layers": layers, "masks": masks}
