@@ -37,12 +37,12 @@ def test_a_method_runs_on_the_folder_of_a_pipeline(tmp_path, tool, method):
     assert heights.mask[:6, :7].all() and not heights.mask[6:].any() and np.isfinite(heights.compressed()).all()
 
 
-PHOTOGRAPHS = {"transforms.json": transforms_folder, "eth3d": eth3d_folder, "opensfm": opensfm_folder}
+AERIAL_IMAGES = {"transforms.json": transforms_folder, "eth3d": eth3d_folder, "opensfm": opensfm_folder}
 
 
-@pytest.mark.parametrize("tool", PHOTOGRAPHS)
-def test_photographs_without_ground_go_to_methods_that_take_them(tmp_path, tool):
-    PHOTOGRAPHS[tool](tmp_path / "out")
+@pytest.mark.parametrize("tool", AERIAL_IMAGES)
+def test_images_without_ground_go_to_methods_that_take_them(tmp_path, tool):
+    AERIAL_IMAGES[tool](tmp_path / "out")
     for method in ("input", "resdepth"):
         said = refbench(tmp_path, "run", "out", "--method", method, "--out", "refined", code=3)
         assert "is no scene" not in said and "unsupported" in said

@@ -252,7 +252,7 @@ def micmac_folder(folder, tfw=True, crs="EPSG:32632"):
 
 
 def transforms_folder(folder, depth=True, shared=True):
-    """Two photographs as nerfstudio lists them: OpenGL poses, principal points from the corner of the first pixel."""
+    """Two images as nerfstudio lists them: OpenGL poses, principal points from the corner of the first pixel."""
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(4)
     frames = []

@@ -44,7 +44,9 @@ RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many jobs run at once.")
 @click.option("--resume", is_flag=True, help="Continue the sweep in --out: run only what is missing or stale.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Jobs by method, scene or id; repeatable.")
-@click.option("--retry", multiple=True, type=click.Choice(RETRIES), help="Run such jobs again; repeatable.")
+@click.option(
+    "--retry", multiple=True, type=click.Choice(RETRIES), help="Re-run jobs that ended with this status; repeatable."
+)
 @click.option("--trust", is_flag=True, help="Run the interpreters that a suite from elsewhere names.")
 @click.option("--dry-run", is_flag=True, help="List the jobs and stop.")
 def command(
@@ -153,7 +155,9 @@ def live_view(name: str, state: SweepState) -> Group:
         lines.append(ProgressBar(total=state.total, completed=state.done, width=60))
     if state.note:
         lines.append(Text(state.note, style="dim"))
-    lines += [Text(f"  {job}: {phase} {100 * share:.0f} %") for job, (phase, share) in sorted(state.running.items())]
+    lines += [
+        Text(f"  {job}: {phase} {100 * fraction:.0f} %") for job, (phase, fraction) in sorted(state.running.items())
+    ]
     return Group(*lines)
 
 

@@ -86,7 +86,7 @@ def command(
         for name, path in (("evaluated", evaluated), ("reference", reference))
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
-    truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
+    known = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
     surface: RasterSource[DSM] = sources["evaluated"]
     against = sources["reference"]
     shift = find_shift(surface, against, mask_sources) if coregister else None
@@ -96,7 +96,7 @@ def command(
         surface,
         against,
         mask_sources,
-        gt_mask=truth,
+        gt_mask=known,
         bootstrap=not no_bootstrap,
         seed=seed,
         memory_bytes=memory,
@@ -112,7 +112,7 @@ def command(
     pair = (surface.read(), against.read()) if definitions or assessors else None  # these see whole rasters
     held = {name: source.read() for name, source in mask_sources.items()} if pair else {}
     if definitions and pair:
-        gt = None if truth is None else truth.read()
+        gt = None if known is None else known.read()
         found["definitions"] = {name: by_definition(name, *pair, held, gt) for name in definitions}
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]

@@ -36,7 +36,7 @@ VERBS = {
     "compare": "Compare two sweeps or runs: what changed beyond noise.",
     "train": "Train a method on scenes.",
     "evaluate": "Score a DSM against a reference.",
-    "city": "Make a procedural city scene with its own ground truth.",
+    "city": "Make a procedural city scene with its own reference.",
     "validate": "Check a result or a sweep.",
     "methods": "List the methods.",
     "plugins": "List the plugins, broken ones with their reason.",

@@ -75,7 +75,7 @@ assessor_option = click.option(
     multiple=True,
     metavar="NAME",
     shell_complete=complete_assessors,
-    help="A further look at the DSM; see refbench plugins.",
+    help="Additional quality check on the DSM; list them with `refbench plugins`.",
 )
 assessor_values_option = click.option(
     "--option",
@@ -138,5 +138,5 @@ memory_option = click.option(
     callback=parse_bytes,
     default="2GiB",
     show_default=True,
-    help="Budget of what is read of rasters at once: tiles in flight, strips that are scored.",
+    help="Budget of what is read of rasters at once: tiles processed at once, strips that are scored.",
 )

@@ -70,7 +70,11 @@ RUNS_FOLDER = "refbench-runs"
 @click.option("--ndvi", type=click.Path(path_type=Path), help="NDVI in [-1, 1].")
 @click.option("--reference", type=click.Path(path_type=Path), help="The true DSM, for scoring only.")
 @mask_option
-@click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
+@click.option(
+    "--gsd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Pixel size (m) of the output grid when no raster defines one.",
+)
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option(
     "--target-crs",
@@ -96,7 +100,7 @@ RUNS_FOLDER = "refbench-runs"
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder where the method keeps its state and goes on from after an interruption.",
+    help="Folder of the method's checkpoints; a run that was interrupted is resumed from there.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
@@ -112,7 +116,7 @@ RUNS_FOLDER = "refbench-runs"
     type=click.Choice(["none", "initial-once"]),
     default="none",
     show_default=True,
-    help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
+    help="initial-once: co-register the initial DSM to the reference and apply that shift to every DSM before scoring.",
 )
 @resampling_option
 @click.option("--back", is_flag=True, help="Also write dsm_back.tif: refined, in the input's CRS, grid and unit.")
@@ -199,11 +203,11 @@ def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], op
 
         phases = [""]
 
-        def show(phase: str, share: float, message: str) -> None:
+        def show(phase: str, fraction: float, message: str) -> None:
             if phase != phases[-1]:
                 logger.info("%s: %s", request.method, phase)
                 phases.append(phase)
-            bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
+            bar.update(task, description=f"{request.method}: {phase}", completed=fraction, message=message)
 
         result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
     if options["as_json"]:

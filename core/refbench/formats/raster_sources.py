@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DSMScan:
-    """What one pass over a DSM found: numbers of pixels with a height, and of undeclared infinities and giants."""
+    """What one pass over a DSM found: pixels with a height, undeclared infinities and values above 1e30."""
 
     valid: int
     undeclared: int

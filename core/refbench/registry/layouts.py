@@ -27,13 +27,13 @@ LAYOUTS = (
     ),
     _layout(
         "odm",
-        "Project of OpenDroneMap: DSM, orthophoto, cloud, photographs.",
+        "Project of OpenDroneMap: DSM, orthophoto, cloud, images.",
         is_written=True,
     ),
-    _layout("opensfm", "OpenSfM data set: photographs beside reconstruction.json."),
+    _layout("opensfm", "OpenSfM data set: images beside reconstruction.json."),
     _layout("asp", "Output of the Ames Stereo Pipeline: DEM, ortho, errors, cloud.", is_written=True),
     _layout("micmac", "MEC folder of MicMac: last Z image, correlation, mask.", is_written=True),
-    _layout("transforms-json", "transforms.json of nerfstudio or instant-ngp: posed photographs, depth maps, a cloud."),
+    _layout("transforms-json", "transforms.json of nerfstudio or instant-ngp: posed images, depth maps, a cloud."),
     _layout("eth3d", "ETH3D multi-view scene: undistorted images and their calibration."),
     _layout("colmap", "A COLMAP reconstruction: images beside a sparse model, text or binary."),
 )

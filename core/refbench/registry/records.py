@@ -170,7 +170,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class AssessorRecord:
-    """A further look at a DSM, asked for by name: ``target`` is ``"module:function"``.
+    """An additional quality check on a DSM, asked for by name: ``target`` is ``"module:function"``.
 
     It is called as ``f(evaluated, reference, masks, options) -> Mapping[str, float]``: the ``DSM`` to look at, NaN
     where it does not count; the true ``DSM`` or None; each ``Mask`` of the scene by name, all on one grid; and the

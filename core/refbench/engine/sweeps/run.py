@@ -189,11 +189,11 @@ class _Sweep:
                 self._seconds.append(seconds)
         self._tell()
 
-    def _change(self, job: PlannedJob, phase: str, share: float) -> None:
+    def _change(self, job: PlannedJob, phase: str, fraction: float) -> None:
         with self._lock:
             if job.id in self._results:  # what an executor tells late
                 return
-            self._running[job.id] = (phase, share)
+            self._running[job.id] = (phase, fraction)
         self._tell()
 
     def _tell(self) -> None:

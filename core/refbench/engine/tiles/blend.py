@@ -52,7 +52,10 @@ class StripBlender:
         self._weight[target] += weight
 
     def finished(self, stop_row: int) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        """Yield and forget the rows before ``stop_row``: no later tile may touch them."""
+        """Yield and forget the rows before ``stop_row``: no later tile may touch them.
+
+        Heights are float32 [rows, cols] of the window, metres.
+        """
         while self._first < stop_row:
             count = min(stop_row - self._first, ROWS_AT_ONCE)
             self._grow(count)

@@ -44,7 +44,7 @@ class ArrayWriter:
     heights: NDArray[Any]
 
     def write(self, window: Window, heights: NDArray[Any]) -> None:
-        """Copy the rows."""
+        """Copy the rows. ``heights`` are [rows, cols] of the window, metres or a layer's own unit."""
         self.heights[window.slices] = heights
 
 

@@ -18,7 +18,7 @@ NODATA = -9999.0
 
 
 def write_odm(scene: Scene, folder: Path) -> list[str]:
-    """Write the three products; photographs and their reconstruction stay in the project that they came from.
+    """Write the three products; images and their reconstruction stay in the project that they came from.
 
     Returns
     -------

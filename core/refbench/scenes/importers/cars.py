@@ -1,7 +1,7 @@
 """Output folders of CARS 1.x: the DSM with its auxiliary rasters, point clouds as LAZ or as rasters of x, y and z.
 
 ``refbench.scenes.exporters.cars`` writes such a folder. What the rasters hold is said in
-``docs/howto/pipeline_outputs.md``.
+``docs/start/own_pipeline.md``.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def is_odm_folder(path: Path) -> bool:
 
 
 def open_odm(path: Path) -> Scene:
-    """Open a project: DSM, orthophoto, cloud, and the photographs as views in the CRS of the DSM.
+    """Open a project: DSM, orthophoto, cloud, and the images as views in the CRS of the DSM.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def open_odm(path: Path) -> Scene:
 
 
 def _views(path: Path, crs: CRS) -> tuple[dict[str, View], list[str]]:
-    """Return the photographs in the CRS of the DSM, or none and the reason."""
+    """Return the images in the CRS of the DSM, or none and the reason."""
     found = read_reconstruction(path / RECONSTRUCTION)
     notes = list(found.notes)
     if found.reference is None:
         return {}, [*notes, f"{path / RECONSTRUCTION} has no reference_lla, so its views cannot be placed on the DSM."]
     gone = [shot.name for shot in found.shots if not (path / IMAGES / shot.name).is_file()]
     if gone:
-        return {}, [*notes, f"{len(gone)} of {len(found.shots)} photographs of {path} are gone ({gone[0]}): no views."]
+        return {}, [*notes, f"{len(gone)} of {len(found.shots)} images of {path} are gone ({gone[0]}): no views."]
     return shot_views(found, path / IMAGES, LocalFrame.at(*found.reference, crs).camera), notes
