@@ -65,6 +65,11 @@ class _FileSource:
         return self._file.header.rpcs
 
     @property
+    def tags(self) -> dict[str, str]:
+        """The metadata of the file."""
+        return dict(self._file.header.tags)
+
+    @property
     def pixel_is_point(self) -> bool:
         """Whether the file's tag says that pixels are points; the transform already accounts for it."""
         return self._file.header.tags.get("AREA_OR_POINT") == "Point"
