@@ -189,6 +189,17 @@ def open_dsm(
     return DSMFile(file, place.grid(where, header, metric, datum), unit, notes, nodata)
 
 
+def open_written_dsm(path: Path, grid: Grid) -> DSMFile:
+    """Open a DSM that refbench has just written on ``grid``, which may be without a CRS; heights are metres.
+
+    Raises
+    ------
+    InputError
+        A missing or unreadable file.
+    """
+    return DSMFile(RasterFile(path), grid, "metre", (), None)
+
+
 def open_image(path: str | Path, *, crs: str | CRS | None = None, in_camera: bool = False) -> ImageFile:
     """Open an image; only its header is read.
 
