@@ -37,12 +37,12 @@ def halo_px(pixel: tuple[float, float]) -> int:
     # A step edge looks at a window as wide as high on the ground, and then one pixel further for its partner.
     mean = (pixel[0] * pixel[1]) ** 0.5
     window = max(max(1, round(mean / size)) for size in pixel)
-    return max(_reach(number, pixel), window + _reach(1, pixel))
+    return max(_reach(number, pixel), int(window) + _reach(1, pixel))
 
 
 def _reach(number: int, pixel: tuple[float, float]) -> int:
     rows, cols = element(number, pixel).shape
-    return max(rows, cols) // 2
+    return int(max(rows, cols)) // 2
 
 
 class TileShape:
