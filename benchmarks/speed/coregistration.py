@@ -10,15 +10,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 from rasterio.crs import CRS
 from scipy import ndimage
 
 from refbench import DSM, Grid
 from refbench.evaluation.coregistration import coregister
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SIDE, FINE, PAD = 2000, 4, 8
 SHIFTS = ((10, -3), (-6, 5), (1, 2))

@@ -27,6 +27,7 @@ from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
 from refbench.evaluation.streaming.sources import Moved
 from refbench.evaluation.surfaces import grid_of
 from refbench.formats.raster import open_dsm, open_mask
+from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 from refbench.reporting.summary import assessor_tables
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
@@ -89,18 +90,11 @@ def command(
     truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
     surface: RasterSource[DSM] = sources["evaluated"]
     against = sources["reference"]
-    shift = find_shift(surface, against, mask_sources) if coregister else None
-    if shift is not None:
-        surface = Moved(surface, shift)
-    found = evaluate(
-        surface,
-        against,
-        mask_sources,
-        gt_mask=truth,
-        bootstrap=not no_bootstrap,
-        seed=seed,
-        memory_bytes=memory,
-    )
+    with block_cache(STRIP_CACHE_BYTES):
+        shift = find_shift(surface, against, mask_sources) if coregister else None
+        surface = surface if shift is None else Moved(surface, shift)
+        options: dict[str, Any] = {"bootstrap": not no_bootstrap, "seed": seed, "memory_bytes": memory}
+        found = evaluate(surface, against, mask_sources, gt_mask=truth, **options)
     if "empty" in found["notes"]:
         raise InputError(
             f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
 from refbench.formats.raster import open_dsm, open_image
+from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +52,9 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
     metrics: dict[str, Any] | None = None
     warnings: list[str] = []
     if reference is not None:
-        pair, shift = coregistered(pair, reference, scene.masks, request, warnings)
-        metrics = compare(scene, pair, request, shift)
+        with block_cache(STRIP_CACHE_BYTES):
+            pair, shift = coregistered(pair, reference, scene.masks, request, warnings)
+            metrics = compare(scene, pair, request, shift)
         warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")

@@ -13,7 +13,7 @@ import numpy as np
 
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import Mask
-from refbench.formats.raster_access import CACHE_BYTES
+from refbench.formats.raster_access import STRIP_CACHE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,7 +105,7 @@ def strip_rows(width: int, bytes_per_pixel: int, budget_bytes: int) -> int:
     """Return the rows of a strip: whole tiles, few of them unless blocks would have to be decompressed again."""
     row = width * bytes_per_pixel
     fitting = min(STRIP_BYTES // row, BLOCK_ROWS)
-    if BLOCK_ROWS * row > CACHE_BYTES // 2:  # GDAL's cache holds no row of blocks until the next strip asks for it
+    if BLOCK_ROWS * row > STRIP_CACHE_BYTES:  # GDAL's cache holds no row of blocks until the next strip asks for it
         fitting = min(BLOCK_ROWS, budget_bytes // 8 // row)
     return max(TILE_ROWS, fitting - fitting % TILE_ROWS)
 
