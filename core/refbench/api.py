@@ -69,6 +69,8 @@ def run(
     overwrite: bool = False,
     files: Mapping[str, Any] | None = None,
     no_bridges: Sequence[str] = (),
+    resampling: str = "auto",
+    back: bool = False,
     **overrides: Any,  # noqa: ANN401  # configuration values
 ) -> Result:
     """Refine a scene with a method in a process of its own, score it, and return the result.
@@ -90,10 +92,14 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``target_crs``, ``vertical``, ``height_unit``, ``nodata_in``,
         ``scene_id``.
     no_bridges
         Names of bridges that are switched off, such as ``images-to-orthos``.
+    resampling
+        Kernel by which rasters come to another grid: auto, nearest, bilinear, cubic or average.
+    back
+        Also write ``dsm_back.tif``: the refined DSM in the input's own CRS, grid and unit.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -116,6 +122,8 @@ def run(
         "threads": threads,
         "timeout": deadline_s,
         "no_bridges": no_bridges,
+        "resampling": resampling,
+        "back": back,
     }
     request = JobRequest.from_options(method, options, _spelt)
     check_inputs(request)

@@ -15,7 +15,7 @@ from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.depth_mode.joint import refined_jointly
 from refbench_diffrender.depth_mode.loop import follow
 from refbench_diffrender.depth_mode.refinement import ViewRefinement
-from refbench_diffrender.dsm_mode.dsm_mode import refined_dsm, refines_dsm
+from refbench_diffrender.dsm_mode.dsm_mode import DsmMode, refines_dsm
 from refbench_diffrender.losses.filters import median_filter
 from refbench_diffrender.official.run import run_official
 from refbench_diffrender.official.scene import is_own_scene
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench import DSM, Context, Scene
+    from refbench import DSM, Context, Scene, TileMethod
 
 MEDIAN = 5
 SPEED = 0.53
@@ -56,6 +56,12 @@ class Diffrender:
         del weights
         self.config = config or DiffrenderConfig()
 
+    def tile_method(self, scene: Scene) -> TileMethod | None:
+        """Return DSM mode where that is what refines the scene: the engine cuts its blocks."""
+        if self.config.official is not None and is_own_scene(scene, self.config.official):
+            return None
+        return DsmMode(self.config) if refines_dsm(scene, self.config) else None
+
     def refine(self, scene: Scene, context: Context) -> Prediction:
         """Refine the depth maps of a scene's views and fuse them where the scene has a grid.
 
@@ -68,8 +74,6 @@ class Diffrender:
         """
         if self.config.official is not None and is_own_scene(scene, self.config.official):
             return run_official(self.config, context)
-        if refines_dsm(scene, self.config):
-            return refined_dsm(scene, self.config, context)
         chosen, views, held = parted_views(scene_views(scene, self.config, context), self.config)
         planes = clip_planes(views)
         renderer = rasteriser(self.config.backend, context.device)

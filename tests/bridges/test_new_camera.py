@@ -86,7 +86,7 @@ def test_the_differentiable_renderer_takes_it():
     xyz = np.stack([*GRID.centres(), SURFACE.heights], axis=-1).reshape(-1, 3)[::97]
     direction = at.direction(xyz)
     assert (direction[:, 2] < 0).all() and (direction[:, 1] < 0).all()  # it looks down and, by its lean, south
-    small = at.reduced(2.0, xyz[0], 1.0)
+    small = at.reduced(at.reduction(2.0, xyz[0], 1.0))
     drawn = ground_view.RenderedView(small, xyz, "cpu")
     col, row, depth = small.project(xyz)
     found = drawn.project(torch.tensor(xyz)).numpy()

@@ -148,7 +148,7 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_written(city, tmp_
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         write_city(city, tmp_path)
-    with pytest.raises(InputError, match="something else than a scene"):
+    with pytest.raises(InputError, match="something else than a city"):
         write_city(city, tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
@@ -160,6 +160,12 @@ def test_overwriting_replaces_the_whole_scene(city, tmp_path):
     write_city(replace(city, aerials=()), folder, overwrite=True)
     assert set(load_scene(folder).views) == {"sat_a", "sat_b"}
     assert [path.name for path in tmp_path.iterdir()] == ["city"]
+    for mine in (folder / "views" / "mine.txt", folder / ".mine"):
+        mine.write_text("mine")
+        with pytest.raises(InputError, match=r"mine"):
+            write_city(city, folder, overwrite=True)
+        assert mine.read_text() == "mine"
+        mine.unlink()
 
 
 @pytest.mark.parametrize("settings", [{"size": 8}, {"gsd": 0.0}, {"size": 9000}, {"seed": -1}])

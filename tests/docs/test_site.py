@@ -51,6 +51,20 @@ def test_every_method_has_a_page_of_every_section():
         assert len(text.splitlines()) < 200
 
 
+def test_published_numbers_have_a_source_or_a_reason():
+    """What a record says stands on the method's page; a re-implementation says what could not be had."""
+    for plugin in OWN:
+        (text,) = re.findall(
+            r"## Published numbers\n(.*?)\n## ", (DOCS / "methods" / f"{plugin}.md").read_text(), re.DOTALL
+        )
+        for record in records_of(plugin):
+            assert record.official is None or record.reported or record.unreported, record.name
+            assert not record.unreported or "none available" in text
+            for number in record.reported:
+                assert number.source and number.table and number.dataset and number.protocol
+                assert f"{number.value:g}" in text or number.value == 0.5, (record.name, number.metric)
+
+
 def test_every_key_of_scenes_suites_and_results_says_what_it_is(made):
     for page, models in (("scene.md", SCENE), ("suite.md", SUITE), ("result.md", RESULT)):
         for model in models.values():

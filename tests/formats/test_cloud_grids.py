@@ -10,7 +10,7 @@ from refbench import InputError, PointCloud
 from refbench.contracts.errors import GridMismatchError
 from refbench.contracts.grid import Bounds
 from refbench.contracts.source import PointSource
-from refbench.formats.cloud import HeldPoints, write_points
+from refbench.formats.cloud import HeldPoints, open_points, write_points
 from refbench.formats.cloud_grid import grid_over
 from refbench.formats.cloud_joined import JoinedPoints, open_clouds
 from refbench.formats.limits import LIMIT_VARIABLE
@@ -94,8 +94,10 @@ def test_what_contradicts_is_refused(tmp_path):
         tmp_path, part(0, crs=UTM), part(1, crs=CRS.from_epsg(32633)), part(2, vertical="EPSG:5773"),
         part(3, vertical="EPSG:5703"),
     )  # fmt: skip
+    together = open_clouds([a, b])  # the second comes to the zone of the first
+    assert together.crs == UTM and "EPSG:32633 to EPSG:32632" in together.warnings[0]
     with pytest.raises(GridMismatchError, match=r"1\.npz is in EPSG:32633, but .*0\.npz is in EPSG:32632"):
-        open_clouds([a, b])
+        JoinedPoints([open_points(a), open_points(b)])
     with pytest.raises(InputError, match=r"3\.npz has the vertical datum EPSG:5703"):
         open_clouds([a, c, d])
     with pytest.raises(InputError, match="given twice"):

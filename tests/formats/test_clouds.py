@@ -183,7 +183,7 @@ BAD = [
     (lambda p: _npz(p / "shape.npz", xyz=np.zeros((5, 2))), r"must be \[N, 3\]"),
     (lambda p: _npz(p / "int.npz", xyz=np.zeros((5, 3), int)), "scale and offset"),
     (lambda p: _npz(p / "rows.npz", xyz=np.zeros((5, 3)), rgb=np.zeros((4, 3))), "rgb has shape"),
-    (lambda p: _npz(p / "geo.npz", xyz=np.ones((5, 3)), crs="EPSG:4326"), "geographic"),
+    (lambda p: _npz(p / "geo.npz", xyz=np.full((5, 3), 88.0), crs="EPSG:4326"), "EPSG:4326.*84° N"),
     (lambda p: _bytes(p / "n.ply", PLY_OF_ONE), "holds 1 point;"),
 ]
 

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 import torch
 from golden import cases, files_of
 from golden_immpi import FOLDER, arrays_of, networks, of_manifest
@@ -46,7 +47,8 @@ def before_norm(name):
 
 
 @cases("path", files_of("immpi", "G_optimize"))
-def test_optimisation_of_a_scene(path):
+@pytest.mark.parametrize("steps", [2, pytest.param(None, marks=pytest.mark.slow, id="all")])
+def test_optimisation_of_a_scene(path, steps):
     arrays, folder = arrays_of(path), scene_of(path)
     encoder, generator = networks("resnet18", train=True)
     reference = folder.posed(of_manifest(path, "sample"), reference=True)
@@ -65,7 +67,7 @@ def test_optimisation_of_a_scene(path):
     encoder, generator = networks("resnet18", train=True)
     fit = SceneFit(Networks(encoder, generator), [(reference, target) for target in targets], comparer, config)
     log = arrays["log_idx_loss_rgb_ssim_lpips_lr"]
-    for number, row in enumerate(log):
+    for number, row in enumerate(log[:steps]):
         place, loss, *terms, lr = row
         found = fit.step()
         assert found.target == f"{ordered[int(place)]:03d}"

@@ -14,8 +14,9 @@ from sweep_maker import SIZE, SweepMaker, table
 
 from refbench.contracts.errors import InputError
 from refbench.engine.sweeps.common_domain import compare_sweep
+from refbench.evaluation.reported import Measured, Verdict, verdict
 from refbench.registry.records import Reported
-from refbench.reporting.reported import Measured, Verdict, reported_table, verdict
+from refbench.reporting.reported import reported_table
 from refbench.reporting.tables.as_latex import FIT
 from refbench.reporting.tables.as_latex import escape as latex_escape
 from refbench.reporting.tables.data import sweep_tables
@@ -216,7 +217,7 @@ def commands(text):
 def test_latex_uses_two_packages_alone_and_escapes_every_name(document):
     known = {"begin", "end", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"}
     known |= {"toprule", "midrule", "bottomrule", "textbf", "underline", "pm", "downarrow", "uparrow", "to", "times"}
-    known |= {"textbackslash", "textasciicircum", "textasciitilde", "geq"}
+    known |= {"textbackslash", "textasciicircum", "textasciitilde", "textendash", "geq"}
     for text in (write_tables(hostile_document(), "latex"), write_tables(document, "latex")):
         assert commands(text) <= known
         for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
@@ -305,7 +306,7 @@ def test_reported_numbers_of_records_stand_below_the_table(sweep, tmp_path, monk
         "def refbench_methods():\n"
         "    numbers = [Reported('mae', v, 'Table 1', s, 'own') for v, s in ((0.25, 'east'), (9.0, 'west'))]\n"
         "    return [MethodRecord(name='good', target='x:y', summary='s', needs=(Need.DSM,), gives=(Gives.DSM,),"
-        " reported=tuple(numbers))]\n"
+        " reported=tuple(numbers), unreported='RMSE')]\n"
     )
     from refbench.registry import registry
 
@@ -315,4 +316,5 @@ def test_reported_numbers_of_records_stand_below_the_table(sweep, tmp_path, monk
         found = table(sweep_tables(sweep.out), "reported")
     finally:
         registry.load_registry.cache_clear()
-    assert [row[-1].text for row in found.rows] == ["reproduces", "differs"] and found.rows[1][6].text == "0.250"
+    assert [row[-1].text for row in found.rows] == ["reproduces", "differs", "–"] and found.rows[1][7].text == "0.250"
+    assert found.rows[2][4].text == "RMSE" and found.rows[2][6].text == "none available"

@@ -4,6 +4,7 @@ A scene of one method lies in a module of its own beside this one; it is made of
 """
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import rasterio
@@ -115,6 +116,21 @@ def refined_by(method, scene, needs=(Need.DSM,), *, fills=False):
     layers = {name: writer for name, writer in writers.items() if name != "dsm"}
     run_tiles(method, scene, Context(), writers["dsm"], needs=needs, layers=layers, fills=fills)
     return {name: writer.heights for name, writer in writers.items()}, notes
+
+
+def predicted_by(method, scene, context=None, needs=(Need.DSM, Need.VIEWS), *, fills=True, **options):
+    """Run a tile method over a scene as the engine does; return all that it gives as one prediction."""
+    context = context or Context()
+    notes = dict(method.prepare(scene, context))
+    written = {name: ArrayWriter(np.zeros(scene.grid.shape, np.float32)) for name in ("dsm", *method.layers())}
+    written |= {name: ArrayWriter(np.zeros(scene.grid.shape, np.float32)) for name in method.quality_layers()}
+    layers = {name: writer for name, writer in written.items() if name != "dsm"}
+    run_tiles(method, scene, context, written["dsm"], needs=needs, layers=layers, fills=fills, **options)
+    dsm = DSM(written.pop("dsm").heights, scene.grid)
+    found = {name: writer.heights for name, writer in written.items()}
+    added = method.finish(ArraySource(dsm), context)
+    provenance = found.pop("provenance").astype(np.uint8) if "provenance" in found else None
+    return replace(added, dsm=dsm, layers=found, provenance=provenance, notes={**notes, **added.notes})
 
 
 def pinhole_above(x, y, height, *, focal, size, tilt=0.0):

@@ -29,6 +29,7 @@ from refbench.evaluation.surfaces import grid_of
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 from refbench.reporting.summary import assessor_tables
+from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
 
@@ -81,10 +82,9 @@ def command(
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
-    facts = {"crs": crs, "height_unit": height_unit}
     sources = {
-        "evaluated": open_dsm(evaluated, nodata=nodata_in, **facts),
-        "reference": open_dsm(reference, nodata=nodata_in, **facts),
+        name: open_dsm(path, nodata=nodata_in, crs=crs, height_unit=height_unit)
+        for name, path in (("evaluated", evaluated), ("reference", reference))
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
     truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
@@ -150,7 +150,7 @@ def _strata_table(found: dict[str, Any], width: int) -> Table:
         table.add_column(metric.narrow_heading, justify="right", no_wrap=True)
     for name, values in found.items():
         if name != KEY and isinstance(values, dict) and "mae" in values:
-            table.add_row(name.replace("_", " "), *(metric.text(values[metric.key]) for metric in columns))
+            table.add_row(stratum_words(name), *(metric.text(values[metric.key]) for metric in columns))
     return table
 
 

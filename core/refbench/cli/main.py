@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from refbench import __version__
-from refbench.cli.completion import INSTALL
 from refbench.cli.repeated import refuse_repeated
 from refbench.cli.verbosity import set_verbosity
 from refbench.contracts.errors import InputError, RefbenchError, SkippedError, UnsupportedError
@@ -101,6 +100,8 @@ class LazyGroup(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(verbs.items()))
         with formatter.section("Completion of verbs, options and names"):
+            from refbench.cli.completion import INSTALL
+
             formatter.write_dl(list(INSTALL.items()))
 
 

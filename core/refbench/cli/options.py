@@ -99,6 +99,15 @@ nodata_in_option = click.option(
 )
 
 
+resampling_option = click.option(
+    "--resampling",
+    default="auto",
+    show_default=True,
+    metavar="KERNEL",
+    help="How rasters come to another grid: auto (bilinear, average of finer), nearest, bilinear, cubic, average.",
+)
+
+
 def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     del ctx, param
     if value is not None:

@@ -24,6 +24,7 @@ from refbench.cli.options import (
     method_option,
     nodata_in_option,
     parse_bytes,
+    resampling_option,
     set_option,
     weights_option,
 )
@@ -71,6 +72,11 @@ RUNS_FOLDER = "refbench-runs"
 @mask_option
 @click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
+@click.option(
+    "--target-crs",
+    metavar="CRS",
+    help="CRS in metres to work in; own: that of a DSM in feet, in metres. Default: the DSM's, else its UTM zone.",
+)
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
@@ -108,9 +114,8 @@ RUNS_FOLDER = "refbench-runs"
     show_default=True,
     help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
 )
-@click.option(
-    "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
-)
+@resampling_option
+@click.option("--back", is_flag=True, help="Also write dsm_back.tif: refined, in the input's CRS, grid and unit.")
 @click.option(
     "--no-bridge",
     "no_bridges",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 VARIABLE = "REFBENCH_VERBOSITY"
 """-1 errors only, 0 as usual, 1 phases on the console, 2 and more debugging messages, too."""
-LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+LEVELS = {-1: "ERROR", 0: "WARNING", 1: "INFO"}
 
 
 def verbosity() -> int:
@@ -23,7 +22,7 @@ def is_quiet() -> bool:
 
 def set_verbosity(level: int) -> None:
     """Set the verbosity of this process and of those that it starts, and send log messages to stderr."""
+    import logging
+
     os.environ[VARIABLE] = str(level)
-    logging.basicConfig(
-        level=LEVELS.get(level, logging.DEBUG), format="%(levelname)s %(name)s: %(message)s", force=True
-    )
+    logging.basicConfig(level=LEVELS.get(level, "DEBUG"), format="%(levelname)s %(name)s: %(message)s", force=True)

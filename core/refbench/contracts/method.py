@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from refbench.contracts.errors import CancelledError
+from refbench.contracts.errors import CancelledError, UnsupportedError
 from refbench.contracts.tiles import TilePlan
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from refbench.contracts.grid import Grid
     from refbench.contracts.raster import DSM
     from refbench.contracts.scene import Scene
+    from refbench.contracts.source import RasterSource
     from refbench.contracts.tiles import TileBatch
 
 
@@ -33,6 +34,28 @@ def _empty() -> Mapping[str, Any]:
 def derived_rng(seed: int, *scope: str | int) -> np.random.Generator:
     """Return the generator of one purpose, a pure function of the job's seed and the scope's names."""
     return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(str(part).encode()) for part in scope)])
+
+
+class RunsMethods(Protocol):
+    """What runs other methods for one that joins their answers."""
+
+    def __call__(self, name: str, scene: Scene, context: Context, options: Mapping[str, Any]) -> MemberAnswer:
+        """Return what the method ``name`` gives on ``scene``; ``options`` are those of its configuration.
+
+        Raises
+        ------
+        UnknownNameError, ConfigError
+            There is no such method, or it has no such option.
+        SkippedError, UnsupportedError
+            Its packages or weights are missing, or the scene lacks something that nothing stands in for.
+        MethodError
+            It did not keep to its contract.
+        """
+
+
+def _no_methods(name: str, scene: Scene, context: Context, options: Mapping[str, Any]) -> MemberAnswer:
+    del scene, context, options
+    raise UnsupportedError(f"{name} can be run for another method inside a job only.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,8 @@ class Context:
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
     checkpoints: Path | None = None
     """Where a method that optimises on a scene keeps its state between runs; None: nothing is kept."""
+    run_method: RunsMethods = _no_methods
+    """Runs another method on a scene, bridges included, as it would run alone; in this process."""
 
     def rng(self, *scope: str | int) -> np.random.Generator:
         """Return the generator of one purpose, derived from the job's seed."""
@@ -81,6 +106,17 @@ class Prediction:
     provenance: NDArray[np.uint8] | None = None
     files: Mapping[str, Path] = field(default_factory=_empty)
     notes: Mapping[str, Any] = field(default_factory=_empty)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemberAnswer:
+    """What another method gave, and what has to be told of it: notes of JSON types (weights and their hashes, bridges,
+    its own notes) and warnings in sentences.
+    """
+
+    prediction: Prediction
+    notes: Mapping[str, Any] = field(default_factory=_empty)
+    warnings: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -121,6 +157,14 @@ class EstimatesCost(Protocol):
         """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages."""
 
 
+@runtime_checkable
+class NamesMembers(Protocol):
+    """What a method fulfils that runs other methods; a dry run adds their costs."""
+
+    def members(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the methods that it runs: name -> options of its configuration."""
+
+
 class TileMethod(ABC):
     """A method that sees tiles; the engine cuts, blends and streams them."""
 
@@ -140,22 +184,62 @@ class TileMethod(ABC):
         """
         return scene.pairs[0] if scene.pairs else tuple(sorted(scene.orthos))
 
+    def views(self, scene: Scene) -> tuple[str, ...]:
+        """Return the names of the views that tiles hold, in order: all by name.
+
+        Called after ``prepare``, where the record asks for views.
+        """
+        return tuple(sorted(scene.views))
+
     def layers(self) -> tuple[str, ...]:
         """Return the names of what tiles give beside the DSM, for the scene of the last ``prepare``.
 
-        ``confidence`` is the standard deviation of each height in metres; every other layer is an alternative DSM,
-        written as ``dsm_<name>.tif``.
+        ``confidence`` is the standard deviation of each height in metres, ``provenance`` (0 none, 1 measured,
+        3 interpolated) says where a height comes from: measured where any tile that counts there measured it. Every
+        other layer is an alternative DSM, written as ``dsm_<name>.tif``.
         """
         return ()
 
+    def quality_layers(self) -> tuple[str, ...]:
+        """Return the names of layers that are no heights, such as a score in [0, 1]; written as ``<name>.tif``."""
+        return ()
+
     @abstractmethod
-    def refine_tiles(
-        self, batch: TileBatch, context: Context
-    ) -> NDArray[np.float32] | Mapping[str, NDArray[np.float32]]:
+    def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32] | Mapping[str, NDArray[Any]]:
         """Return heights float32 [N, rows, cols] above the batch's ``height_offset``, NaN where unknown.
 
-        With ``layers`` a mapping: ``dsm`` and every layer by name. Layers blend with the DSM's weights.
+        With ``layers`` or ``quality_layers`` a mapping: ``dsm`` and every layer by name, ``provenance`` uint8, all
+        others float32, NaN where unknown. They blend with the DSM's weights.
         """
+
+    def finish(self, refined: RasterSource[DSM], context: Context) -> Prediction:
+        """Look at the refined DSM once all tiles are blended; return what there is beside it: depths, files, notes.
+
+        The DSM and its layers are written already: those of the prediction are None.
+        """
+        del refined, context
+        return Prediction()
+
+
+@runtime_checkable
+class ChoosesTiles(Protocol):
+    """What a method of whole scenes fulfils that refines some scenes tile by tile."""
+
+    def tile_method(self, scene: Scene) -> TileMethod | None:
+        """Return the method that refines the tiles of ``scene``; None where ``refine`` is to see the whole.
+
+        Raises
+        ------
+        UnsupportedError
+            The configuration asks for what the scene does not hold.
+        """
+
+
+def tile_method_of(method: object, scene: Scene) -> TileMethod | None:
+    """Return what refines a scene's tiles; None where the method sees the whole scene."""
+    if isinstance(method, TileMethod):
+        return method
+    return method.tile_method(scene) if isinstance(method, ChoosesTiles) else None
 
 
 class TrainedWeights(Protocol):

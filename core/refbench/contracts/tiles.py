@@ -13,11 +13,12 @@ from refbench.contracts.grid import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from numpy.typing import NDArray
 
+    from refbench.contracts.camera import Camera
     from refbench.contracts.grid import Grid
+    from refbench.contracts.raster import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +147,21 @@ def _stacked(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TileView:
+    """The part of a view that shows a tile.
+
+    ``camera`` is that of the whole image: its pixel (col, row) is that of ``image`` at ``col - window.col_off``,
+    ``row - window.row_off``. ``image`` [bands, rows, cols] is cut to ``window``; its ``valid`` bool [rows, cols] leaves
+    out NoData and what the view's mask excludes.
+    """
+
+    name: str
+    camera: Camera
+    image: Image
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TileBatch:
     """What the engine cut for N tiles. A field is None where the method's record does not ask for it.
 
@@ -169,7 +185,12 @@ class TileBatch:
     """N arrays [n, 3]."""
     ndvi: NDArray[np.float32] | None = None
     """[N, rows, cols] in [-1, 1], NaN where unknown."""
-    extra: dict[str, NDArray[Any]] | None = None
+    views: tuple[tuple[TileView, ...], ...] | None = None
+    """Those that see the tile, for each of the N tiles, in the order of the method's ``views``."""
+    numbers: tuple[int, ...] = ()
+    """Which tiles of the plan these are; N of ``total``."""
+    total: int = 0
+    """How many tiles the plan has."""
 
     def __len__(self) -> int:
         """Return the number of tiles."""

@@ -6,13 +6,13 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from refbench.contracts.errors import ConfigError
 from refbench.files.config_keys import config_keys, keys_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic import TypeAdapter, ValidationError
 
     Key = tuple[str, ...]
 
@@ -60,6 +60,9 @@ def validated(config: type, values: dict[str, Any], origins: dict[Key, str], lab
     ConfigError
         The first mistake as a sentence: file, key path, nearest valid key.
     """
+    # pydantic is imported where there is something to check: the listing verbs resolve classes that could read files.
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
     # A dataclass takes no settings from an adapter, but inherits them inside a list. JSON, since strict JSON accepts
     # what YAML can express (lists for tuples, strings for enumerations and paths) and still refuses "3" for 3.
     adapter: TypeAdapter[Any] = TypeAdapter(list[config], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]

@@ -14,8 +14,8 @@ from refbench.contracts.errors import ArrayError, MethodError, RefbenchError
 from refbench.contracts.method import TileMethod
 from refbench.contracts.need import Need
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.method import asked_weights, load_method
 from refbench.engine.job.request import JobRequest, SceneRequest
-from refbench.engine.job.steps import asked_weights, load_method
 from refbench.registry.registry import load_registry
 from refbench.testing import scenes
 from refbench.testing.check import NotApplicableError, require
@@ -101,7 +101,7 @@ class Subject:
         SkippedError
             A package or the weights are missing.
         """
-        found = asked_weights(self.record, self.resolved, self.request()) if weights is None else weights
+        found = asked_weights(self.record, self.resolved, self.request().weights) if weights is None else weights
         return load_method(self.record, self.resolved, found, threads=1)
 
     @functools.cached_property

@@ -12,10 +12,13 @@ import numpy as np
 
 from refbench.bridges.plan import apply_bridges, apply_optional
 from refbench.contracts.errors import CancelledError
-from refbench.contracts.method import Context, Prediction, TileMethod
+from refbench.contracts.method import Context, Prediction, TileMethod, tile_method_of
+from refbench.contracts.raster import DSM as Heights
 from refbench.engine.inputs.prepare import prepare
-from refbench.engine.job.refine import with_nodata
+from refbench.engine.job.members import run_method
+from refbench.engine.job.outputs import with_nodata
 from refbench.engine.tiles.stream import CONFIDENCE, DSM, ArrayWriter, run_tiles
+from refbench.formats.raster import ArraySource
 from refbench.testing.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -105,7 +108,14 @@ def run_trial(
             trial.reports.append((fraction, message))
             trial.reports_after_cancel += cancelled
 
-        context = Context(seed=seed, scratch=scratch, threads=1, report=report, is_cancelled=lambda: cancelled)
+        context = Context(
+            seed=seed,
+            scratch=scratch,
+            threads=1,
+            report=report,
+            is_cancelled=lambda: cancelled,
+            run_method=run_method,
+        )
         preparation = prepare(scene, record)
         bridged = apply_bridges(scene, preparation.bridges, scratch)
         bridged = apply_optional(bridged, preparation.optional, scratch)[0].without_reference()
@@ -132,7 +142,8 @@ def _run(
     plan: Callable[[Grid], TilePlan] | None,
 ) -> None:
     scene = trial.scene
-    if not isinstance(method, TileMethod):
+    tiled = tile_method_of(method, scene)
+    if tiled is None:
         given = method.refine(scene, context)
         _keep(trial, given)
         if trial.prediction is None or trial.prediction.dsm is None:
@@ -143,13 +154,16 @@ def _run(
         trial.heights = None if prediction.dsm is None else prediction.dsm.heights
         trial.sigma = prediction.confidence
         return
-    trial.notes = dict(method.prepare(scene, context))
-    spied, shape = SpiedTiles(method, trial, plan), scene.require_grid().shape
-    layers = {name: ArrayWriter(np.full(shape, np.nan, np.float32)) for name in method.layers()}
+    trial.notes = dict(tiled.prepare(scene, context))
+    spied, shape = SpiedTiles(tiled, trial, plan), scene.require_grid().shape
+    names = (*tiled.layers(), *tiled.quality_layers())
+    layers = {name: ArrayWriter(np.full(shape, np.nan, np.float32)) for name in names}
     writer = ArrayWriter(np.full(shape, np.nan, np.float32))
     needs = (*record.needs, *record.optional)
     run_tiles(spied, scene, context, writer, needs=needs, fills=record.fills, batch_tiles=batch_tiles, layers=layers)
     trial.heights = writer.heights
+    added = tiled.finish(ArraySource(Heights(writer.heights, scene.require_grid())), context)
+    trial.notes = {**trial.notes, **added.notes}
     if CONFIDENCE in layers:
         trial.sigma = layers[CONFIDENCE].heights
 
@@ -178,13 +192,19 @@ class SpiedTiles(TileMethod):
         """Return the method's choice."""
         return self.method.orthos(scene)
 
+    def views(self, scene: Scene) -> tuple[str, ...]:
+        """Return the method's choice."""
+        return self.method.views(scene)
+
     def layers(self) -> tuple[str, ...]:
         """Return the method's layers."""
         return self.method.layers()
 
-    def refine_tiles(
-        self, batch: TileBatch, context: Context
-    ) -> NDArray[np.float32] | Mapping[str, NDArray[np.float32]]:
+    def quality_layers(self) -> tuple[str, ...]:
+        """Return the method's layers that are no heights."""
+        return self.method.quality_layers()
+
+    def refine_tiles(self, batch: TileBatch, context: Context) -> NDArray[np.float32] | Mapping[str, NDArray[Any]]:
         """Ask the method; keep its arrays, note which inputs it changed.
 
         Raises

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from refbench import Window
 from refbench.geometry.image_shift import best_shift
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
 
@@ -30,8 +29,6 @@ ROUNDS = 4
 REACH_PX, NEAR_PX = 16, 3
 """How far shifts are looked for, in the first round and in those after it."""
 LEAST_PIXELS = 1000
-MOST_CELLS = 512
-"""Side of the middle part of a large DSM that tells the shifts, cells."""
 
 
 def without_rpc_bias(
@@ -49,11 +46,8 @@ def without_rpc_bias(
     views
         Of all kinds; pinholes stay as they are and are what the others are laid on, else the first satellite is.
     surface, known
-        The DSM without holes, and where it was given, bool [rows, cols].
+        The DSM without holes, or the middle of a large one, and where it was given, bool [rows, cols].
     """
-    window = _middle(surface, MOST_CELLS)
-    at = window.slices
-    grid, heights, mask = surface.grid.window(window), surface.heights[at], np.ascontiguousarray(known[at])
     settings = replace(config, dsm=replace(config.dsm, neighbours=len(views)))
     satellites = [number for number, view in enumerate(views) if not view.is_perspective]
     fixed = [number for number, view in enumerate(views) if view.is_perspective] or satellites[:1]
@@ -61,7 +55,7 @@ def without_rpc_bias(
     found, offsets = list(views), dict.fromkeys((views[number].name for number in moving), (0.0, 0.0))
     # Shifts of one image change what it shows of the others: a few rounds, the first with a wide search.
     for turn in range(ROUNDS if moving else 0):
-        run = DsmRefinement(heights, mask, grid, found, settings, renderer, device)
+        run = DsmRefinement(surface.heights, known, surface.grid, found, settings, renderer, device)
         run.show_known_only()
         placed = list(fixed)
         for number in moving:
@@ -73,11 +67,6 @@ def without_rpc_bias(
                 offsets[views[number].name] = before[0] + shift[0], before[1] + shift[1]
             placed.append(number)
     return found, offsets
-
-
-def _middle(surface: DSM, most: int) -> Window:
-    height, width = min(most, surface.grid.height), min(most, surface.grid.width)
-    return Window((surface.grid.width - width) // 2, (surface.grid.height - height) // 2, width, height)
 
 
 @torch.no_grad()

@@ -6,21 +6,25 @@ is rendered exactly by both.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
 from refbench.geometry.sample import bilinear
+from refbench.geometry.tile_views import tile_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from refbench.contracts.camera import Camera
     from refbench.contracts.scene import View
+    from refbench.contracts.tiles import TileView
 
     Floats = NDArray[np.float64]
 
@@ -92,22 +96,33 @@ class GroundView:
         ray *= -np.sign(ray[:, 2:])
         return np.asarray(ray / np.linalg.norm(ray, axis=1, keepdims=True))
 
-    def reduced(self, gsd: float, xyz: Floats, pixels_per_cell: float) -> GroundView:
-        """Return the view with an image that resolves ``gsd`` metres at a point [3] into so many pixels at most.
+    def reduction(self, gsd: float, xyz: Floats, pixels_per_cell: float) -> tuple[float, float]:
+        """Return by which factors (columns, rows) a whole image is reduced, 1 where it is not.
 
-        For whole images: reduce before cutting or moving.
+        It then resolves ``gsd`` metres at a point [3] into ``pixels_per_cell`` pixels at most.
         """
         slopes = self.camera.jacobian(xyz)
         fraction = pixels_per_cell / (np.linalg.norm(slopes[:, :2], 2) * gsd)
         if fraction >= 1:
-            return self
+            return 1.0, 1.0
         rows, cols = self.shape
-        size = max(1, round(cols * fraction)), max(1, round(rows * fraction))
-        weight = cv2.resize(self.known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        summed = cv2.resize(np.where(self.known, self.brightness, 0), size, interpolation=cv2.INTER_AREA)
+        return max(1, round(cols * fraction)) / cols, max(1, round(rows * fraction)) / rows
+
+    def reduced(self, scale: tuple[float, float]) -> GroundView:
+        """Return the view with its image reduced by factors (columns, rows); before it is moved.
+
+        Pixels are those of the reduced whole image, also where this is a part of it: parts that overlap agree.
+        """
+        if scale == (1.0, 1.0):
+            return self
+        spans = [_whole_pixels(self.corner[axis], self.shape[1 - axis], scale[axis]) for axis in (0, 1)]
+        weight = _area_means(self.known.astype(np.float64), self.corner, spans, scale)
+        summed = _area_means(np.where(self.known, self.brightness, 0).astype(np.float64), self.corner, spans, scale)
         known = np.asarray(weight > 0.5, bool)
         brightness = np.asarray(np.where(known, summed / np.maximum(weight, 0.5), 0), np.float32)
-        return GroundView(self.name, self.camera, brightness, known, (size[0] / cols, size[1] / rows))
+        return replace(
+            self, brightness=brightness, known=known, scale=scale, corner=(float(spans[0][0]), float(spans[1][0]))
+        )
 
     def moved(self, across: float, down: float) -> GroundView:
         """Return the view whose camera shows everything so many pixels of the image farther right and down."""
@@ -131,18 +146,71 @@ class GroundView:
         return GroundView(self.name, self.camera, brightness, known, self.scale, corner)
 
 
+@dataclass(frozen=True, slots=True)
+class ViewScale:
+    """What a view's parts share: ``dark`` and ``bright`` grey values become 0 and 1, the image is reduced by ``scale``
+    (columns, rows), and then shows everything ``shift`` pixels farther right and down.
+    """
+
+    dark: float
+    bright: float
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: tuple[float, float] = (0.0, 0.0)
+
+
+def view_scale(whole: TileView) -> ViewScale:
+    """Return the scale of a view, of its whole image, that stays as large as it is."""
+    grey, known = _grey(whole)
+    low, high = np.percentile(grey[known], (DARK, BRIGHT)) if known.any() else (0.0, 1.0)
+    return ViewScale(float(low), float(high))
+
+
+def ground_part(part: TileView, at: ViewScale) -> GroundView:
+    """Return a part of a view with its brightness between the dark and the bright end of the whole."""
+    grey, known = _grey(part)
+    brightness = np.where(known, (grey - at.dark) / max(at.bright - at.dark, 1e-6), 0).astype(np.float32)
+    corner = float(part.window.col_off), float(part.window.row_off)
+    return GroundView(part.name, part.camera, brightness, known, corner=corner).reduced(at.scale).moved(*at.shift)
+
+
 def ground_view(view: View) -> GroundView:
-    """Return a scene's view with its brightness between its dark and its bright end."""
-    image = view.image.read()
+    """Return a scene's view with its whole image."""
+    whole = tile_view(view)
+    return ground_part(whole, view_scale(whole))
+
+
+def _grey(part: TileView) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the mean of the first three bands, 0 where it is not known, and where it is, [rows, cols]."""
+    image = part.image
     known = np.ones(image.shape, bool) if image.valid is None else np.array(image.valid)
     colour = image.pixels[:3].astype(np.float32)
     known &= np.isfinite(colour).all(axis=0)
-    if view.mask is not None:
-        known &= ~view.mask.read().is_other
-    grey = np.where(known, colour.mean(axis=0), 0)
-    low, high = np.percentile(grey[known], (DARK, BRIGHT)) if known.any() else (0.0, 1.0)
-    brightness = (grey - low) / max(high - low, 1e-6)
-    return GroundView(view.name, view.camera, np.where(known, brightness, 0).astype(np.float32), known)
+    return np.where(known, colour.mean(axis=0), 0), known
+
+
+def _whole_pixels(corner: float, side: int, scale: float) -> tuple[int, int]:
+    """Return the first and the last but one of the reduced pixels that ``side`` pixels from ``corner`` on cover."""
+    rounding = 1e-9
+    return math.ceil(corner * scale - rounding), math.floor((corner + side) * scale + rounding)
+
+
+def _area_means(
+    values: Floats, corner: tuple[float, float], spans: Sequence[tuple[int, int]], scale: tuple[float, float]
+) -> Floats:
+    """Return the means [rows, cols] of ``values`` over the reduced pixels of ``spans`` (columns, rows).
+
+    A reduced pixel j covers the pixels from j / scale to (j + 1) / scale, the outer ones in part.
+    """
+    for axis, along in ((0, 1), (1, 0)):  # columns, then rows
+        first, stop = spans[axis]
+        edges = np.clip(np.arange(first, stop + 1) / scale[axis] - corner[axis], 0, values.shape[along])
+        whole = np.minimum(edges.astype(np.int64), values.shape[along] - 1)
+        # The integral up to an edge: whole pixels before it, and a part of the one that it cuts.
+        before = np.cumsum(values, axis=along)
+        before = np.concatenate([np.zeros_like(before.take([0], axis=along)), before], axis=along)
+        part = np.expand_dims(edges - whole, 1 - along) * values.take(whole, axis=along)
+        values = np.diff(before.take(whole, axis=along) + part, axis=along) * scale[axis]
+    return values
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench_immpi.network.network import SIDE
-from refbench_immpi.views.posed import Posed, depth_range
+from refbench_immpi.views.posed import Posed, depth_range, knows_depths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,12 +40,8 @@ def turned(scene: Scene, config: ImMPIConfig) -> Callable[[Posed], Posed]:
 def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
     """Return a view turned to look straight down, cut to the largest upright rectangle that its image fills.
 
-    The scene's z axis points up. Image size stays about the same; the range of depths is found anew.
-
-    Raises
-    ------
-    UnsupportedError
-        Nothing tells the range of depths of the turned view.
+    The scene's z axis points up. Image size stays about the same; the range of depths is found anew, or bounded by the
+    view's own where the scene knows no depths.
     """
     import cv2
 
@@ -71,7 +67,12 @@ def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
     pose = np.eye(4)
     pose[:3] = turn @ view.E[:3]
     found = replace(view, image=np.ascontiguousarray(np.moveaxis(turned, -1, 0)), K=K, E=pose)
-    near, far = depth_range(scene, found.camera, found.shape, view.name, margin)
+    if knows_depths(scene, view.name):
+        near, far = depth_range(scene, found.camera, found.shape, view.name, margin)
+    else:
+        # Depth along the new axis is the old depth times the z of the turned ray of unit depth, which is linear in the
+        # pixel: its extremes over the image are at the corners.
+        near, far = view.near * float(rays[:, 2].min()), view.far * float(rays[:, 2].max())
     return replace(found, near=near, far=far)
 
 

@@ -143,6 +143,12 @@ def depth_range(scene: Scene, camera: Camera, shape: tuple[int, int], name: str,
     return max(near - room, 0.05 * near), far + room
 
 
+def knows_depths(scene: Scene, name: str) -> bool:
+    """Return whether the scene itself tells depths of a view: a DSM, points or the view's depth map."""
+    view = scene.views.get(name)
+    return scene.dsm is not None or scene.points is not None or (view is not None and view.depth is not None)
+
+
 def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str) -> Floats:
     if scene.dsm is not None:
         return render_depth(coarse(scene.dsm.read()), camera, shape)

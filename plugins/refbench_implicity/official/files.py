@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from refbench.contracts.errors import InputError
 from refbench.contracts.official import NoOfficialFiles, OfficialConfig
-from refbench_implicity.official.config import check_official, is_official_file, read_official
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +25,7 @@ class Files(NoOfficialFiles):
 
     def read_config(self, path: Path) -> OfficialConfig | None:
         """Return the translation of an official configuration, None for any other file."""
+        from refbench_implicity.official.config import check_official, is_official_file, read_official
         from refbench_implicity.official.translation import translate
 
         if not is_official_file(path):

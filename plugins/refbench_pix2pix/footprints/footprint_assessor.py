@@ -78,7 +78,8 @@ def assess_footprints(
     del reference
     chosen = typed_config(FootprintOptions, options, "--option")
     truth = _truth(masks, chosen.truth)
-    valid = (truth.values != MASK_UNKNOWN) & evaluated.valid
+    # As published, masks are compared without a look at the heights.
+    valid = (truth.values != MASK_UNKNOWN) & (evaluated.valid | chosen.compat)
     parts = list(tiles(evaluated.heights.shape, chosen.border))
     if chosen.weights is not None:
         found = _segmented(evaluated, _network(Path(chosen.weights), chosen), chosen, parts)
@@ -132,7 +133,12 @@ def mask_from_file(path: Path, dsm: DSM) -> tuple[Levels, Bools]:
     """Return a building mask, 0 or 255, on the grid of ``dsm``, and where it is known.
 
     Building is 1, or 255 in a file without any 1, as segmentation programs write it; other values than 0 are unknown.
+    A folder of official tiles is laid where their names say.
     """
+    if path.is_dir():
+        from refbench_pix2pix.footprints.mask_tiles import mosaic_of  # brings Pillow
+
+        return mosaic_of(path, dsm.grid)
     image = open_image(path).read()
     values = image.pixels[0]
     building = values == (1 if (values == 1).any() else FULL)

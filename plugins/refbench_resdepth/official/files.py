@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any
 from refbench.contracts.errors import ConfigError, MissingFileError
 from refbench.contracts.official import NoOfficialFiles, OfficialConfig
 from refbench_resdepth.config import VIEWS, ModelConfig, NormalisationConfig
-from refbench_resdepth.official.config import (
-    STEP_SIZE,
-    OfficialInference,
-    OfficialTraining,
-    dataset_name,
-    read_official,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from refbench import Scene
+    from refbench_resdepth.official.config import OfficialInference, OfficialTraining
 
 
 class Files(NoOfficialFiles):
@@ -28,6 +22,8 @@ class Files(NoOfficialFiles):
 
     def read_config(self, path: Path) -> OfficialConfig | None:
         """Return the translation of an official configuration of training or inference, None for any other file."""
+        from refbench_resdepth.official.config import OfficialInference, read_official
+
         official = read_official(path)
         if official is None:
             return None
@@ -36,6 +32,8 @@ class Files(NoOfficialFiles):
 
     def scene_names(self, config: OfficialConfig) -> tuple[str, ...]:
         """Return the data sets that an inference configuration lists."""
+        from refbench_resdepth.official.config import dataset_name
+
         datasets = _inference_of(config).datasets
         return tuple(dataset_name(dataset, index) for index, dataset in enumerate(datasets))
 
@@ -88,6 +86,8 @@ class Files(NoOfficialFiles):
 
 
 def _inference_of(config: OfficialConfig) -> OfficialInference:
+    from refbench_resdepth.official.config import OfficialInference
+
     official = config.parsed
     if not isinstance(official, OfficialInference):
         raise ConfigError(f"{config.path} is a training configuration; refbench run needs an inference one.")
@@ -111,6 +111,8 @@ def _inference(official: OfficialInference) -> dict[str, Any]:
 
 
 def _training(official: OfficialTraining) -> dict[str, Any]:
+    from refbench_resdepth.official.config import STEP_SIZE
+
     section = official.model
     names = {field for field in ModelConfig.__dataclass_fields__ if hasattr(section, field)}
     model = {name: getattr(section, name) for name in names} | {"n_views": VIEWS[official.multiview.config]}

@@ -99,8 +99,8 @@ ALL = "methods: all\nscenes: [embedded]\n"
             "protocol.coregister: input should be 'none' or 'initial-once'",
         ),
         (
-            ALL + "protocol: {resampling: cubic}\n",
-            "protocol.resampling: must be bilinear or nearest or gdal_nearest",
+            ALL + "protocol: {resampling: cubik}\n",
+            "protocol.resampling: must be auto or nearest or bilinear or cubic or average or gdal_nearest",
         ),
         ("methods: [\n", "is not valid YAML"),
     ],

@@ -110,10 +110,10 @@ def cells_of(out):
 
 def test_every_way_to_end_is_a_row(tmp_path, suite):
     methods = (
-        "[shift, raising, killing, exiting, growing, arrays, wrong-grid, all-nan, integers, integer-tiles, "
-        "forking, lying, weightless, lonely, viewing, nosuch]"
+        "[shift, raising, killing, exiting, wrong-grid, all-nan, integers, integer-tiles, forking, lying, "
+        "weightless, lonely, viewing, nosuch]"
     )
-    path = suite(methods, "budgets: {memory_cap: 1200MB, threads: 1}\n")
+    path = suite(methods, "budgets: {threads: 1}\n")
     output = bench(tmp_path, path, "--out", "out", "--workers", 2, code=1)
     found = {name.partition("--")[0]: row for name, row in rows(tmp_path / "out").items()}
     ends = {
@@ -121,8 +121,6 @@ def test_every_way_to_end_is_a_row(tmp_path, suite):
         "raising": ("failed", "the roof <b>is</b> on fire"),
         "killing": ("crashed", "SIGKILL"),
         "exiting": ("crashed", "code 7"),
-        "growing": ("oom", "MemoryError"),
-        "arrays": ("oom", "allocate"),
         "wrong-grid": ("failed", "another grid"),
         "all-nan": ("failed", "no valid height"),
         "integers": ("failed", "float32"),
@@ -145,6 +143,14 @@ def test_every_way_to_end_is_a_row(tmp_path, suite):
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
     assert "refbench table out" in output and "out/report.html" in output and "out/table.md" in output
     assert not list((tmp_path / "out" / "jobs").glob("*.partial-*"))
+
+
+def test_a_job_above_the_memory_cap_is_a_row(tmp_path, suite):
+    path = suite("[growing, arrays]", "budgets: {memory_cap: 1200MB, threads: 1}\n")
+    bench(tmp_path, path, "--out", "out", "--workers", 2, code=1)
+    found = {name.partition("--")[0]: row for name, row in rows(tmp_path / "out").items()}
+    assert {name: row["status"] for name, row in found.items()} == {"growing": "oom", "arrays": "oom"}
+    assert "MemoryError" in found["growing"]["reason"] and "allocate" in found["arrays"]["reason"]
 
 
 def test_a_hang_that_ignores_being_asked_ends_at_the_deadline(tmp_path, suite):

@@ -10,14 +10,16 @@ torch = pytest.importorskip("torch")
 from hill_scene import BASE, CAMERAS, GRID, GSD, SIDE, affine_camera, hill, hill_scene, two  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from makers import predicted_by  # noqa: E402
 
 from refbench import DSM, Context, InputError  # noqa: E402
 from refbench.contracts.errors import CancelledError, UnsupportedError  # noqa: E402
 from refbench.contracts.raster import Mask  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
+from refbench.geometry.nodata_fill import inside  # noqa: E402
 from refbench_diffrender.config import DiffrenderConfig  # noqa: E402
 from refbench_diffrender.dsm_config import DsmConfig  # noqa: E402
-from refbench_diffrender.dsm_mode.dsm_mode import _blocks, refines_dsm  # noqa: E402
+from refbench_diffrender.dsm_mode.dsm_mode import DsmMode, refines_dsm  # noqa: E402
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement  # noqa: E402
 from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence  # noqa: E402
 from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
@@ -34,7 +36,13 @@ FEW = replace(CONFIG, dsm=DsmConfig(steps=6, rpc_bias=False))
 
 
 def refined(scene, config=CONFIG, **context):
-    return Diffrender(config).refine(scene, Context(seed=3, **context))
+    method, context = Diffrender(config), Context(seed=3, **context)
+    tiled = method.tile_method(scene)
+    return method.refine(scene, context) if tiled is None else predicted_by(tiled, scene, context)
+
+
+def reduced(view, pixels_per_cell):
+    return view.reduced(view.reduction(GSD, vertices()[0], pixels_per_cell))
 
 
 def error(dsm):
@@ -81,7 +89,7 @@ def test_a_drawn_view_projects_as_its_camera(kind):
     whole = ground_view(scene.views["one"])
     cut = whole.cut(vertices()[: 20 * SIDE])
     assert cut.shape < whole.shape
-    for view in (whole, cut, whole.reduced(GSD, vertices()[0], 0.5)):
+    for view in (whole, cut, reduced(whole, 0.5)):
         drawn = RenderedView(view, vertices(), "cpu")
         found = drawn.project(torch.from_numpy(vertices()))
         col, row, depth = camera.project(vertices())
@@ -101,8 +109,8 @@ def test_a_drawn_view_projects_as_its_camera(kind):
 @pytest.mark.parametrize("kind", CAMERAS)
 def test_reduced_pictures_keep_what_they_show(kind):
     view = ground_view(hill_scene({"one": CAMERAS[kind](0.2)}).views["one"])
-    small = view.reduced(GSD, vertices()[0], 0.5)
-    assert small.shape == (48, 48) and view.reduced(GSD, vertices()[0], 1.5) is view
+    small = reduced(view, 0.5)
+    assert small.shape == (48, 48) and reduced(view, 1.5) is view
     inner = vertices().reshape(SIDE, SIDE, 3)[8:-8, 8:-8]
     both = view.brightness_at(inner), small.brightness_at(inner)
     assert np.isfinite(both).all() and np.corrcoef(*(one.ravel() for one in both))[0, 1] > 0.9
@@ -279,7 +287,7 @@ def test_backends_agree():
 
 @pytest.mark.parametrize("steps", [0, 2, 5])
 def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, steps):
-    left = [steps]
+    left = [steps + 1]  # the engine asks before the block, the block after every step
 
     def is_cancelled():
         left[0] -= 1
@@ -299,8 +307,11 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, steps):
 def test_blocks_cover_the_grid_and_agree_with_the_whole():
     config = replace(CONFIG, dsm=replace(CONFIG.dsm, block=48, halo=8))
     weights = np.zeros((SIDE, SIDE))
-    for window, weight in _blocks(GRID, config):
-        weights[window.row_off : window.row_stop, window.col_off : window.col_stop] += weight
+    plan = DsmMode(config).plan(GRID)
+    for number in range(len(plan)):
+        window = plan.window(number)
+        at = window.intersection(GRID.full_window)
+        weights[at.slices] += np.outer(*plan.weights_of(number))[inside(window, GRID)]
     assert (weights > 0).all()
     np.testing.assert_allclose(weights[8:-8, 8:-8], 1)
     prediction = refined(hill_scene(two("affine")), config)

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from hill_scene import GRID, affine_camera, hill, hill_at, hill_scene, photograph, pinhole_camera  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from makers import predicted_by  # noqa: E402
 
 from refbench import Context, Image, PointCloud  # noqa: E402
 from refbench.contracts.scene import View  # noqa: E402
@@ -79,11 +80,15 @@ def points(offset=0.0):
 def test_a_hill_is_kept_where_points_and_a_view_agree():
     cameras = {**TWO, "c": affine_camera(0.0, 0.25)}
     scene = replace(hill_scene(cameras), points=points())
-    prediction = Diffrender(replace(FEW, held_out_views=("c",))).refine(scene, Context(seed=3))
+    prediction = by_tiles(replace(FEW, held_out_views=("c",)), scene)
     gate = prediction.notes["blocks"]["dsm"]["gate"]
     assert gate["kept"] and gate["points_m"]["after"] < gate["points_m"]["before"]
     assert gate["views_correlation"]["after"] < gate["views_correlation"]["before"]
     assert np.abs(prediction.dsm.heights - scene.dsm.read().heights).max() > 0.5
+
+
+def by_tiles(config, scene):
+    return predicted_by(Diffrender(config).tile_method(scene), scene, Context(seed=3))
 
 
 def lying_scene():
@@ -95,16 +100,16 @@ def lying_scene():
 
 def test_the_input_stays_where_points_contradict():
     scene = replace(lying_scene(), points=points())
-    prediction = Diffrender(FEW).refine(scene, Context(seed=3))
+    prediction = by_tiles(FEW, scene)
     gate = prediction.notes["blocks"]["dsm"]["gate"]
     assert not gate["kept"] and gate["points_m"]["after"] > gate["points_m"]["before"]
     np.testing.assert_array_equal(prediction.dsm.heights, scene.dsm.read().heights)
-    without = Diffrender(replace(FEW, gate=False)).refine(scene, Context(seed=3))
+    without = by_tiles(replace(FEW, gate=False), scene)
     assert np.abs(without.dsm.heights - hill().heights).max() > 0.3
 
 
 def test_without_evidence_the_refinement_stays_and_the_notes_say_so():
-    prediction = Diffrender(FEW).refine(lying_scene(), Context(seed=3))
+    prediction = by_tiles(FEW, lying_scene())
     gate = prediction.notes["blocks"]["dsm"]["gate"]
     assert gate["kept"] and "held_out_views" in gate["unknown"]
 

@@ -132,6 +132,18 @@ def test_a_levelled_view_sees_horizontal_planes():
     assert np.abs(found - expected).max() < 0.04
 
 
+def test_a_levelled_view_without_a_dsm_takes_its_range_from_the_view(tmp_path):
+    """Every point that the view sees within its own range is within that of the levelled view, and not by much."""
+    scene = replace(flat_scene((0.3, 0.0, -0.3)), dsm=None)
+    view = posed_views(scene)[0]
+    level = levelled(view, scene, 0.05)
+    rows, cols = view.shape
+    row, col = (end.ravel().astype(float) for end in np.mgrid[0 : rows : rows - 1, 0 : cols : cols - 1])
+    depths = [level.camera.project(view.camera.unproject(col, row, np.full(4, end)))[2] for end in (95.0, 105.0)]
+    np.testing.assert_allclose((level.near, level.far), (np.min(depths[0]), np.max(depths[1])), rtol=1e-6)
+    assert method().refine(scene, Context(scratch=tmp_path)).dsm is not None
+
+
 def test_the_largest_rectangle_of_a_square_is_nearly_the_square():
     left, top, right, bottom = inscribed(np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
     assert (right - left) * (bottom - top) > 0.9

@@ -16,9 +16,11 @@ from makers import grid_of  # noqa: E402
 from refbench import DSM, Context, Image, InputError, Scene  # noqa: E402
 from refbench.contracts.errors import CancelledError, ConfigError  # noqa: E402
 from refbench.contracts.scene import Reference  # noqa: E402
+from refbench.engine.inputs.weights import find_weights  # noqa: E402
 from refbench.formats.memory_budget import MemoryBudget  # noqa: E402
 from refbench.formats.raster import ArraySource, open_dsm  # noqa: E402
 from refbench.formats.raster_write import write_dsm  # noqa: E402
+from refbench.registry.registry import load_registry  # noqa: E402
 from refbench.training.task import TrainState  # noqa: E402
 from refbench.weights.weights_folder import read_weights  # noqa: E402
 from refbench_resdepth.config import (  # noqa: E402
@@ -278,3 +280,13 @@ def test_logs_have_the_official_names(tmp_path):
     content = torch.load(FILES.last_in(tmp_path))
     assert math.isfinite(content["loss_train"]) and math.isfinite(content["loss_val"])
     assert json.dumps(content["epoch"]) == "0"
+
+
+def test_weights_of_the_wild_recipe_are_not_trained_on_scenes(tmp_path):
+    """They see a channel of holes and give a deviation, which a training on scenes has no samples for."""
+    from refbench.testing import scenes as made
+
+    weights = find_weights(load_registry().methods.get("resdepth"), "wild")
+    method = ResDepth(ResDepthConfig(), weights)
+    with pytest.raises(InputError, match="--weights stereo"):
+        method.fit([made.scene(grid=made.utm_grid(288, 288))], Context(scratch=tmp_path), steps=1)

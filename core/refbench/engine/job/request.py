@@ -20,7 +20,7 @@ SINGLE = ("dsm", "ndvi", "reference")
 """Plain files of which a scene has one."""
 LISTS = {"points": "--points", "orthos": "--ortho", "views": "--view"}
 """Plain files of which a scene has several, and the option that adds one."""
-FACTS = ("crs", "vertical", "height_unit", "nodata_in", "gsd", "scene_id", "keep_noise")
+FACTS = ("crs", "target_crs", "vertical", "height_unit", "nodata_in", "gsd", "scene_id", "keep_noise")
 """What plain files may not say themselves."""
 FILES = (*SINGLE, *LISTS, "masks", *FACTS)
 OPTIONS = {
@@ -83,8 +83,12 @@ class JobRequest:
     """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""
     assessors: tuple[str, ...] = ()
     assessor_options: dict[str, Any] = field(default_factory=dict)
-    resampling: str = "bilinear"
-    """Kernel by which a DSM comes to the reference's grid; see ``refbench.geometry.warp``."""
+    resampling: str = "auto"
+    """Kernel by which rasters come to another grid; see ``refbench.formats.warped``."""
+    back: bool = False
+    """Also write the refined DSM in the input's own CRS, grid and unit."""
+    trust: bool = False
+    """Whether files of the scene may name GDAL's /vsi paths and URLs."""
     python: str | None = None
     """Interpreter of the job, for plugins whose packages conflict; None takes the running one."""
     checkpoints: str | None = None
@@ -174,6 +178,7 @@ class JobRequest:
         for option, names in (("--assessor", self.assessors), ("--no-bridge", self.no_bridges)):
             for name in names:
                 words += [option, name]
+        words += [*["--back"] * self.back, *["--trust"] * self.trust]
         words += _assigned("--option", self.assessor_options)
         return [*words, *(["--out", self.out] if self.out else [])]
 

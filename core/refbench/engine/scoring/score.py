@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
+from refbench.evaluation.layer_strata import scene_masks
 from refbench.formats.raster import open_dsm, open_image
 from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 
@@ -48,13 +49,17 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
     if reference is None and not request.assessors:
         return Scored(reason=reason)
     refined: RasterSource[DSM] = open_dsm(request.folder / outputs["dsm"])
-    pair = Pair(scene.dsm, refined)
+    pair, masks, kernel = Pair(scene.dsm, refined), scene_masks(scene), request.resampling
     metrics: dict[str, Any] | None = None
     warnings: list[str] = []
     if reference is not None:
+        from refbench.evaluation.grids import used_kernel  # brings scipy
+
+        assert refined.grid is not None and reference.grid is not None  # DSMs have one
+        kernel = used_kernel(kernel, refined.grid, reference.grid)
         with block_cache(STRIP_CACHE_BYTES):
-            pair, shift = coregistered(pair, reference, scene.masks, request, warnings)
-            metrics = compare(scene, pair, request, shift)
+            pair, shift = coregistered(pair, reference, masks, request, warnings)
+            metrics = compare(scene, pair, request, masks, shift, kernel)
         warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")
@@ -62,7 +67,7 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
         ]
         warnings += worse_than_input(metrics)
     if request.assessors:
-        surfaces = in_memory(pair, reference, scene.masks, request.resampling)
+        surfaces = in_memory(pair, reference, masks, kernel)
         found, failed = assess_pair(surfaces, request.assessors, request.assessor_options)
         metrics = with_assessors(metrics, found)
         warnings += failed
@@ -114,7 +119,14 @@ def in_memory(
     return Surfaces(initial, refined, truth, {name: mask.read() for name, mask in masks.items()})
 
 
-def compare(scene: Scene, pair: Pair, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
+def compare(
+    scene: Scene,
+    pair: Pair,
+    request: JobRequest,
+    masks: Mapping[str, RasterSource[Mask]],
+    shift: Shift | None = None,
+    kernel: str = "bilinear",
+) -> dict[str, Any]:
     """Return the metrics of input and refined against the reference, which are read by window where they are large."""
     from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored jobs only
 
@@ -123,16 +135,16 @@ def compare(scene: Scene, pair: Pair, request: JobRequest, shift: Shift | None =
         pair.initial,
         pair.refined,
         scene.reference.dsm,
-        scene.masks,
+        masks,
         gt_mask=scene.reference.mask,
-        kernel=request.resampling,
+        kernel=kernel,
         bootstrap=request.bootstrap,
         seed=request.seed,
         memory_bytes=request.memory_budget_bytes,
     )
     for scores in (found["input"], found["refined"]):
-        if scores is not None and request.resampling != "bilinear":
-            scores["notes"]["resampling"] = f"{request.resampling}; masks nearest"
+        if scores is not None and kernel != "bilinear":
+            scores["notes"]["resampling"] = f"{kernel}; masks nearest"
     if shift is not None:
         found[COREGISTRATION] = shift.values()
         for scores in (found["input"], found["refined"]):

@@ -26,6 +26,7 @@ from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.evaluation.coregistration import Shift, shifted
 from refbench.evaluation.grids import on_grid
+from refbench.evaluation.layer_strata import scene_masks
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
 from refbench.formats.raster import open_dsm
@@ -132,7 +133,7 @@ def surfaces(scene: Scene) -> tuple[DSM | None, DSM, dict[str, Mask], Mask | Non
     return (
         None if scene.dsm is None else scene.dsm.read(),
         scene.reference.dsm.read(),
-        {name: source.read() for name, source in scene.masks.items()},
+        {name: source.read() for name, source in scene_masks(scene).items()},
         None if scene.reference.mask is None else scene.reference.mask.read(),
     )
 

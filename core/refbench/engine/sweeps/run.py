@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.job.remains import REASON_LIMIT, bounded
 from refbench.engine.job.result import Status
-from refbench.engine.job.terminable import terminable
 from refbench.engine.sweeps.executor import LocalProcesses
 from refbench.engine.sweeps.jobs import SCENES_FOLDER, plan_jobs
 from refbench.engine.sweeps.made_scenes import SceneGuard
 from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
 from refbench.engine.sweeps.suite import check_trust
+from refbench.files.terminable import terminable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_r
 from refbench.engine.sweeps.jobs import JOBS_FOLDER, OLD_JOBS_FOLDER, jobs_folder
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
+from refbench.files.posix import require_posix, try_lock
 from refbench.files.regular import remove
 from refbench.files.yaml_text import parse_yaml
 
@@ -44,7 +44,10 @@ def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
     ------
     InputError
         It holds a sweep and ``resume`` is False, a sweep of another suite, other files, or another process works in it.
+    UnsupportedError
+        The system has no processes and locks of POSIX.
     """
+    require_posix("A sweep")
     _check_free(out, suite, resume)
     try:
         jobs_folder(out).mkdir(parents=True, exist_ok=True)
@@ -52,10 +55,8 @@ def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"Cannot make the folder {out}: {error.strerror}.") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"Another refbench bench works in {out}; wait for it or give another --out.") from error
+        if not try_lock(lock.fileno()):
+            raise InputError(f"Another refbench bench works in {out}; wait for it or give another --out.")
         _move_old_jobs(out)
         remove_unfinished(out)
         with atomic_file(out / SUITE_FILE) as file:

@@ -9,51 +9,70 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from refbench.contracts.errors import MethodError
+from refbench.contracts.need import Need
 from refbench.contracts.tiles import TilePlan
 from refbench.engine.tiles.blend import StripBlender
 from refbench.engine.tiles.tile_cut import ORTHO_NEEDS, TileCutter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
     from refbench.contracts.grid import Grid, Window
     from refbench.contracts.method import Context, TileMethod
-    from refbench.contracts.need import Need
     from refbench.contracts.raster import DSM as Heights
     from refbench.contracts.scene import Scene
     from refbench.contracts.source import RasterSource
 
 MAX_BATCH = 16
-DSM, CONFIDENCE = "dsm", "confidence"
+DSM, CONFIDENCE, PROVENANCE = "dsm", "confidence", "provenance"
+NONE, MEASURED, INTERPOLATED = 0, 1, 3
+"""Values of a provenance."""
 
 
 class RowWriter(Protocol):
     """What takes finished rows: a ``DSMWriter``, or an array in tests."""
 
-    def write(self, window: Window, heights: NDArray[np.float32]) -> None:
-        """Take heights float32 [rows, cols] of a window."""
+    def write(self, window: Window, heights: NDArray[Any]) -> None:
+        """Take the values [rows, cols] of a window: float32, uint8 of a provenance."""
 
 
 @dataclass(slots=True)
 class ArrayWriter:
-    """A ``RowWriter`` that keeps the heights in memory: ``heights`` float32 [rows, cols]."""
+    """A ``RowWriter`` that keeps the values in memory: ``heights`` [rows, cols]."""
 
-    heights: NDArray[np.float32]
+    heights: NDArray[Any]
 
-    def write(self, window: Window, heights: NDArray[np.float32]) -> None:
+    def write(self, window: Window, heights: NDArray[Any]) -> None:
         """Copy the rows."""
         self.heights[window.slices] = heights
 
 
 @dataclass(frozen=True, slots=True)
 class _Strip:
-    """One raster in the making."""
+    """One raster in the making; ``is_height``: metres that are above the tile's offset."""
 
     name: str
     blender: StripBlender
     writer: RowWriter
+    is_height: bool
+
+    def add(self, index: int, values: NDArray[Any], offset: float) -> None:
+        """Blend the values [rows, cols] of a tile in."""
+        if self.name == PROVENANCE:
+            # The mean of "is measured" is above 0 where any tile with a weight says so.
+            values = np.where(values == NONE, np.float32(np.nan), (values == MEASURED).astype(np.float32))
+        self.blender.add(index, values, offset if self.is_height else 0.0)
+
+    def write(self, window: Window, values: NDArray[np.float32]) -> None:
+        """Hand finished rows on."""
+        if self.name == PROVENANCE:
+            known = np.where(values > 0, np.uint8(MEASURED), np.uint8(INTERPOLATED))
+            self.writer.write(window, np.where(np.isnan(values), np.uint8(NONE), known))
+        else:
+            self.writer.write(window, values)
 
 
 def run_tiles(
@@ -86,7 +105,7 @@ def run_tiles(
     batch_tiles
         How many tiles at once; None derives it from the budget. The numbers do not depend on it.
     layers
-        Takers of the method's ``layers``, by name.
+        Takers of the method's ``layers`` and ``quality_layers``, by name.
 
     Returns
     -------
@@ -106,9 +125,12 @@ def run_tiles(
     plan = _plan(method, scene, grid)
     needs = frozenset(needs)
     order = np.lexsort((plan.cols, plan.rows))
-    cutter = TileCutter(scene, plan, needs, method.orthos(scene) if needs & ORTHO_NEEDS else ())
+    orthos = method.orthos(scene) if needs & ORTHO_NEEDS else ()
+    cutter = TileCutter(scene, plan, needs, orthos, method.views(scene) if Need.VIEWS in needs else ())
+    no_heights = {CONFIDENCE, PROVENANCE, *method.quality_layers()}
     strips = [
-        _Strip(name, StripBlender(plan, grid.width), taker) for name, taker in {DSM: writer, **(layers or {})}.items()
+        _Strip(name, StripBlender(plan, grid.width), taker, name not in no_heights)
+        for name, taker in {DSM: writer, **(layers or {})}.items()
     ]
     size = batch_tiles or _batch_size(cutter.bytes_per_tile * len(strips), context.memory_budget_bytes)
     restore = scene.dsm if not fills else None
@@ -120,7 +142,7 @@ def run_tiles(
                     heights[~restore.read(window).valid] = np.nan
                 if scene.areas:
                     heights[~inside_areas(scene.areas, window)] = np.nan
-                strip.writer.write(window, heights)
+                strip.write(window, heights)
 
     for indices, seen in _batches(order, size, plan, restore):
         context.check_cancelled()
@@ -129,9 +151,8 @@ def run_tiles(
         tiles = _checked(answer, strips, (len(indices), plan.height, plan.width))
         for position, index in enumerate(indices):
             flush(int(plan.rows[index]))
-            for strip, heights in zip(strips, tiles, strict=True):
-                offset = 0.0 if strip.name == CONFIDENCE else float(batch.height_offset[position])
-                strip.blender.add(int(index), heights[position], offset)
+            for strip, values in zip(strips, tiles, strict=True):
+                strip.add(int(index), values[position], float(batch.height_offset[position]))
         context.report(seen / len(order), f"{seen} of {len(order)} tiles")
     flush(grid.height)
     return plan
@@ -170,10 +191,10 @@ def inside_areas(areas: Sequence[Window], window: Window) -> NDArray[np.bool_]:
 
 
 def _checked(
-    answer: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
+    answer: NDArray[np.float32] | Mapping[str, NDArray[Any]],
     strips: Sequence[_Strip],
     expected: tuple[int, int, int],
-) -> list[NDArray[np.float32]]:
+) -> list[NDArray[Any]]:
     """Return the tiles [N, rows, cols] of every strip, of the shape that was asked for."""
     named = answer if isinstance(answer, Mapping) else {DSM: answer}
     tiles = []

@@ -8,8 +8,9 @@ import numpy as np
 
 from refbench.contracts.grid import Bounds, Grid, Window
 from refbench.contracts.need import Need
-from refbench.contracts.tiles import TileBatch
+from refbench.contracts.tiles import TileBatch, TileView
 from refbench.geometry.image_scale import one_band
+from refbench.geometry.tile_views import part_that_shows, tile_view
 from refbench.geometry.warp import warp
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.raster import Image
-    from refbench.contracts.scene import Scene
+    from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import RasterSource
     from refbench.contracts.tiles import TilePlan
 
@@ -27,16 +28,25 @@ RESAMPLING_MARGIN_PX = 3
 
 
 class TileCutter:
-    """Cuts ``TileBatch`` es; ``orthos`` names the images, one band each: the mean."""
+    """Cuts ``TileBatch`` es; ``orthos`` names the images, one band each: the mean; ``views`` the posed images."""
 
-    def __init__(self, scene: Scene, plan: TilePlan, needs: frozenset[Need], orthos: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        plan: TilePlan,
+        needs: frozenset[Need],
+        orthos: Sequence[str] = (),
+        views: Sequence[str] = (),
+    ) -> None:
         self._scene, self._plan, self._needs = scene, plan, needs
         self._orthos = tuple(scene.orthos[name] for name in orthos) if needs & ORTHO_NEEDS else ()
+        self._views = tuple(scene.views[name] for name in views) if Need.VIEWS in needs else ()
 
     @property
     def bytes_per_tile(self) -> int:
-        """Estimate of what one cut tile takes, points left out."""
-        return 4 * self._plan.height * self._plan.width * (2 + 3 * len(self._orthos))
+        """Estimate of what one cut tile takes, points left out; of views, as if they resolved the tile's pixels."""
+        rasters = 2 + 3 * len(self._orthos) + 3 * len(self._views)
+        return 4 * self._plan.height * self._plan.width * rasters
 
     def cut(self, indices: NDArray[np.int64]) -> TileBatch:
         """Return the batch of the tiles ``indices``."""
@@ -50,10 +60,12 @@ class TileCutter:
         if scene.points is not None and Need.POINTS in self._needs:
             points = [self._points(grid, anchor) for anchor in anchors]
         offset = np.zeros(len(windows))
+        ranges: list[tuple[float, float] | None] = []
         for i in range(len(windows)):
             known = dsm[i][np.isfinite(dsm[i])] if dsm is not None else points[i][:, 2] if points else np.empty(0)
             if known.size:
                 offset[i] = float(np.round(np.median(known.astype(np.float64))))
+            ranges.append((float(known.min()), float(known.max())) if known.size else None)
         if dsm is not None:
             dsm = (dsm - offset[:, None, None]).astype(np.float32)
         if points is not None:
@@ -70,7 +82,24 @@ class TileCutter:
             ndvi=np.stack([_on_tile(scene.ndvi, grid, w) for w in windows])
             if scene.ndvi is not None and Need.NDVI in self._needs
             else None,
+            views=tuple(self._shown(grid, w, heights) for w, heights in zip(windows, ranges, strict=True))
+            if Need.VIEWS in self._needs
+            else None,
+            numbers=tuple(int(index) for index in indices),
+            total=len(plan),
         )
+
+    def _shown(self, grid: Grid, window: Window, heights: tuple[float, float] | None) -> tuple[TileView, ...]:
+        """Return the parts of the views that show a tile between two heights, metres; None: they are not known."""
+        inside = window.intersection(grid.full_window)
+        if inside is None:
+            return ()
+        ground, parts = grid.window(inside), []
+        for view in self._views:
+            part = _part(view, ground, heights)
+            if part is not None:
+                parts.append(tile_view(view, part))
+        return tuple(parts)
 
     def _anchor(self, grid: Grid, index: int) -> tuple[float, float]:
         if self._plan.anchors is not None:
@@ -87,6 +116,12 @@ class TileCutter:
 
     def _images(self, grid: Grid, window: Window) -> NDArray[np.float32]:
         return np.stack([_on_tile(source, grid, window) for source in self._orthos])
+
+
+def _part(view: View, ground: Grid, heights: tuple[float, float] | None) -> Window | None:
+    """Return the window of a view's image that shows the ground; without its heights, those the camera is for."""
+    between = heights or view.camera.height_range
+    return None if between is None else part_that_shows(view.camera, view.image.shape, ground, between)
 
 
 def _on_tile(source: RasterSource[Image], grid: Grid, window: Window) -> NDArray[np.float32]:

@@ -36,13 +36,13 @@ def halo_px(pixel: tuple[float, float]) -> int:
     number = max(BUILDING_DILATION, ROOF_EROSION_NORMALS, ROOF_EROSION_PLANE)
     # A step edge looks at a window as wide as high on the ground, and then one pixel further for its partner.
     mean = (pixel[0] * pixel[1]) ** 0.5
-    window = max(max(1, round(mean / size)) for size in pixel)
-    return max(_reach(number, pixel), int(window) + _reach(1, pixel))
+    window: int = max(max(1, round(mean / size)) for size in pixel)
+    return max(_reach(number, pixel), window + _reach(1, pixel))
 
 
 def _reach(number: int, pixel: tuple[float, float]) -> int:
     rows, cols = element(number, pixel).shape
-    return int(max(rows, cols)) // 2
+    return int(max(rows, cols) // 2)
 
 
 class TileShape:

@@ -11,8 +11,9 @@ from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
 from refbench.formats.raster import ArraySource, MaskFile
+from refbench.formats.warped import Warped
 from refbench.geometry.crs_map import transform_exact
-from refbench.geometry.warp import warp_dsm, warp_mask
+from refbench.geometry.warp import kernels, warp_dsm, warp_mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,8 +120,10 @@ class Moved:
 
 
 def dsm_on(source: RasterSource[DSM], grid: Grid, kernel: str) -> RasterSource[DSM]:
-    """Return a DSM on a grid: itself where the grids agree."""
-    return source if source.grid == grid else Resampled(source, grid, kernel)
+    """Return a DSM on a grid: itself where the grids agree; ``kernel`` as ``grids.on_grid`` takes it."""
+    if source.grid == grid:
+        return source
+    return Resampled(source, grid, kernel) if kernel in kernels else Warped(source, grid, kernel)
 
 
 def mask_on(source: RasterSource[Mask], grid: Grid, name: str) -> RasterSource[Mask]:

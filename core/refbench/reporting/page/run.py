@@ -21,6 +21,7 @@ from refbench.reporting.tables.model import (
     text_column,
 )
 from refbench.reporting.tables.rows import INITIAL
+from refbench.reporting.words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,7 +159,7 @@ def as_run(result: Result, name: str, command: str) -> Run:
     facts = [("weights", result.weights or "")] if result.weights else []
     facts += [("bridge", bridge) for bridge in result.bridges]
     facts += [
-        (key.replace("_", " "), _short(value)) for key, value in result.notes.items() if value and key != "weights"
+        (key.replace("_", " "), in_words(value)) for key, value in result.notes.items() if value and key != "weights"
     ]
     if result.metrics is None and result.metrics_reason and not result.reason:
         facts.append(("not scored", result.metrics_reason))
@@ -172,10 +173,6 @@ def as_run(result: Result, name: str, command: str) -> Run:
         tuple(facts),
         tuple(result.warnings),
     )
-
-
-def _short(value: Any) -> str:  # noqa: ANN401  # any JSON value
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _json(value: Any) -> str:  # noqa: ANN401  # any JSON value

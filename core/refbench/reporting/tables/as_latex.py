@@ -31,7 +31,8 @@ _ESCAPES = {
     "≥": r"$\geq$",
     "×": r"$\times$",
     "²": r"$^2$",
-    "–": "{--}",
+    # Of its own, so that no rule for hyphens parts it: a missing value is one dash.
+    "–": r"\textendash{}",
 }
 _JOINING = "-'"
 """Letters that LaTeX joins with their like before them into another sign; braces keep them apart."""

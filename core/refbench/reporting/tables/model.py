@@ -126,18 +126,31 @@ def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False)
     return Cell(f"{text} %" if is_fraction else text, *values)
 
 
-def stratum_words(stratum: str) -> str:
-    """Return a stratum as words.
+_STRATA = {
+    "all": "all pixels",
+    "building_undilated": "building, mask as given",
+    "terrain_nowater": "terrain without water",
+    "terrain_noforest": "terrain without forest",
+    "terrain_nowater_noforest": "terrain without water and forest",
+}
+_SLOPE_UNITS = {"pct": " %", "deg": "°"}
 
-    >>> stratum_words("slope_10_25_pct"), stratum_words("slope_90_inf_pct"), stratum_words("building_border")
-    ('slope 10–25 %', 'slope ≥ 90 %', 'building border')
+
+def stratum_words(stratum: str) -> str:
+    """Return a stratum as people say it.
+
+    >>> [stratum_words(f"slope_{classes}") for classes in ("0_10_pct", "10_25_pct", "90_inf_pct", "25_50_deg")]
+    ['slope below 10 %', 'slope 10 to 25 %', 'slope above 90 %', 'slope 25 to 50°']
+    >>> stratum_words("building_border"), stratum_words("terrain_nowater")
+    ('building border', 'terrain without water')
     """
-    if stratum == "all":
-        return "all pixels"
-    kind, *edges = stratum.removesuffix("_pct").split("_")
-    if kind == "slope" and len(edges) == 2 and stratum.endswith("_pct"):
-        return f"slope ≥ {edges[0]} %" if edges[1] == "inf" else f"slope {edges[0]}–{edges[1]} %"
-    return stratum.replace("_", " ")
+    kind, *parts = stratum.split("_")
+    if kind == "slope" and len(parts) == 3 and parts[2] in _SLOPE_UNITS:
+        low, high, unit = parts[0], parts[1], _SLOPE_UNITS[parts[2]]
+        if high == "inf":
+            return f"slope above {low}{unit}"
+        return f"slope below {high}{unit}" if low == "0" else f"slope {low} to {high}{unit}"
+    return _STRATA.get(stratum, stratum.replace("_", " "))
 
 
 def marks(differences: Sequence[Mapping[str, Any]], labels: Sequence[str | None]) -> dict[str | None, Mark]:
