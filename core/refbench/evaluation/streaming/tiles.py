@@ -6,6 +6,8 @@ have the same last digits however much memory there is.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +101,18 @@ def tiles_of(rasters: Rasters, halo: int, budget_bytes: int) -> Iterator[Tile]:
             for col in range(0, width, TILE_COLS):
                 inner = Window(col, row, min(TILE_COLS, width - col), min(TILE_ROWS, last - row))
                 yield _cut(strip, inner, halo)
+        del strip  # before the next one is read
+        return_memory()
+
+
+def return_memory() -> None:
+    """Give back what the C library keeps of freed arrays: of many sizes, they would add up strip by strip.
+
+    glibc alone has this call; elsewhere nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def strip_rows(width: int, bytes_per_pixel: int, budget_bytes: int) -> int:
