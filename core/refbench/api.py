@@ -19,6 +19,7 @@ from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
 from refbench.files.out_guard import check_out
+from refbench.python_arguments import check_mapping, check_names, check_path, check_seconds, check_text, check_whole
 from refbench.python_words import speaks_python
 
 if TYPE_CHECKING:
@@ -110,6 +111,15 @@ def run(
     """
     if scene is not None and not isinstance(scene, str | Path):
         raise InputError(f"scene must be the folder of a scene, got a {type(scene).__name__}; write_scene makes one.")
+    check_text("method", method)
+    check_text("device", device)
+    for name, value in (("out", out), ("config", config), ("weights", weights)):
+        check_path(name, value)
+    check_whole("seed", seed, 0)
+    check_whole("threads", threads, 1, optional=True)
+    check_seconds("deadline_s", deadline_s)
+    check_names("no_bridges", no_bridges)
+    check_mapping("files", files)
     check_files(files or {})
     options = {
         **(files or {}),
@@ -152,6 +162,10 @@ def bench(
     InputError
         The suite or ``out`` cannot be used.
     """
+    check_path("suite", suite, optional=False)
+    check_path("out", out, optional=False)
+    check_whole("workers", workers, 1)
+    check_names("only", only)
     folder = Path(out)
     found = run_sweep(load_suite(suite), folder, workers=workers, resume=resume, only=only, retry=retry, trust=trust)
     return BenchResult(folder, {job.id: result for job, result in found.items()})

@@ -21,7 +21,7 @@ def command(folder: Path, found: Path | None, reference: Path | None, as_json: b
     FOLDER is a checkout of the official data. A verdict is given for the 13 tiles of the official notebook only; for
     others it reads "data unavailable".
     """
-    from refbench.evaluation.reported import Verdict, judged
+    from refbench.evaluation.reported import Verdict, scored
     from refbench_pix2pix.footprints.mask_tiles import FOUND_FOLDER, REFERENCE_FOLDER, score_folders
     from refbench_pix2pix.footprints.published import NOTEBOOK_SCORES, TILE_NAMES
 
@@ -32,7 +32,7 @@ def command(folder: Path, found: Path | None, reference: Path | None, as_json: b
             "score": key,
             "published": value,
             "measured": scores[key],
-            "verdict": (judged(value, [scores[key]]) if is_notebook else Verdict.DATA_UNAVAILABLE).value,
+            "verdict": (scored(value, [scores[key]]) if is_notebook else Verdict.DATA_UNAVAILABLE).value,
         }
         for key, value in NOTEBOOK_SCORES.items()
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from site_pages import pages
 from site_pages.commands import commands, option_lines
-from site_pages.fields import cell, flat_rows, own_rows
+from site_pages.fields import entry, flat_rows, own_rows
 from site_pages.files import RESULT, SCENE, SUITE
 from site_pages.methods import OWN, option_rows, records_of
 from site_pages.plugins import RECORDS, hooks
@@ -94,7 +94,7 @@ def test_every_verb_and_option_says_what_it_is(made):
         assert command.help, words
         assert f"\n## {words}\n" in made["cli.md"]
         for spelling, meaning in option_lines(command, context):
-            assert meaning and cell(spelling) in made["cli.md"], (words, spelling)
+            assert meaning and entry(spelling) in made["cli.md"], (words, spelling)
 
 
 def test_every_hook_and_record_says_what_it_is(made):

@@ -10,9 +10,7 @@ from run_refbench import ONE_THREAD, refbench
 from refbench.contracts.errors import UnsupportedError
 from refbench.files.posix import PARTS, require_posix, try_lock
 
-WITHOUT_LOCKS = (
-    "import sys; sys.modules['fcntl'] = sys.modules['resource'] = None\nfrom refbench.cli.main import main\n"
-)
+WITHOUT_LOCKS = "import sys; sys.modules |= {'fcntl': None, 'resource': None}\nfrom refbench.cli.main import main\n"
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -69,7 +69,7 @@ def test_the_crs_is_found_in_geotiff_keys(tmp_path):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """The same cloud held and sorted on disk, with small chunks, and the truth."""
+    """The same cloud held and sorted on disk, with small chunks, and the reference."""
     path = tmp_path_factory.mktemp("clouds") / "points.npz"
     cloud = cloud_of(GRID, count=40_000)
     write_points(path, cloud)

@@ -28,8 +28,8 @@ def relative(found, expected, tolerance):
     np.testing.assert_allclose(found, expected, rtol=tolerance)
 
 
-def of_maximum(found, expected, share):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=share * max(np.abs(expected).max(), 1e-12))
+def of_maximum(found, expected, fraction):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=fraction * max(np.abs(expected).max(), 1e-12))
 
 
 def scene_of(path):
@@ -47,7 +47,7 @@ def before_norm(name):
 
 
 @cases("path", files_of("immpi", "G_optimize"))
-@pytest.mark.parametrize("steps", [2, pytest.param(None, marks=pytest.mark.slow, id="all")])
+@pytest.mark.parametrize("steps", [1, pytest.param(None, marks=pytest.mark.slow, id="all")])
 def test_optimisation_of_a_scene(path, steps):
     arrays, folder = arrays_of(path), scene_of(path)
     encoder, generator = networks("resnet18", train=True)
@@ -95,7 +95,7 @@ def check_renderings(path, arrays, nets, reference, target, comparer):
         np.testing.assert_allclose(float(seen[scale].mask.mean()), arrays[f"tgt_mask_mean_{name}"], atol=1e-3)
 
 
-def check_gradients(arrays, net, share, norm_share, prefix=""):
+def check_gradients(arrays, net, fraction, norm_fraction, prefix=""):
     parameters = dict(net.named_parameters())
     checked = 0
     for name, expected in arrays.items():
@@ -106,9 +106,9 @@ def check_gradients(arrays, net, share, norm_share, prefix=""):
         gradient = parameters[key].grad.detach()
         if kind == "gradnorm1":
             if not before_norm(key):
-                relative(float(gradient.norm()), expected, norm_share)
+                relative(float(gradient.norm()), expected, norm_fraction)
         elif not before_norm(key):
-            of_maximum(gradient.flatten()[: expected.size].numpy(), expected.ravel(), share)
+            of_maximum(gradient.flatten()[: expected.size].numpy(), expected.ravel(), fraction)
         checked += 1
     assert checked
 
@@ -179,11 +179,11 @@ def test_inference(path):
 
 
 def check_metrics(view, target, expected, lpips):
-    truth = torch.from_numpy(target.image)[None]
-    found = [psnr(view.rgb, truth), psnr(view.rgb, truth, view.mask)]
+    seen_image = torch.from_numpy(target.image)[None]
+    found = [psnr(view.rgb, seen_image), psnr(view.rgb, seen_image, view.mask)]
     np.testing.assert_allclose(found, expected[:2], atol=0.01)
-    found = [ssim_zero_padded(view.rgb, truth), ssim_zero_padded(view.rgb, truth, view.mask)]
-    found += [lpips_distance(view.rgb, truth, lpips), lpips_distance(view.rgb, truth, lpips, view.mask)]
+    found = [ssim_zero_padded(view.rgb, seen_image), ssim_zero_padded(view.rgb, seen_image, view.mask)]
+    found += [lpips_distance(view.rgb, seen_image, lpips), lpips_distance(view.rgb, seen_image, lpips, view.mask)]
     np.testing.assert_allclose([*found, float(view.mask.mean())], expected[2:], atol=1e-3)
 
 

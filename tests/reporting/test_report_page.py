@@ -18,10 +18,10 @@ from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
 from refbench.evaluation.orientation import Orientation
 from refbench.formats.raster import ArraySource
-from refbench.reporting.figures import ErrorScale, error_picture, error_scale, hillshade, surface_picture
+from refbench.reporting.figures import ErrorScale, error_image, error_scale, hillshade, surface_image
 from refbench.reporting.page.plot import Point, cost_plot, place_labels
 from refbench.reporting.page.rerun_command import command_line
-from refbench.reporting.page.surfaces import PICTURE_SIDE, packed, scene_view, webp
+from refbench.reporting.page.surfaces import IMAGE_SIDE, packed, scene_view, webp
 from refbench.reporting.report import write_sweep_report
 from refbench.scenes.scene_yaml import embedded_scene_path, load_scene
 
@@ -191,10 +191,10 @@ def test_hostile_names_and_logs_are_text(sweep):
 
 def test_a_page_of_eight_methods_on_six_scenes_stays_small():
     noisy = load_scene(embedded_scene_path()).dsm.read().heights  # a matcher's noise compresses worst
-    heights = np.tile(noisy, (2, 2))[:PICTURE_SIDE, :PICTURE_SIDE]
+    heights = np.tile(noisy, (2, 2))[:IMAGE_SIDE, :IMAGE_SIDE]
     low, high = np.nanpercentile(heights, (2, 98))
-    shade = webp(surface_picture(heights, Affine(0.5, 0, 0, 0, -0.5, 0), low, high))
-    error = webp(error_picture((heights - np.nanmedian(heights)).astype(np.float64), ErrorScale(5.0)))
+    shade = webp(surface_image(heights, Affine(0.5, 0, 0, 0, -0.5, 0), low, high))
+    error = webp(error_image((heights - np.nanmedian(heights)).astype(np.float64), ErrorScale(5.0)))
     assert 6 * 10 * (len(packed(heights, 320.0)) + len(shade) + len(error)) < 15e6
 
 
@@ -207,7 +207,7 @@ def test_packed_heights_come_back():
 
 @given(st.lists(st.tuples(st.floats(70, 600), st.floats(30, 280), st.floats(30, 130)), min_size=1, max_size=10))
 def test_labels_of_the_plot_do_not_cover_each_other(marks):
-    """Wherever the dots are, ten labels find room beside each other and inside the picture."""
+    """Wherever the dots are, ten labels find room beside each other and inside the image."""
     dots, widths = [mark[:2] for mark in marks], [mark[2] for mark in marks]
     places = place_labels(dots, widths)
     boxes = [(x, x + width, y - 4 - 7.5, y - 4 + 7.5) for (x, y), width in zip(places, widths, strict=True)]
@@ -252,7 +252,7 @@ def test_a_slope_that_faces_the_sun_is_bright():
 
 
 @pytest.mark.parametrize("turn", [(r, c, t) for r in (0, 1) for c in (0, 1) for t in (0, 1)])
-def test_pictures_and_profiles_lie_north_up_however_the_raster_is_written(turn):
+def test_images_and_profiles_lie_north_up_however_the_raster_is_written(turn):
     turn = Orientation(*map(bool, turn))
     x, y = GRID.centres()
     heights = (0.05 * (x - x.min()) + 3 * np.sin(y / 9)).astype(np.float32)
@@ -261,11 +261,11 @@ def test_pictures_and_profiles_lie_north_up_however_the_raster_is_written(turn):
     assert turned == plain and plain.across == (GRID.width, 0) and plain.down == (0, -GRID.height)
 
 
-def test_pictures_survive_nodata_and_constants():
+def test_images_survive_nodata_and_constants():
     heights = np.full((20, 30), 5, np.float32)
     heights[:3] = np.nan
-    for picture in (surface_picture(heights, NORTH_UP, 5.0, 5.0), error_picture(heights - 5.0, ErrorScale(1.0))):
-        assert picture.shape == (20, 30, 3) and np.isfinite(picture).all() and 0 <= picture.min() <= picture.max() <= 1
-        assert np.ptp(picture[:3], axis=(0, 1)).max() == 0
+    for image in (surface_image(heights, NORTH_UP, 5.0, 5.0), error_image(heights - 5.0, ErrorScale(1.0))):
+        assert image.shape == (20, 30, 3) and np.isfinite(image).all() and 0 <= image.min() <= image.max() <= 1
+        assert np.ptp(image[:3], axis=(0, 1)).max() == 0
     assert error_scale(np.full((3, 3), np.nan)).limit_m == 1.0
     assert error_scale(np.linspace(-2, 2, 100).reshape(10, 10)).limit_m == 2.0

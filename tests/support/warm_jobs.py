@@ -40,6 +40,8 @@ WITH_MODULES = (
 )  # fmt: skip
 """Packages that are imported with every module in them; what a plugin lacks is left out."""
 PR_SET_CHILD_SUBREAPER = 36
+ROOMY = 6 << 30
+"""A cap of memory that leaves a job enough beside what the warm process has mapped (2 GiB)."""
 _HIGH = 500
 _started_new = process._open
 _one_at_a_time = threading.Lock()
@@ -61,7 +63,8 @@ def open_warm(request, arguments, environment, writer):
     start = _environment()
     names = {name for name in {*environment, *start} if name.startswith(READ_AT_START)}
     as_at_the_start = all(environment.get(name, "1" if name in ONE else None) == start.get(name) for name in names)
-    if request.python or request.memory_cap_bytes or not as_at_the_start or COLD_VARIABLE in os.environ:
+    is_tight = request.memory_cap_bytes is not None and request.memory_cap_bytes < ROOMY
+    if request.python or is_tight or not as_at_the_start or COLD_VARIABLE in os.environ:
         return _started_new(request, arguments, environment, writer)
     reader, stdin = os.pipe()
     stdout, printed = os.pipe()

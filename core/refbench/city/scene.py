@@ -35,7 +35,7 @@ def city_scene(city: City) -> Scene:
         ndvi=ArraySource(city.ndvi),
         views={name: View(name, ArraySource(p.image), p.camera) for name, p in photos.items()},
         masks={name: ArraySource(mask) for name, mask in city.masks.items()},
-        reference=Reference(ArraySource(city.truth), None, depths),
+        reference=Reference(ArraySource(city.reference), None, depths),
         origin=(*city.grid.origin, 0.0),
         vertical=city.grid.vertical,
     )
@@ -46,8 +46,8 @@ def input_statistics(city: City) -> dict[str, float]:
 
     NMAD, RMSE and the 95th percentile of the absolute error are taken after removal of the median; MAE is not.
     """
-    valid = city.initial.valid & city.truth.valid
-    error = (city.initial.heights - city.truth.heights)[valid].astype(np.float64)
+    valid = city.initial.valid & city.reference.valid
+    error = (city.initial.heights - city.reference.heights)[valid].astype(np.float64)
     median = float(np.median(error))
     centred = np.abs(error - median)
     figures = {

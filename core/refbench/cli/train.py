@@ -81,8 +81,8 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
     with Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=console, transient=True) as bar:
         task = bar.add_task("start", total=1.0)
 
-        def report(share: float, message: str) -> None:
-            bar.update(task, completed=share, description=message)
+        def report(fraction: float, message: str) -> None:
+            bar.update(task, completed=fraction, description=message)
 
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER

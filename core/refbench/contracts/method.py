@@ -269,6 +269,6 @@ class TrainableMethod(Protocol):
         """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return what was learnt.
 
         The method itself stays as it is: its weights, or a fresh network of the seed, are the start. Checkpoints and
-        logs go to ``folder``; ``resume`` goes on from the last one there. ``refbench.training.Trained`` is such a
+        logs go to ``folder``; ``resume`` continues from the last one there. ``refbench.training.Trained`` is such a
         result.
         """

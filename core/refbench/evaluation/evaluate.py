@@ -154,12 +154,12 @@ def evaluate_pair(
         return scores_of_pair(rasters, grids, **options, budget_bytes=memory_bytes)
     reference = in_memory(reference)
     held_masks = {name: in_memory(mask) for name, mask in (masks or {}).items()}
-    truth = None if gt_mask is None else in_memory(gt_mask)
+    counted = None if gt_mask is None else in_memory(gt_mask)
     aligned = on_grid(in_memory(refined), reference, kernel)
     if initial is None:
-        return _alone(evaluate(aligned, reference, held_masks, gt_mask=truth, **options))
+        return _alone(evaluate(aligned, reference, held_masks, gt_mask=counted, **options))
     pair = {INPUT: on_grid(in_memory(initial), reference, kernel), REFINED: aligned}
-    return _pair(pair, Ground(reference, held_masks, truth, seed=seed), bootstrap=bootstrap)
+    return _pair(pair, Ground(reference, held_masks, counted, seed=seed), bootstrap=bootstrap)
 
 
 def _alone(scores: dict[str, Any]) -> dict[str, Any]:

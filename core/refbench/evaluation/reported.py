@@ -60,10 +60,10 @@ def verdict(reported: Reported, rows: Sequence[Measured]) -> tuple[Verdict, floa
     found = [value for metrics in same[0].metrics if (value := _at(metrics, *_path(reported))) is not None]
     if not found:
         return Verdict.PROTOCOL_DIFFERS, None
-    return judged(reported.value, found), float(np.mean(found))
+    return scored(reported.value, found), float(np.mean(found))
 
 
-def judged(reported: float, measured: Sequence[float]) -> Verdict:
+def scored(reported: float, measured: Sequence[float]) -> Verdict:
     """Return whether measured values, one per seed, reproduce a reported one.
 
     They do where their mean differs by at most the largest of ``TOLERANCE``, two standard deviations over the seeds

@@ -42,7 +42,7 @@ def statistics(residuals: NDArray[np.float64], n_ref_valid: int | None = None) -
 
 
 def ordered_statistics(e: NDArray[np.float64], n_ref_valid: int | None = None) -> dict[str, Any]:
-    """Return ``statistics`` of residuals that are ascending already."""
+    """Return ``statistics`` of residuals that are ascending already. ``e`` is float64 [n], metres."""
     return statistics_of(Residuals(e, e.size if n_ref_valid is None else int(n_ref_valid)))
 
 

@@ -66,12 +66,12 @@ def rasters_of(
     check_metric(grid)
     dsms, left = held({"": source_of(reference)} | {key: source_of(dsm) for key, dsm in surfaces.items()}, HELD_BYTES)
     every = {name: source_of(mask) for name, mask in (masks or {}).items()}
-    truth = None if gt_mask is None else mask_on(source_of(gt_mask), grid, "gt")
+    scored = None if gt_mask is None else mask_on(source_of(gt_mask), grid, "gt")
     kept, _ = held(every, left)
     return Rasters(
         grid,
         dsms.pop(""),
         {name: dsm_on(source, grid, kernel) for name, source in dsms.items()},
         {name: mask_on(source, grid, name) for name, source in kept.items()},
-        truth,
+        scored,
     )

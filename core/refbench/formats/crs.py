@@ -17,7 +17,7 @@ from refbench.formats.units import METRES_PER_UNIT, parse_unit, unit_of_factor
 VERTICAL_TAG = "REFBENCH_VERTICAL"
 
 # NAVD88 and NGVD29 exist in feet and in metres under different codes.
-_METRIC_TWIN = {"EPSG:8228": "EPSG:5703", "EPSG:6360": "EPSG:5703", "EPSG:5702": "EPSG:7968"}
+_METRIC_EQUIVALENT = {"EPSG:8228": "EPSG:5703", "EPSG:6360": "EPSG:5703", "EPSG:5702": "EPSG:7968"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def metric_vertical(vertical: str) -> str:
     """Return the vertical datum of heights after conversion to metres: a CRS in feet cannot name it any more."""
     if vertical_unit(vertical) in (None, "metre"):
         return vertical
-    return _METRIC_TWIN.get(vertical, "unknown")
+    return _METRIC_EQUIVALENT.get(vertical, "unknown")
 
 
 def compound_crs(crs: CRS | None, vertical: str) -> CRS | None:

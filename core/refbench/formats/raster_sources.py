@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DSMScan:
-    """What one pass over a DSM found: numbers of pixels with a height, and of undeclared infinities and giants."""
+    """What one pass over a DSM found: pixels with a height, undeclared infinities and values above 1e30."""
 
     valid: int
     undeclared: int
@@ -50,6 +50,10 @@ class _FileSource:
         """The raster file."""
         return (self._file.path,)
 
+    def content_hash(self) -> str:
+        """Return a hash of header and pixels, for what is no file on this disk; reads all of it."""
+        return self._file.content_hash()
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, cols), known without reading pixels."""
@@ -59,6 +63,11 @@ class _FileSource:
     def rpcs(self) -> dict[str, str] | None:
         """The RPC metadata of the file in GDAL's spelling (``LINE_OFF``, ...), or None."""
         return self._file.header.rpcs
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The metadata of the file."""
+        return dict(self._file.header.tags)
 
     @property
     def pixel_is_point(self) -> bool:

@@ -111,7 +111,10 @@ class CogWriter:
         return dataset
 
     def write_bands(self, window: Window, values: NDArray[Any]) -> None:
-        """Write ``values`` [bands, rows, cols] into a window; what lies past the edge is cropped."""
+        """Write ``values`` [bands, rows, cols] into a window; what lies past the edge is cropped.
+
+        In the unit of each band.
+        """
         if values.shape != (self.bands, window.height, window.width):
             raise GridMismatchError(f"{self.path}: {values.shape} values were given for {window}.")
         rows, cols = self.shape

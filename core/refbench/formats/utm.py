@@ -54,7 +54,7 @@ def is_in_metres(crs: CRS) -> bool:
     return bool(crs.is_projected) and math.isclose(float(crs.linear_units_factor[1]), 1.0)
 
 
-def metric_twin(where: str, crs: CRS) -> CRS:
+def metric_counterpart(where: str, crs: CRS) -> CRS:
     """Return a map projection that counts in feet with its axes in metres: the same map, other numbers.
 
     Raises
@@ -101,7 +101,7 @@ def target_of(where: str, crs: CRS, target: str | CRS | None, centre: tuple[floa
     """Return the CRS in metres that data in ``crs`` are brought to: the named one, ``own``, or the UTM zone."""
     if target is None:
         return utm_zone(*centre, f"{where} ({crs_title(crs)})")
-    return metric_twin(where, crs) if target == OWN else CRS.from_user_input(target)
+    return metric_counterpart(where, crs) if target == OWN else CRS.from_user_input(target)
 
 
 def metric_grid(where: str, grid: Grid, target: CRS, gsd: float | None = None) -> Grid:

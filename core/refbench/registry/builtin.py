@@ -38,7 +38,7 @@ def refbench_assessors() -> list[AssessorRecord]:
             options={
                 "mask": "a building mask of the evaluated DSM, a raster of 0 and 1",
                 "dtm": "the reference terrain, for volumes; without it there are none",
-                "truth": "the scene's mask to score against; default building",
+                "reference_mask": "the scene's mask to score against; default building",
             },
             reference="Bosch et al.: Metric evaluation pipeline for 3D modeling of urban scenes, ISPRS Archives 2017",
         )

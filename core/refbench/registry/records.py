@@ -137,10 +137,11 @@ class MethodRecord:
 
 @dataclass(frozen=True, slots=True)
 class ImporterRecord:
-    """A reader of foreign scene folders.
+    """A reader of foreign scene folders, and their writer where there is one.
 
-    ``recognises`` and ``target`` are ``"module:function"``: ``recognises(path) -> bool`` looks at names only,
-    ``target(path) -> Scene`` opens the folder.
+    ``recognises``, ``target`` and ``writer`` are ``"module:function"``: ``recognises(path) -> bool`` looks at names
+    only, ``target(path) -> Scene`` opens the folder, ``writer(scene, folder) -> list[str]`` writes a scene into a new
+    one and returns sentences on what it has no place for.
     """
 
     name: str
@@ -149,6 +150,8 @@ class ImporterRecord:
     recognises: str
     summary: str
     """One sentence for lists."""
+    writer: str = ""
+    """What ``refbench scene export --to NAME`` calls; empty: the layout is only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class AssessorRecord:
-    """A further look at a DSM, asked for by name: ``target`` is ``"module:function"``.
+    """An additional quality check on a DSM, asked for by name: ``target`` is ``"module:function"``.
 
     It is called as ``f(evaluated, reference, masks, options) -> Mapping[str, float]``: the ``DSM`` to look at, NaN
     where it does not count; the true ``DSM`` or None; each ``Mask`` of the scene by name, all on one grid; and the

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from refbench.evaluation.reported import TOLERANCE, Measured, verdict
 from refbench.registry.registry import load_registry
-from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_column
+from refbench.reporting.tables.model import MISSING, Column, Entry, Table, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,21 +66,21 @@ def reported_table(rows: Iterable[Row]) -> Table:
     return Table("reported", "Published against measured", COLUMNS, tuple(found), (note,))
 
 
-def _rows_of(label: str, record: MethodRecord, measured: Sequence[Measured]) -> list[tuple[Cell, ...]]:
+def _rows_of(label: str, record: MethodRecord, measured: Sequence[Measured]) -> list[tuple[Entry, ...]]:
     """Return a row per published number; one that says why there is none where the record says so."""
     found = []
     for reported in record.reported:
         decided, value = verdict(reported, measured)
         texts = (label, reported.metric, reported.table, reported.dataset, reported.protocol, reported.source)
-        numbers = (Cell(f"{reported.value:g}", reported.value), Cell(MISSING) if value is None else _number(value))
-        found.append((*map(Cell, texts), *numbers, Cell(decided.value)))
+        numbers = (Entry(f"{reported.value:g}", reported.value), Entry(MISSING) if value is None else _number(value))
+        found.append((*map(Entry, texts), *numbers, Entry(decided.value)))
     if record.unreported:
-        missing = (Cell(MISSING),) * 3
+        missing = (Entry(MISSING),) * 3
         found.append(
-            (Cell(label), *missing, Cell(record.unreported), Cell(record.paper), Cell(NONE_AVAILABLE), *missing[:2])
+            (Entry(label), *missing, Entry(record.unreported), Entry(record.paper), Entry(NONE_AVAILABLE), *missing[:2])
         )
     return found
 
 
-def _number(value: float) -> Cell:
-    return Cell(f"{value:.3f}", value)
+def _number(value: float) -> Entry:
+    return Entry(f"{value:.3f}", value)

@@ -82,7 +82,10 @@ def strata_table(metrics: dict[str, Any]) -> Table | None:
     names = [
         name
         for name, scores in after.items()
-        if name not in ("all", KEY) and not name.startswith("slope_") and isinstance(scores, dict) and scores.get("n")
+        if name not in ("all", KEY)
+        and not name.startswith("slope_")
+        and isinstance(scores, dict)
+        and scores.get("mae") is not None
     ]
     if not names:
         return None
@@ -107,8 +110,8 @@ def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
         given = [scores.get(name) or {} for scores in found.values()]
         arrows = {score.key: _ARROWS[score.higher_is_better] for score in load_registry().assessors.get(name).scores}
         for key in dict.fromkeys(key for values in given for key in values):
-            cells = ("–" if (value := values.get(key)) is None else f"{value:.4g}" for values in given)
-            table.add_row(f"{key} {arrows.get(key, '')}".rstrip(), *cells)
+            entries = ("–" if (value := values.get(key)) is None else f"{value:.4g}" for values in given)
+            table.add_row(f"{key} {arrows.get(key, '')}".rstrip(), *entries)
         tables[name] = table
     return tables
 

@@ -164,7 +164,10 @@ def difference(first: Trial, second: Trial) -> tuple[float, str]:
 
 
 def largest(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return the largest absolute difference of two arrays; infinite where shapes or NaN differ."""
+    """Return the largest absolute difference of two arrays; infinite where shapes or NaN differ.
+
+    Of any shape and unit, alike in both.
+    """
     if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
         return float("inf")
     known = np.isfinite(a)
@@ -179,7 +182,7 @@ def require_same(first: Trial, second: Trial, what: str, limit: float = SAME_M) 
 
 
 def require_dsm(trial: Trial) -> NDArray[np.float32]:
-    """Return the heights; raises ``NotApplicableError`` for a method that gives none."""
+    """Return the heights; raises ``NotApplicableError`` for a method that gives none. Float32 [rows, cols], metres."""
     if trial.heights is None:
         raise NotApplicableError("it gives no DSM")
     return trial.heights

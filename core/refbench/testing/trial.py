@@ -62,7 +62,10 @@ class Trial:
 
     @property
     def answer(self) -> dict[str, NDArray[Any]]:
-        """Heights, depths and views by name: what two runs are compared by."""
+        """Heights, depths and views by name: what two runs are compared by.
+
+        Each is [rows, cols] or [bands, rows, cols].
+        """
         found: dict[str, NDArray[Any]] = {} if self.heights is None else {DSM: self.heights}
         if self.prediction is not None:
             found |= {f"depth of {name}": depth for name, depth in self.prediction.depths.items()}

@@ -46,6 +46,8 @@ class WeightsFolder:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the tensors by name.
 
+        Weights in the shape in which they were written.
+
         Raises
         ------
         WeightsError

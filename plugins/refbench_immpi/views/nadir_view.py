@@ -1,6 +1,6 @@
 """Levelling an oblique view: the same image from the same point, as if the camera had looked straight down.
 
-A camera that only turns sees no parallax, so this is one homography. The planes of a levelled view are horizontal: they
+A camera that only turns sees no parallax, so this is one homography. The planes of a nadir view are horizontal: they
 share the scene's range of heights instead of the far longer range of depths along an oblique line of sight.
 """
 
@@ -34,10 +34,10 @@ def turned(scene: Scene, config: ImMPIConfig) -> Callable[[Posed], Posed]:
     """Return what makes a reference of a view: it is turned to look straight down where the scene has a grid."""
     if not config.level or scene.grid is None:
         return lambda view: view
-    return lambda view: levelled(view, scene, config.planes.margin)
+    return lambda view: nadir(view, scene, config.planes.margin)
 
 
-def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
+def nadir(view: Posed, scene: Scene, margin: float) -> Posed:
     """Return a view turned to look straight down, cut to the largest upright rectangle that its image fills.
 
     The scene's z axis points up. Image size stays about the same; the range of depths is found anew, or bounded by the
@@ -61,9 +61,9 @@ def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
     size = max(2, round(focal * (right - left))), max(2, round(focal * (bottom - top)))
     K = np.array([[focal, 0, -focal * left - 0.5], [0, focal, -focal * top - 0.5], [0, 0, 1.0]])
     warp = K @ turn @ np.linalg.inv(view.K)
-    picture = np.ascontiguousarray(np.moveaxis(view.image, 0, -1))
+    image = np.ascontiguousarray(np.moveaxis(view.image, 0, -1))
     flags = cv2.INTER_LINEAR
-    turned = cv2.warpPerspective(picture, warp, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    turned = cv2.warpPerspective(image, warp, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     pose = np.eye(4)
     pose[:3] = turn @ view.E[:3]
     found = replace(view, image=np.ascontiguousarray(np.moveaxis(turned, -1, 0)), K=K, E=pose)

@@ -153,7 +153,7 @@ def _on(grid: Grid, own: Grid) -> Window | None:
 def _mask(file: str | None, name: str, grid: Grid) -> Cropped[Mask] | None:
     if file is None:
         return None
-    source = open_mask(file, name=name)
+    source = open_mask(Path(file), name=name)
     window = None if source.grid is None else _on(grid, source.grid)
     return None if window is None else Cropped(source, window)
 
@@ -162,8 +162,8 @@ def _reference(dataset: DatasetConfig, grid: Grid, crs: str) -> Reference | None
     """Return the reference, where its pixels are those of the DSM."""
     if dataset.dsm_gt_path is None:
         return None
-    truth = open_dsm(dataset.dsm_gt_path)
-    window = _on(grid, truth.grid)
+    reference = open_dsm(dataset.dsm_gt_path)
+    window = _on(grid, reference.grid)
     if window is None:
         return None
-    return Reference(Cropped(truth, window), _mask(dataset.mask_files.gt, "gt", grid))
+    return Reference(Cropped(reference, window), _mask(dataset.mask_files.gt, "gt", grid))

@@ -28,7 +28,7 @@ def assessor_record() -> AssessorRecord:
         options={
             "weights": "an ESFPNet file: a state dict or the whole pickled network; only its tensors are read",
             "mask": "instead: a building mask of the DSM, a raster of 0 and 1 or of 0 and 255, or a folder of tiles",
-            "truth": "the scene's mask to score against; default building",
+            "reference_mask": "the scene's mask to score against; default building",
             "offset": "height of grey level 0 in metres; default 0",
             "step": "metres of a grey level; default 1",
             "heads": "attention heads of the four stages, for networks of no published size",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench.contracts.errors import InputError
-from refbench_pix2pix.footprints.mask_metrics import mean_scores, share_scores, sod_scores
+from refbench_pix2pix.footprints.mask_metrics import fraction_scores, mean_scores, sod_scores
 from refbench_pix2pix.official.names import parse_tile_name
 from refbench_pix2pix.official.tiles import grey, read_tile_file
 
@@ -99,5 +99,5 @@ def score_folders(found: Path, reference: Path) -> tuple[dict[str, float], tuple
         masks = read_mask(file), read_mask(true[name])
         if masks[0].shape != masks[1].shape:
             raise InputError(f"{file} has {masks[0].shape} pixels and its reference {masks[1].shape}.")
-        scores.append(share_scores(*masks) | sod_scores(*masks))
+        scores.append(fraction_scores(*masks) | sod_scores(*masks))
     return mean_scores(scores), tuple(predicted)

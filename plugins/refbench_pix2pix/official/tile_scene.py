@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
-from PIL import Image as Picture
+from PIL import Image as PilImage
 from rasterio.crs import CRS
 
 from refbench import DSM, Grid, Image, Mask, Scene
@@ -97,7 +97,7 @@ def write_output_tiles(results: Sequence[Any], folder: Path) -> Path:
         for col in range(0, dsm.grid.width - TILE + 1, TILE):
             levels = _levels(dsm.heights[row : row + TILE, col : col + TILE])
             x, y = (col + left, row + top) if is_tiled else (col, row)
-            Picture.fromarray(as_rgb(levels)).save(out / tile_name(TILE, x, y))
+            PilImage.fromarray(as_rgb(levels)).save(out / tile_name(TILE, x, y))
     return out
 
 

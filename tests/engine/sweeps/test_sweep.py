@@ -47,7 +47,7 @@ def bench(tmp_path, *arguments, code=0):
 
 
 def rows(out):
-    """Return cell id -> result, each checked against the schema."""
+    """Return job id -> result, each checked against the schema."""
     found = {}
     for path in sorted(out.glob("jobs/*/result.json")):
         found[path.parent.name] = json.loads(path.read_text())
@@ -95,8 +95,8 @@ def wait_for(condition, within=300.0):
         time.sleep(0.02)
 
 
-def cells_of(out):
-    """Return the ids of processes that run a cell of ``out``."""
+def jobs_of(out):
+    """Return the ids of processes that run a job of ``out``."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -207,7 +207,7 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path, suite):
     path = suite("[hanging]", "budgets: {deadline_s: 400}\n")
     first = begin(tmp_path, path, "--out", "out")
     try:
-        wait_for(lambda: cells_of(tmp_path / "out"))
+        wait_for(lambda: jobs_of(tmp_path / "out"))
         assert "Another refbench bench works in" in bench(tmp_path, path, "--out", "out", "--resume", code=2)
     finally:
         first.send_signal(signal.SIGINT)
@@ -227,7 +227,7 @@ def test_ctrl_c_keeps_finished_rows_and_leaves_no_process(tmp_path, suite):
     assert gone([int(pid) for pid in (tmp_path / "pids").read_text().split()])
 
 
-def test_kill_9_of_the_harness_kills_the_cell_and_what_it_started(tmp_path, suite):
+def test_kill_9_of_the_harness_kills_the_job_and_what_it_started(tmp_path, suite):
     out = tmp_path / "out"
     process = begin(tmp_path, suite("[input, spinning]"), "--out", out)
     wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 3)
@@ -252,7 +252,7 @@ def kill_and_resume(tmp_path, path, times, seed):
             process.kill()
             kills += 1
         process.communicate(timeout=400)
-        assert gone(cells_of(out))
+        assert gone(jobs_of(out))
         complete = {p.parent.name for p in out.glob("jobs/*/result.json") if ".partial-" not in p.parent.name}
         assert finished <= complete, "a finished row was lost"
         finished = complete
@@ -264,6 +264,7 @@ def kill_and_resume(tmp_path, path, times, seed):
     assert timeless(out) == timeless(tmp_path / "calm")
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_ends_as_an_undisturbed_one(tmp_path, suite):
     path = suite("[noisy, raising, weightless]", "seeds: [0, 1]\n")
     kill_and_resume(tmp_path, path, times=3, seed=1)
@@ -275,7 +276,7 @@ def test_a_sweep_killed_at_twenty_moments_ends_as_an_undisturbed_one(tmp_path, s
     kill_and_resume(tmp_path, path, times=20, seed=2)
 
 
-def test_dry_run_lists_the_cells_and_writes_nothing(tmp_path, suite):
+def test_dry_run_lists_the_jobs_and_writes_nothing(tmp_path, suite):
     path = suite("[input, weightless]")
     output = bench(tmp_path, path, "--out", "out", "--dry-run")
     assert "input--embedded-16m--seed0" in output and "skipped: weightless has no weights" in output
@@ -294,7 +295,7 @@ def test_a_foreign_suite_with_a_program_needs_trust_and_then_runs_it(tmp_path, s
     assert (tmp_path / "ran").exists() and rows(tmp_path / "out")["shift--embedded-16m--seed0"]["status"] == "ok"
 
 
-def test_failures_are_told_from_cells_that_did_not_apply():
+def test_failures_are_told_from_jobs_that_did_not_apply():
     assert {Status.FAILED, Status.TIMEOUT, Status.OOM, Status.CRASHED} == FAILURES
 
 

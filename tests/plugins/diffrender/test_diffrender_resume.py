@@ -102,7 +102,7 @@ def test_another_configuration_starts_anew(tmp_path, change):
     np.testing.assert_array_equal(found.depths["v0"], refined(other).depths["v0"])
 
 
-def test_other_pictures_or_another_seed_start_anew(tmp_path):
+def test_other_images_or_another_seed_start_anew(tmp_path):
     interrupted(CONFIG, tmp_path, 7)
     lifted = bump_scene(start=np.full((64, 64), 0.5, np.float32))
     found = Diffrender(CONFIG).refine(lifted, Context(seed=3, checkpoints=tmp_path))

@@ -69,7 +69,7 @@ def test_the_joint_height_lies_between_its_members_and_within_the_limit_of_the_a
         {"members": ("fusion",)},
         {"agree_m": 0.0},
         {"sigmas_m": {"tv-l1": 0.2}},
-        {"members": ("median",), "options": {"input": {}}},
+        {"members": ("median",), "options": {"median": {}, "inputt": {}}},
         {"unknown_sigma_m": float("nan")},
     ],
 )

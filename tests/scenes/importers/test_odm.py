@@ -87,11 +87,11 @@ def test_reconstructions_that_lack_something_are_one_sentence(tmp_path):
             open_opensfm(folder)
 
 
-def test_a_project_without_dsm_or_with_gone_photographs(tmp_path):
+def test_a_project_without_dsm_or_with_gone_images(tmp_path):
     folder = odm_folder(tmp_path / "project")
     (folder / "images/DJI_0001.png").unlink()
     scene = open_odm(folder)
-    assert not scene.views and any("1 of 3 photographs" in note for note in scene.warnings)
+    assert not scene.views and any("1 of 3 images" in note for note in scene.warnings)
     (folder / "odm_dem/dsm.tif").unlink()
     assert is_odm_folder(folder)
     with pytest.raises(InputError, match="run OpenDroneMap with --dsm"):

@@ -175,7 +175,7 @@ def _told(line: bytes) -> tuple[str, float, str] | None:
     """Return phase, fraction and message of a line; None where something else wrote into the pipe."""
     try:
         facts = json.loads(line)
-        return str(facts["phase"]), min(max(float(facts["share"]), 0.0), 1.0), str(facts["message"])
+        return str(facts["phase"]), min(max(float(facts["fraction"]), 0.0), 1.0), str(facts["message"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

@@ -14,7 +14,8 @@ from refbench.engine.inputs.method import asked_weights, load_method
 from refbench.engine.inputs.prepare import prepare
 from refbench.engine.inputs.scene import official_run, open_scene
 from refbench.engine.job.back import write_back
-from refbench.engine.job.draft import Exported, Machine, Opened, Prepared, Weights, Written
+from refbench.engine.job.draft import Exported, Machine, Opened, Prepared, Refined, Scored, Weights, Written
+from refbench.engine.job.join import join
 from refbench.engine.job.manifest import manifest
 from refbench.engine.job.refine import refine
 from refbench.engine.scoring.score import score
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from refbench.engine.inputs.config import ResolvedConfig
     from refbench.engine.job.recorder import Recorder
     from refbench.engine.job.request import JobRequest
+    from refbench.registry.records import MethodRecord
 
 
 def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
@@ -53,6 +55,43 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
         bridged = apply_bridges(scene, preparation.bridges, context.scratch)
         bridged, notes = apply_optional(bridged, preparation.optional, context.scratch)
         recorder.add(Prepared(bridges=bridged.bridges, warnings=notes))
+    tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
+    if request.strips:
+        with recorder.phase("join"):
+            recorder.add(Machine(manifest=manifest()))
+            refined, weights, noted = join(bridged, request, opened, recorder.draft.prepared, tags)
+            if request.back:
+                refined = write_back(scene, request, refined, tags, record.fills)
+            for part in (refined, weights, noted):
+                recorder.add(part)
+    else:
+        refined = _refined(record, config, scene, bridged, context, request, recorder, tags)
+    if request.region is not None:
+        recorder.add(
+            Scored(reason=f"Region {request.region.index} of {request.region.of}: scored when all are joined.")
+        )
+    else:
+        with recorder.phase("evaluate"):
+            recorder.add(score(bridged, request, refined.outputs))
+        if (official := official_run(request, config)) is not None:
+            with recorder.phase("official files"):
+                said = official.write_outputs(request.scene.name, request.folder)
+                recorder.add(Exported(warnings=tuple(said)))
+    files = [name for name in refined.outputs.values() if (request.folder / name).is_file()]  # folders hold logs
+    recorder.add(Written(hashes={name: hash_file(request.folder / name) for name in files}))
+
+
+def _refined(
+    record: MethodRecord,
+    config: ResolvedConfig,
+    source: Scene,
+    scene: Scene,
+    context: Context,
+    request: JobRequest,
+    recorder: Recorder,
+    tags: dict[str, str],
+) -> Refined:
+    """Load the method and run it on the bridged scene; return what was written, ``source`` is the scene as it came."""
     with recorder.phase("load"):
         weights = asked_weights(record, config, request.weights)
         weights_domain(weights)  # an impossible one ends the job before the work
@@ -62,21 +101,13 @@ def execute(request: JobRequest, context: Context, recorder: Recorder) -> None:
     gc.freeze()  # modules and the method stay; what it makes from here on is looked through as usual
     gc.enable()
     with recorder.phase("refine"):
-        tags = {"REFBENCH_METHOD": record.name, "REFBENCH_CONFIG_SHA256": str(opened.config_hash)}
-        refined = refine(record, method, bridged.without_reference(), context, request, recorder, tags)
-        if request.back:
-            refined = write_back(scene, request, refined, tags, record.fills)
+        refined = refine(record, method, scene.without_reference(), context, request, recorder, tags)
+        if request.back and request.region is None:
+            refined = write_back(source, request, refined, tags, record.fills)
         recorder.add(refined)
         used = method.weights_used if isinstance(method, NamesWeights) else weights
-        recorder.add(weights_part(used, weights_warnings(weights, used, bridged)))
-    with recorder.phase("evaluate"):
-        recorder.add(score(bridged, request, refined.outputs))
-    if (official := official_run(request, config)) is not None:
-        with recorder.phase("official files"):
-            said = official.write_outputs(request.scene.name, request.folder)
-            recorder.add(Exported(warnings=tuple(said)))
-    files = [name for name in refined.outputs.values() if (request.folder / name).is_file()]  # folders hold logs
-    recorder.add(Written(hashes={name: hash_file(request.folder / name) for name in files}))
+        recorder.add(weights_part(used, weights_warnings(weights, used, scene)))
+    return refined
 
 
 def opened_part(scene: Scene, config: ResolvedConfig) -> Opened:

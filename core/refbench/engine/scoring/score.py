@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
 from refbench.evaluation.layer_strata import scene_masks
-from refbench.formats.raster import open_dsm, open_image
+from refbench.formats.raster import open_image, open_written_dsm
 from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
     reason = "The scene has no reference DSM." if reference is None else None
     if reference is None and not request.assessors:
         return Scored(reason=reason)
-    refined: RasterSource[DSM] = open_dsm(request.folder / outputs["dsm"])
+    refined: RasterSource[DSM] = open_written_dsm(request.folder / outputs["dsm"], scene.require_grid())
     pair, masks, kernel = Pair(scene.dsm, refined), scene_masks(scene), request.resampling
     metrics: dict[str, Any] | None = None
     warnings: list[str] = []
@@ -112,11 +112,11 @@ def in_memory(
     """Return the DSMs on the grid of the reference, by the protocol's kernel, for assessors: they see whole rasters."""
     from refbench.evaluation.grids import on_grid  # brings scipy
 
-    truth = None if reference is None else reference.read()
+    known = None if reference is None else reference.read()
     dsms = [None if source is None else source.read() for source in (pair.refined, pair.initial)]
-    refined, initial = (dsm if truth is None or dsm is None else on_grid(dsm, truth, kernel) for dsm in dsms)
+    refined, initial = (dsm if known is None or dsm is None else on_grid(dsm, known, kernel) for dsm in dsms)
     assert refined is not None  # the job wrote one
-    return Surfaces(initial, refined, truth, {name: mask.read() for name, mask in masks.items()})
+    return Surfaces(initial, refined, known, {name: mask.read() for name, mask in masks.items()})
 
 
 def compare(
@@ -166,15 +166,15 @@ def depth_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str])
     found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
     dsm = scene.dsm.read() if scene.dsm is not None else None
     for name, key in written.items():
-        truth = _band(references[name])
+        reference = _band(references[name])
         refined = _band(open_image(request.folder / outputs[key], in_camera=True))
-        if refined.shape != truth.shape:
+        if refined.shape != reference.shape:
             warnings.append(f"The depth map of {name} has not the size of its reference; it is not scored.")
             continue
-        initial = initial_depth(scene.views.get(name), dsm, truth.shape)
-        found["depth"][name] = _scores(refined, truth, refined if initial is None else initial)
+        initial = initial_depth(scene.views.get(name), dsm, reference.shape)
+        found["depth"][name] = _scores(refined, reference, refined if initial is None else initial)
         if initial is not None:
-            found["depth_input"][name] = _scores(initial, truth, refined)
+            found["depth_input"][name] = _scores(initial, reference, refined)
     return {key: values for key, values in found.items() if values}, warnings
 
 
@@ -206,14 +206,14 @@ def view_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) 
     return {"views": found}
 
 
-def _scores(depth: Any, truth: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
+def _scores(depth: Any, reference: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
     """Return the scores of a depth map where another one is known, too: nothing is scaled or shifted."""
     import numpy as np
 
     from refbench.evaluation.depth_maps import depth_scores
 
-    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), truth)
-    scores["completeness_valid"] = depth_scores(depth, truth)["completeness_valid"]
+    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), reference)
+    scores["completeness_valid"] = depth_scores(depth, reference)["completeness_valid"]
     return {key: value for key, value in scores.items() if key != "alignment"}
 
 

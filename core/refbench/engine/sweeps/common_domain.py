@@ -230,7 +230,10 @@ def _samples(found: Comparison) -> dict[str, NDArray[Any]]:
 
 
 def read_samples(out: Path, scene: str, stratum: str, domain: str, key: str) -> dict[str | None, NDArray[np.float64]]:
-    """Return label -> bootstrap samples [repeats] of one metric; the initial DSM's label is None."""
+    """Return label -> bootstrap samples [repeats] of one metric; the initial DSM's label is None.
+
+    In the unit of the metric, metres for most.
+    """
     values = json.loads((out / COMPARISON / f"{scene}.json").read_text(encoding="utf-8"))
     if values["reason"] is not None:
         return {}

@@ -131,7 +131,7 @@ class BudgetItem:
     threads: Positive | None = 1
     """Threads of torch and BLAS per job; null: all cores."""
     memory: Size = 2 << 30
-    """Budget of the tiles in flight."""
+    """Memory budget for the tiles processed at once."""
     steps: Positive | None = None
     """Steps of an optimisation or training, where a method counts them."""
 

@@ -155,19 +155,19 @@ class _Look:
         classes = Classes(bits[common])
         blocks = found.survey.layout.of_tile(tile)
         index = blocks.index[common]
-        truth = tile.reference[tile.inner]
+        reference = tile.reference[tile.inner]
         sizes = {}
         for name, heights in tile.dsms.items():
             own = heights[tile.inner]
             if classes.keys:
-                e = own[common].astype(np.float64) - truth[common]
+                e = own[common].astype(np.float64) - reference[common]
                 sizes[name] = np.abs(e)
                 steps = steps_of(e)
                 found.common[name].add(classes, e, steps)
                 if name in found.drawn:
                     found.drawn[name].add(e, sizes[name], steps, index, blocks)
             if self._protocol.own_domains and (more := base & np.isfinite(own) & ~common).any():
-                e = own[more].astype(np.float64) - truth[more]
+                e = own[more].astype(np.float64) - reference[more]
                 found.more[name].add(Classes(bits[more]), e, steps_of(e))
         if self._protocol.pair is not None and classes.keys:
             before, after = (sizes[name] for name in self._protocol.pair)

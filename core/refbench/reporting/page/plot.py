@@ -92,7 +92,7 @@ def place_labels(dots: Sequence[tuple[float, float]], widths: Sequence[float]) -
     Parameters
     ----------
     dots
-        Places of the dots inside the picture; y goes down.
+        Places of the dots inside the image; y goes down.
     widths
         Of the labels, in the same units.
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refbench.reporting.tables.model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Column, Document, Entry, Table
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -49,8 +49,8 @@ def html_table(table: Table) -> str:
     head = "".join(_heading(column, number == name) for number, column in enumerate(table.columns))
     rows = (
         "".join(
-            _cell(column, cell, number == name)
-            for number, (column, cell) in enumerate(zip(table.columns, row, strict=True))
+            _entry(column, entry, number == name)
+            for number, (column, entry) in enumerate(zip(table.columns, row, strict=True))
         )
         for row in table.rows
     )
@@ -73,8 +73,8 @@ def _heading(column: Column, is_name: bool) -> str:
     return f'<th scope="col"{kind}{hint}>{_text(column.heading)}</th>'
 
 
-def _cell(column: Column, cell: Cell, is_name: bool) -> str:
-    text = _text(cell.text)
+def _entry(column: Column, entry: Entry, is_name: bool) -> str:
+    text = _text(entry.text)
     if not column.is_number:
         if is_name:
             return f'<th scope="row" class="name">{text}</th>'
@@ -83,11 +83,11 @@ def _cell(column: Column, cell: Cell, is_name: bool) -> str:
     interval, _, unit = rest.partition("]")
     number += unit
     marked = {"best": f"<strong>{number}</strong>", "second": f'<span class="second">{number}</span>'}.get(
-        cell.mark, number
+        entry.mark, number
     )
     # An interval stands below its number, so that a column is as wide as its widest number.
     below = f' <span class="interval">[{interval}]</span>' if bracket else ""
-    value = "" if cell.value is None else f' data-value="{float(cell.value):.9g}"'
+    value = "" if entry.value is None else f' data-value="{float(entry.value):.9g}"'
     return f'<td class="number"{value}>{marked}{below}</td>'
 
 

@@ -1,4 +1,4 @@
-"""Tables before they are written in a format: cells with value, interval, spread and mark."""
+"""Tables before they are written in a format: entries with value, interval, spread and mark."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SMALL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell: its text, and for numbers what the text was made of."""
+class Entry:
+    """One entry: its text, and for numbers what the text was made of."""
 
     text: str
     value: float | None = None
@@ -55,7 +55,7 @@ class Table:
     name: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
     domain: str | None = None
     stratum: str | None = None
@@ -70,8 +70,8 @@ class Document:
     notes: tuple[str, ...] = ()
 
     def all_notes(self, best: str, second: str) -> tuple[str, ...]:
-        """Return the notes, with how the best and the second best are shown where a cell is marked."""
-        is_marked = any(cell.mark for table in self.tables for row in table.rows for cell in row)
+        """Return the notes, with how the best and the second best are shown where an entry is marked."""
+        is_marked = any(entry.mark for table in self.tables for row in table.rows for entry in row)
         return (*self.notes, *([f"{best}: best. {second}: second best."] if is_marked else []))
 
 
@@ -98,21 +98,21 @@ def metric_column(key: str, *, label: str | None = None, stratum: str | None = N
     return Column(key, heading, metric.arrow, formula=metric.formula, stratum=stratum)
 
 
-def figure_cells(key: str, figures: Sequence[Figure], *, brief: bool = False) -> list[Cell]:
-    """Return the cells of one metric's column, such as ``1.23 ± 0.02 [1.10, 1.37]``; ``brief`` writes values alone."""
+def figure_entries(key: str, figures: Sequence[Figure], *, brief: bool = False) -> list[Entry]:
+    """Return the entries of a metric's column, such as ``1.23 ± 0.02 [1.10, 1.37]``; ``brief`` writes values alone."""
     known = [abs(figure.value) for figure in figures if figure.value]
     decimals = 3 if known and min(known) < SMALL else 2
-    return [figure_cell(key, figure, decimals, brief=brief) for figure in figures]
+    return [figure_entry(key, figure, decimals, brief=brief) for figure in figures]
 
 
-def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False) -> Cell:
-    """Return one cell; see ``figure_cells``."""
+def figure_entry(key: str, figure: Figure, decimals: int, *, brief: bool = False) -> Entry:
+    """Return one entry; see ``figure_entries``."""
     values = (figure.value, figure.low, figure.high, figure.spread, figure.mark)
     if figure.value is None:
-        return Cell(MISSING)
+        return Entry(MISSING)
     metric = METRICS[key]
     if brief:
-        return Cell(metric.text(figure.value, decimals), *values)
+        return Entry(metric.text(figure.value, decimals), *values)
     is_fraction = metric.unit == "fraction"
 
     def number(value: float) -> str:
@@ -123,7 +123,7 @@ def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False)
         text += f" ± {number(figure.spread)}"
     if figure.low is not None and figure.high is not None:
         text += f" [{number(figure.low)}, {number(figure.high)}]"
-    return Cell(f"{text} %" if is_fraction else text, *values)
+    return Entry(f"{text} %" if is_fraction else text, *values)
 
 
 _STRATA = {

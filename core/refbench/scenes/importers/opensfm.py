@@ -1,4 +1,4 @@
-"""OpenSfM data sets as scenes: posed photographs and their points, in metres east, north and up of a place."""
+"""OpenSfM data sets as scenes: posed images and their points, in metres east, north and up of a place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders with ``transforms.json``, as nerfstudio and instant-ngp take them: photographs, maybe depths and points.
+"""Folders with ``transforms.json``, as nerfstudio and instant-ngp take them: images, maybe depths and points.
 
 Poses lead from the camera to the world, in OpenGL's axes (x right, y up, z backward); image coordinates count from the
 corner of the first pixel. Here they lead to the camera, in OpenCV's axes, and count from its centre.

@@ -1,4 +1,4 @@
-"""``transforms.json`` and ETH3D: posed photographs of other tools as scenes."""
+"""``transforms.json`` and ETH3D: posed images of other tools as scenes."""
 
 import json
 
