@@ -30,6 +30,7 @@ from refbench.evaluation.outliers import without_outliers
 from refbench.evaluation.streaming.sources import Moved, dsm_on
 from refbench.evaluation.surfaces import grid_of
 from refbench.formats.raster import open_dsm, open_mask
+from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 from refbench.reporting.summary import assessor_tables
 from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal import echo
@@ -112,7 +113,8 @@ def command(
     known = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
     common = on_common_grid(sources, target_crs, resampling, onto, keep_grid=coregister)
     surface, against = common.evaluated, common.reference
-    shift = find_shift(surface, against, mask_sources) if coregister else None
+    with block_cache(STRIP_CACHE_BYTES):
+        shift = find_shift(surface, against, mask_sources) if coregister else None
     if shift is not None:
         surface = Moved(surface, shift)
     kernel = common.kernel
@@ -123,16 +125,17 @@ def command(
     near = removed = None
     if remove_outliers:
         near, removed = without_outliers(dsm_on(surface, grid_of(against), kernel or KERNEL).read(), against.read())
-    found = evaluate(
-        placed,
-        against,
-        mask_sources,
-        gt_mask=known,
-        domain=near,
-        bootstrap=not no_bootstrap,
-        seed=seed,
-        memory_bytes=memory,
-    )
+    with block_cache(STRIP_CACHE_BYTES):
+        found = evaluate(
+            placed,
+            against,
+            mask_sources,
+            gt_mask=known,
+            domain=near,
+            bootstrap=not no_bootstrap,
+            seed=seed,
+            memory_bytes=memory,
+        )
     if kernel not in (None, KERNEL):
         found["notes"]["resampling"] = f"{kernel}; masks nearest"
     if removed is not None:

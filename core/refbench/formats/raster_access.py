@@ -10,8 +10,10 @@ import os
 import re
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import rasterio
@@ -22,7 +24,12 @@ from refbench.contracts.errors import InputError, MissingFileError
 from refbench.files.gdal_path import GdalPath, shown
 from refbench.formats.raster_wholeness import missing_part, png_is_whole
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CACHE_BYTES = 128 << 20
+STRIP_CACHE_BYTES = 64 << 20
+"""Enough where rasters are read in strips from top to bottom."""
 HEAD_BYTES = 4096
 MAX_VRT_BYTES = 16 << 20
 FAILURES = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
@@ -55,13 +62,26 @@ _GDAL_PATH_DRIVERS = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG", "HFA", "AAIGrid", "
 _PLAIN_SOURCES = {"SimpleSource", "ComplexSource", "AveragedSource", "NoDataSource"}
 
 
+_cache_bytes: ContextVar[int] = ContextVar("cache_bytes", default=CACHE_BYTES)
+
+
+@contextmanager
+def block_cache(number: int) -> Iterator[None]:
+    """Let GDAL keep at most so many bytes of blocks while rasters are read within."""
+    token = _cache_bytes.set(number)
+    try:
+        yield
+    finally:
+        _cache_bytes.reset(token)
+
+
 def raster_env(path: Path | None = None) -> Any:  # noqa: ANN401  # rasterio carries no types
     """Return the environment in which rasters are read: a small block cache, and no network but for a path of it.
 
     GDAL would take 5 % of the machine's memory, which no memory budget of a run knows of; the user's ``GDAL_CACHEMAX``
     goes first.
     """
-    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _cache_bytes.get()}
     if isinstance(path, GdalPath) and path.is_network:
         options = {key: value for key, value in _ONLINE.items() if key not in os.environ}
         return rasterio.Env(**_STRICT, **options, **cache)

@@ -9,6 +9,7 @@ from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
 from refbench.evaluation.layer_strata import scene_masks
 from refbench.formats.raster import open_image, open_written_dsm
+from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,10 +55,11 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
     if reference is not None:
         from refbench.evaluation.grids import used_kernel  # brings scipy
 
-        pair, shift = coregistered(pair, reference, masks, request, warnings)
         assert refined.grid is not None and reference.grid is not None  # DSMs have one
         kernel = used_kernel(kernel, refined.grid, reference.grid)
-        metrics = compare(scene, pair, request, masks, shift, kernel)
+        with block_cache(STRIP_CACHE_BYTES):
+            pair, shift = coregistered(pair, reference, masks, request, warnings)
+            metrics = compare(scene, pair, request, masks, shift, kernel)
         warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")
