@@ -7,16 +7,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import cv2  # noqa: E402
 from hill_scene import BASE, CAMERAS, GRID, GSD, SIDE, affine_camera, hill, hill_scene, two  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from makers import predicted_by  # noqa: E402
 
-from refbench import DSM, Context, InputError  # noqa: E402
+from refbench import DSM, Context, InputError, Window  # noqa: E402
 from refbench.contracts.errors import CancelledError, UnsupportedError  # noqa: E402
 from refbench.contracts.raster import Mask  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
 from refbench.geometry.nodata_fill import inside  # noqa: E402
+from refbench.geometry.tile_views import tile_view  # noqa: E402
 from refbench_diffrender.config import DiffrenderConfig  # noqa: E402
 from refbench_diffrender.dsm_config import DsmConfig  # noqa: E402
 from refbench_diffrender.dsm_mode.dsm_mode import DsmMode, refines_dsm  # noqa: E402
@@ -26,7 +28,7 @@ from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
 from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
-from refbench_diffrender.views.ground_view import RenderedView, ground_view  # noqa: E402
+from refbench_diffrender.views.ground_view import RenderedView, ground_part, ground_view, view_scale  # noqa: E402
 from refbench_diffrender.views.view_pairs import sampled, sources_of  # noqa: E402
 
 CONFIG = DiffrenderConfig(
@@ -406,3 +408,28 @@ def test_what_cannot_run_is_said(scene, config, kind, text):
 def test_senseless_settings_are_refused(values):
     with pytest.raises(ValueError, match="dsm:"):
         DsmConfig(**values)
+
+
+@pytest.mark.parametrize("kind", CAMERAS)
+def test_parts_of_a_reduced_view_are_the_whole_reduced(kind):
+    view = hill_scene({"one": CAMERAS[kind](0.2)}).views["one"]
+    whole = tile_view(view)
+    at = replace(view_scale(whole), scale=(37 / 96, 41 / 96), shift=(0.5, -0.25))
+    full, part = ground_part(whole, at), ground_part(tile_view(view, Window(11, 20, 60, 51)), at)
+    left, top = (int(one - other) for one, other in zip(part.corner, full.corner, strict=True))
+    rows, cols = part.shape
+    assert full.shape == (41, 37) and rows > 15 and cols > 15
+    np.testing.assert_allclose(part.brightness, full.brightness[top : top + rows, left : left + cols], atol=1e-6)
+    resized = cv2.resize(ground_view(view).brightness, (37, 41), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(full.brightness, resized, atol=1e-5)
+
+
+def test_a_block_without_heights_stays_so():
+    start = np.full((SIDE, SIDE), BASE, np.float32)
+    start[:, 26:] = np.nan
+    config = replace(FEW, dsm=replace(FEW.dsm, block=32, halo=4))
+    prediction = refined(hill_scene(two("affine"), start=start), config)
+    blocks = prediction.notes["blocks"]
+    assert any("no height" in one.get("skipped", "") for one in blocks.values())
+    unknown = np.isnan(prediction.dsm.heights)
+    assert unknown[:, -4:].all() and not unknown[:, :26].any() and (prediction.provenance[unknown] == 0).all()
