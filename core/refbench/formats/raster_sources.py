@@ -60,11 +60,6 @@ class _FileSource:
         """The RPC metadata of the file in GDAL's spelling (``LINE_OFF``, ...), or None."""
         return self._file.header.rpcs
 
-    @property
-    def pixel_is_point(self) -> bool:
-        """Whether the file's tag says that pixels are points; the transform already accounts for it."""
-        return self._file.header.tags.get("AREA_OR_POINT") == "Point"
-
     def _parts(self, window: Window | None) -> tuple[Window, Window | None]:
         full = Window(0, 0, self._file.header.width, self._file.header.height)
         window = window or full

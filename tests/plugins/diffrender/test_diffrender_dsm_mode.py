@@ -12,6 +12,7 @@ from hill_scene import BASE, CAMERAS, GRID, GSD, SIDE, affine_camera, hill, hill
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from makers import predicted_by  # noqa: E402
+from whole_view import ground_view  # noqa: E402
 
 from refbench import DSM, Context, InputError, Window  # noqa: E402
 from refbench.contracts.errors import CancelledError, UnsupportedError  # noqa: E402
@@ -28,7 +29,7 @@ from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
 from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
 from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
-from refbench_diffrender.views.ground_view import RenderedView, ground_part, ground_view, view_scale  # noqa: E402
+from refbench_diffrender.views.ground_view import RenderedView, ground_part, view_scale  # noqa: E402
 from refbench_diffrender.views.view_pairs import sampled, sources_of  # noqa: E402
 
 CONFIG = DiffrenderConfig(
