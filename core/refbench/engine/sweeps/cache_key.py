@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import refbench
 from refbench.contracts.errors import InputError, SkippedError, UnknownNameError
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.weights import find_weights
@@ -20,6 +19,7 @@ from refbench.files.hashing import hash_file, hash_inputs, hash_tree, hash_value
 from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
 from refbench.registry.requirements import check_packages
+from refbench.version import __version__
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
@@ -124,7 +124,7 @@ def method_facts(entry: MethodEntry, steps: int | None = None) -> dict[str, Any]
         "code": code,
         "config": config.values,
         "weights": {} if weights is None else hash_tree(weights),
-        "version": refbench.__version__,
+        "version": __version__,
         "core": core_code(),
         "overrides": overrides,
         "stochastic": record.stochastic,
