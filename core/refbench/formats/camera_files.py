@@ -20,7 +20,7 @@ A new model joins by one ``register_camera_format``; nothing else asks for the t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -15,10 +15,13 @@ class Told(Protocol):
     method: str
     scene: str
     seed: int
-    status: Enum
     reason: str | None
     metrics: dict[str, Any] | None
     metrics_reason: str | None
+
+    @property
+    def status(self) -> Enum:
+        """How the job ended."""
 
 
 SHOWN = ("mae", "rmse", "nmad", "median", "n")

@@ -12,7 +12,7 @@ from refbench.contracts.raster import DSM
 from refbench.formats.raster import ArraySource
 from refbench.testing import scenes
 from refbench.testing.check import check
-from refbench.testing.outcome import applies, require
+from refbench.testing.require import applies, require
 from refbench.testing.subject import difference, ended_well
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from refbench.engine.job.result import Status
 from refbench.formats.raster import open_dsm
 from refbench.scenes.scene_yaml import load_scene
 from refbench.testing.check import check
-from refbench.testing.outcome import applies, require
+from refbench.testing.require import applies, require
 from refbench.testing.subject import describe, ended_well, largest
 
 if TYPE_CHECKING:

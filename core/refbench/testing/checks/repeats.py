@@ -12,7 +12,7 @@ from refbench.contracts.tiles import TilePlan
 from refbench.scenes.cut import cut_scene
 from refbench.testing import scenes
 from refbench.testing.check import check
-from refbench.testing.outcome import applies, require
+from refbench.testing.require import applies, require
 from refbench.testing.subject import SAME_M, ended_well, require_dsm, require_same
 
 if TYPE_CHECKING:
