@@ -1,6 +1,5 @@
-"""What a view's depth starts from: its own map, the DSM, sparse points, files, an estimator; alignment; visibility."""
+"""What a view's depth starts from: its own map, the DSM, sparse points, files; alignment, filters."""
 
-import importlib.util
 from dataclasses import replace
 
 import cv2
@@ -9,82 +8,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from makers import centred_grid, pinhole_above  # noqa: E402
+from roof_scene import COLS, POINTS, ROOF, ROWS, depth_of, rng, scene, views_of  # noqa: E402
 
-from refbench import DSM, Context, Image, InputError, Scene, View  # noqa: E402
-from refbench.contracts.errors import ConfigError, MissingExtraError, MissingFileError, UnsupportedError  # noqa: E402
-from refbench.contracts.points import PointCloud  # noqa: E402
-from refbench.formats.cloud import HeldPoints  # noqa: E402
-from refbench.formats.raster import ArraySource  # noqa: E402
+from refbench import Image, InputError  # noqa: E402
+from refbench.contracts.errors import ConfigError, MissingFileError, UnsupportedError  # noqa: E402
 from refbench.formats.raster_write import write_image  # noqa: E402
 from refbench.geometry.cameras import Pinhole  # noqa: E402
-from refbench.geometry.depth import render_depth  # noqa: E402
-from refbench_diffrender.config import DiffrenderConfig, LossConfig  # noqa: E402
-from refbench_diffrender.method import Diffrender  # noqa: E402
-from refbench_diffrender.views import monocular  # noqa: E402
+from refbench_diffrender.config import DiffrenderConfig  # noqa: E402
 from refbench_diffrender.views.alignment import aligned  # noqa: E402
 from refbench_diffrender.views.depth_file import read_depth  # noqa: E402
 from refbench_diffrender.views.initial_depth import denoised  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
-from refbench_diffrender.views.visible_points import before_surface, not_behind_others, points_in_view  # noqa: E402
-
-ROWS, COLS, FOCAL, HEIGHT, SIDE = 60, 80, 90.0, 60.0, 80
-BLOCK, ROOF = 8.0, 15.0
-"""Half the side of a building in the middle, and its height."""
-GRID = centred_grid(SIDE)
-rng = np.random.default_rng(3)
-
-
-def height(x, y):
-    return np.where((np.abs(x) < BLOCK) & (np.abs(y) < BLOCK), ROOF, 0.02 * x + 0.01 * y)
-
-
-def surface():
-    return DSM(height(*GRID.centres()).astype(np.float32), GRID)
-
-
-def camera(x, y):
-    return pinhole_above(x, y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
-
-
-def cloud(number=3000):
-    xy = rng.uniform(-35, 35, (number, 2))
-    xy = xy[(np.abs(np.abs(xy) - BLOCK) > 1).all(axis=1)]
-    return np.column_stack([xy, height(*xy.T)])
-
-
-POINTS = cloud()
-PLACES = ((-14, 0), (0, 0), (14, 0))
-
-
-def depth_of(number):
-    return render_depth(surface(), camera(*PLACES[number]), (ROWS, COLS))
-
-
-def scene(*, dsm=False, points=None, depth=False, ties=False):
-    views = {}
-    for number, place in enumerate(PLACES):
-        name, pinhole = f"v{number}", camera(*place)
-        picture = np.random.default_rng(number).integers(0, 255, (3, ROWS, COLS), dtype=np.uint8)
-        own = ArraySource(Image(depth_of(number)[None] + 1)) if depth else None
-        tie = really_seen(points, number) if ties else None
-        view = View(name, ArraySource(Image(picture)), pinhole, own, tie_points=tie)
-        views[name] = view
-    held = None if points is None else HeldPoints(PointCloud(points))
-    return Scene("block", grid=GRID, dsm=ArraySource(surface()) if dsm else None, views=views, points=held)
-
-
-def really_seen(points, number):
-    """Those of some points that nothing hides: their depth is that of the true surface."""
-    col, row, depth = camera(*PLACES[number]).project(points)
-    inside = (col > 0) & (row > 0) & (col < COLS - 1) & (row < ROWS - 1)
-    at = depth_of(number)[np.where(inside, row, 0).round().astype(int), np.where(inside, col, 0).round().astype(int)]
-    return points[inside & (np.abs(at - depth) < 1.0)]
-
-
-def views_of(*, config=None, seed=0, **parts):
-    return scene_views(scene(**parts), config or DiffrenderConfig(), Context(seed=seed))
-
 
 # --- where it comes from ----------------------------------------------------------------------------------------------
 
@@ -276,124 +210,6 @@ def test_far_things_do_not_lie_beyond_what_is_known(tmp_path):
     one = views_of(config=config, dsm=True)[0]
     assert one.depth.max() <= 1.3 * np.nanmax(depth_of(0)) + 1e-3
     assert views_of(config=replace(config, far=70.0), dsm=True)[0].depth.max() == pytest.approx(70)
-
-
-# --- an estimator -----------------------------------------------------------------------------------------------------
-
-
-def test_a_missing_package_is_said(monkeypatch):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(monocular.importlib.util, "find_spec", lambda n: None if n == "transformers" else real(n))
-    with pytest.raises(MissingExtraError, match=r"transformers.*pip install 'refbench\[monocular\]'"):
-        views_of(dsm=True, config=DiffrenderConfig(initial="monocular"))
-
-
-@pytest.fixture(scope="module")
-def estimator(tmp_path_factory):
-    """A tiny depth estimator with random weights, in a folder."""
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("PIL")
-    torch.manual_seed(0)
-    config = transformers.DPTConfig(
-        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8,
-        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, is_hybrid=False,
-        use_bias_in_fusion_residual=True,
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("tiny")
-    transformers.DPTForDepthEstimation(config).save_pretrained(folder)
-    transformers.DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    return str(folder)
-
-
-def test_an_estimator_gives_a_map_of_the_picture_size(estimator):
-    picture = np.random.default_rng(0).random((ROWS, COLS, 3), np.float32)
-    found = monocular.estimated_depth(picture, estimator)
-    assert found.shape == (ROWS, COLS) and found.dtype == np.float32 and found.std() > 0
-    np.testing.assert_array_equal(found, monocular.estimated_depth(picture, estimator))
-    assert not np.array_equal(found, monocular.estimated_depth(picture[::-1].copy(), estimator))
-
-
-def test_an_estimate_is_aligned_to_the_scene(estimator, monkeypatch):
-    monkeypatch.setattr(monocular, "estimated_depth", lambda picture, name: (3 / depth_of(0) - 0.02).astype(np.float32))
-    config = DiffrenderConfig(initial="monocular", estimator=estimator)
-    one = views_of(config=config, dsm=True)[0]
-    assert np.median(np.abs(one.depth - depth_of(0))[one.known]) < 0.05
-
-
-def test_an_unknown_estimator_is_said(tmp_path):
-    pytest.importorskip("transformers")
-    pytest.importorskip("PIL")
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="cannot be loaded as a depth estimator") as caught:
-        monocular.estimated_depth(np.zeros((8, 8, 3), np.float32), str(tmp_path))
-    assert "\n" not in str(caught.value)
-
-
-# --- which points are seen --------------------------------------------------------------------------------------------
-
-
-def hidden_and_seen(number):
-    """Points under and beside the building's roof, as a view has them, and which of them it really sees."""
-    x, y = np.meshgrid(np.linspace(-20, 20, 60), np.linspace(-10, 10, 30))
-    ground = np.column_stack([x.ravel(), y.ravel(), 0.02 * x.ravel() + 0.01 * y.ravel()])
-    return points_in_view(np.vstack([ground, POINTS]), camera(*PLACES[number]), (ROWS, COLS))
-
-
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_the_surface_hides_what_lies_behind_it(number):
-    points, depth = hidden_and_seen(number), depth_of(number)
-    hidden = points.depth > points.under(depth) + 2
-    assert hidden.sum() > 100
-    kept = before_surface(points, depth + rng.normal(0, 0.02, depth.shape))
-    assert not kept[hidden].any()
-    assert kept[points.depth < points.under(depth) + 0.03].mean() > 0.95
-
-
-def test_without_a_surface_other_points_hide():
-    for number in (0, 2):
-        points, depth = points_in_view(POINTS, camera(*PLACES[number]), (ROWS, COLS)), depth_of(number)
-        hidden = points.depth > points.under(depth) + 2
-        kept = not_behind_others(points, camera(*PLACES[number]))
-        assert hidden.sum() > 10
-        assert kept[hidden].mean() < 0.2 and kept[~hidden].mean() > 0.9
-
-
-def test_tracks_are_believed():
-    some = POINTS[::7]
-    one = views_of(points=some, ties=True, dsm=True)[0]
-    assert len(one.points) == len(really_seen(some, 0))
-    low = scene(points=some, dsm=True)
-    view = replace(low.views["v0"], tie_points=np.array([[400.0, 0, 0]] * 30))
-    with pytest.raises(InputError, match=r"Only 0 of the 30 .*focal length, size or pose"):
-        scene_views(replace(low, views={**low.views, "v0": view}, points=HeldPoints(PointCloud(view.tie_points))))
-
-
-def test_points_held_out_are_used_by_nothing():
-    config = DiffrenderConfig(hold_out_points=0.3, initial="points")
-    for ties in (False, True):
-        first, again, other = (
-            views_of(points=POINTS, ties=ties, config=config, seed=seed)[1] for seed in (1, 1, 2)
-        )  # fmt: skip
-        used, kept = ({*zip(p.col, p.row, strict=True)} for p in (first.points, first.held_out))
-        assert not used & kept and len(kept) == pytest.approx(0.3 * (len(kept) + len(used)), rel=0.15)
-        np.testing.assert_array_equal(first.held_out.depth, again.held_out.depth)
-        assert len(other.held_out) != len(first.held_out) or (other.held_out.depth != first.held_out.depth).any()
-    without = views_of(points=POINTS, config=replace(config, hold_out_points=0.0))[1]
-    assert not np.array_equal(without.depth, first.depth)
-
-
-def test_points_pull_a_wrong_depth_to_them():
-    flat = replace(scene(points=POINTS, ties=True), grid=None)
-    views = {
-        name: replace(view, depth=ArraySource(Image(np.full((1, ROWS, COLS), 58.0))))
-        for name, view in flat.views.items()
-    }
-    loss = LossConfig(colour=0, poisson=1.0, point=50, edge_map=0, uv_edginess=0)
-    config = DiffrenderConfig(
-        steps=60, init_steps=0, stride=4, lr=1e-3, views=("v1",), hold_out_points=0.2, backend="torch", loss=loss
-    )
-    notes = Diffrender(config).refine(replace(flat, views=views), Context()).notes["held_out_points"]["v1"]
-    assert notes["points"] > 50 and notes["after"]["median"] < 0.7 * notes["before"]["median"]
 
 
 # --- images and cameras that do not fit -----------------------------------------------------------------------------
