@@ -16,11 +16,15 @@ project = "refbench"
 author = "The refbench developers"
 copyright = author  # Sphinx's name
 release = refbench.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "generated/options-*", "generated/record-*"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+# Notebooks are text; building runs them, and a cell that raises ends the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900
+nb_merge_streams = True
 suppress_warnings = ["myst.header"]  # a page of the reference may begin at its second level
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

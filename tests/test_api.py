@@ -69,6 +69,14 @@ def test_what_is_no_scene_is_refused():
         ({"files": {"dms": "d.tif"}}, r"files: unknown name 'dms'; did you mean 'dsm'"),
         ({"files": {"orthos": "a.tif"}}, r"files\['orthos'\] must be a list of paths"),
         ({"files": {"gsd": 1.0}}, r"files\['gsd'\] is for plain files"),
+        ({"files": {"orthos": 3}}, r"files\['orthos'\] must be a list of paths, got 3"),
+        ({"files": 3}, r"^files must be a mapping"),
+        ({"seed": "a"}, r"^seed must be a whole number from 0 on, got 'a'"),
+        ({"threads": 0}, r"^threads must be a whole number from 1 on"),
+        ({"deadline_s": -1}, r"^deadline_s must be a positive number"),
+        ({"out": 3}, r"^out must be a path, got 3"),
+        ({"device": 3}, r"^device must be text"),
+        ({"no_bridges": "images-to-orthos"}, r"^no_bridges must be a list of names"),
         ({"sise": 3}, r"^configuration values \(keywords\): unknown key sise"),
         ({"weights": "mine"}, r"^weights mine: there is no such file"),
         ({"config": "absent"}, r"no configuration file absent"),
@@ -83,6 +91,15 @@ def test_bad_input_is_told_in_python_before_anything_is_written(tmp_path, monkey
     with pytest.raises(InputError, match=words) as caught:
         refbench.run(method="median", **arguments)
     assert "--" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bench_names_its_wrong_arguments_too(tmp_path):
+    for arguments, words in (((3, tmp_path), "^suite must be a path"), (("tiny", 3), "^out must be a path")):
+        with pytest.raises(InputError, match=words):
+            refbench.bench(*arguments)
+    with pytest.raises(InputError, match=r"^workers must be a whole number"):
+        refbench.bench("tiny", tmp_path / "out", workers="two")
     assert not list(tmp_path.iterdir())
 
 

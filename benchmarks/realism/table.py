@@ -52,7 +52,7 @@ def cities(first: int, count: int, size: int, version: int) -> Iterator[tuple[st
                 yield f"city-{seed:04d}/{variant}", realism(sample.initial, sample.reference, sample.gsd)
         else:
             city = make_city(seed, size, aerial=0)
-            yield f"city-{seed:04d}", realism(city.initial.heights, city.truth.heights, city.grid.gsd)
+            yield f"city-{seed:04d}", realism(city.initial.heights, city.reference.heights, city.grid.gsd)
 
 
 def cached(cache: Path) -> Iterator[tuple[str, Realism]]:

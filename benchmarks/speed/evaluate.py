@@ -31,11 +31,11 @@ def surfaces() -> tuple[DSM, DSM, dict[str, Mask]]:
     rng = np.random.default_rng(0)
     grid = Grid(SIDE, SIDE, Affine(0.5, 0, 5e5, 0, -0.5, 5.2e6), CRS.from_epsg(32632))
     building = np.kron(rng.random((SIDE // 32, SIDE // 32)) < 0.3, np.ones((32, 32))).astype(np.uint8)
-    truth = (100 + 8 * building + rng.normal(0, 0.05, (SIDE, SIDE))).astype(np.float32)
-    found = (truth + rng.laplace(0, 0.7, truth.shape)).astype(np.float32)
-    found[rng.random(truth.shape) < 0.03] = np.nan
+    reference = (100 + 8 * building + rng.normal(0, 0.05, (SIDE, SIDE))).astype(np.float32)
+    found = (reference + rng.laplace(0, 0.7, reference.shape)).astype(np.float32)
+    found[rng.random(reference.shape) < 0.03] = np.nan
     masks = {"building": building, "water": np.roll(building, 700, 0), "forest": np.roll(building, 900, 1)}
-    return DSM(found, grid), DSM(truth, grid), {name: Mask(values, grid, name) for name, values in masks.items()}
+    return DSM(found, grid), DSM(reference, grid), {name: Mask(values, grid, name) for name, values in masks.items()}
 
 
 def cpu(run: object) -> float:
@@ -61,8 +61,8 @@ def process_cpu(command: list[str]) -> float:
 
 def main() -> None:
     """Print the table."""
-    found, truth, masks = surfaces()
-    e = (found.heights.astype(np.float64) - truth.heights)[found.valid]
+    found, reference, masks = surfaces()
+    e = (found.heights.astype(np.float64) - reference.heights)[found.valid]
 
     def plain() -> None:
         a = np.abs(e)
@@ -71,13 +71,13 @@ def main() -> None:
 
     print(f"numpy, a few statistics          {cpu(plain):6.2f} CPU s")
     print(f"core statistics                  {cpu(lambda: statistics(e)):6.2f} CPU s")
-    layers = cpu(lambda: evaluate(found, truth, masks, bootstrap=False))
+    layers = cpu(lambda: evaluate(found, reference, masks, bootstrap=False))
     print(f"every layer but the bootstrap    {layers:6.2f} CPU s")
-    print(f"bootstrap besides                {cpu(lambda: evaluate(found, truth, masks)) - layers:6.2f} CPU s")
+    print(f"bootstrap besides                {cpu(lambda: evaluate(found, reference, masks)) - layers:6.2f} CPU s")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_dsm(folder / "e.tif", found)
-        write_dsm(folder / "r.tif", truth)
+        write_dsm(folder / "r.tif", reference)
         for mask in masks.values():
             write_mask(folder / f"{mask.name}.tif", mask)
         flags = [flag for mask in masks for flag in ("--mask", f"{mask}={folder / mask}.tif")]

@@ -1,7 +1,7 @@
 """ImMPI's work beside its published form, CPU seconds and peak memory; every figure from a process of its own.
 
 Run as ``python benchmarks/speed/immpi.py [--repeats 3] [--threads 1]``. Full networks with random weights:
-``mpi``: planes of a picture (512 x 512, 32 planes); ``step``: one optimisation iteration (256 x 256, 32 planes, L1,
+``mpi``: planes of an image (512 x 512, 32 planes); ``step``: one optimisation iteration (256 x 256, 32 planes, L1,
 SSIM and LPIPS at four scales, backward, Adam). "plain" follows the text step by step. "official" are the figures of the
 official code (18.7 CPU s and 4.7 GiB; 28 CPU s and 4.9 GiB), measured on another day of this machine.
 """

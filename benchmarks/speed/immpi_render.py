@@ -24,7 +24,7 @@ FORMS = ("refbench", "plain")
 
 
 def inputs(side):
-    """A seeded multiplane image at all scales, cameras with an oblique neighbour, a target picture."""
+    """A seeded multiplane image at all scales, cameras with an oblique neighbour, a target image."""
     import torch
 
     generator = torch.Generator().manual_seed(0)

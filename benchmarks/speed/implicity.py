@@ -48,7 +48,7 @@ def plain_surface(net, planes, shape, config, z_std, threshold):
 
 
 def patch(variant):
-    """Network, planes' inputs, configuration and truth of the benchmark's patch."""
+    """Network, planes' inputs, configuration and reference of the benchmark's patch."""
     sys.path.insert(0, str(PARITY))
     import golden_implicity as golden
 
@@ -68,11 +68,11 @@ def patch(variant):
     decoder = golden.under(golden.load_npz(path), f"{name}/decoder")
     net = golden.fill(build_model(ModelConfig.of_variant(variant)), decoder)
     item = SlidingWindowItems(official_items(config, "test"))[0]
-    return net, item, config, truth_of(golden.golden_folder() / scene["scene"] / "raster", item, config)
+    return net, item, config, reference_of(golden.golden_folder() / scene["scene"] / "raster", item, config)
 
 
-def truth_of(raster, item, config):
-    """Reference heights [rows, cols] of the patch, NaN outside the ground-truth mask."""
+def reference_of(raster, item, config):
+    """Reference heights [rows, cols] of the patch, NaN outside the reference mask."""
     import numpy as np
     import rasterio
 
@@ -95,8 +95,8 @@ def measure(variant, mode, repeats, out):
     from refbench_implicity.surface import extract_surface
 
     torch.set_num_threads(1)
-    net, item, config, truth = patch(variant)
-    z_std, threshold, shape = config.normalisation.z_std, config.threshold, truth.shape
+    net, item, config, reference = patch(variant)
+    z_std, threshold, shape = config.normalisation.z_std, config.threshold, reference.shape
     surface = dataclasses.replace(config.surface, column_stride=4 if mode == "stride" else 1)
     image = None if item.image is None else torch.from_numpy(item.image)[None]
     seconds = []
@@ -114,7 +114,7 @@ def measure(variant, mode, repeats, out):
     np.save(out, heights)
     encode, decode = np.median(seconds, axis=0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    error = np.abs(heights - truth)
+    error = np.abs(heights - reference)
     print(json.dumps({"encode": encode, "decode": decode, "peak": peak, "mae": float(np.nanmean(error))}))
 
 

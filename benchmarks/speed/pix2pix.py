@@ -134,8 +134,8 @@ def main():
     for mode, seconds in runs.items():
         median = statistics.median(seconds)
         print(f"{mode:24} {median:5.2f} CPU s, 1/{official / median:.2f} of the official whole process")
-    step, share = statistics.median(steps), OFFICIAL["step_cpu_s"] * base / OFFICIAL["network_cpu_s"]
-    print(f"training step            {step:5.2f} CPU s; official, scaled: {share:.2f}")
+    step, fraction = statistics.median(steps), OFFICIAL["step_cpu_s"] * base / OFFICIAL["network_cpu_s"]
+    print(f"training step            {step:5.2f} CPU s; official, scaled: {fraction:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """ResDepth on one raster: refbench's modes beside the published network run tile by tile, whole processes.
 
 Run as ``python benchmarks/speed/resdepth.py [--size 1024] [--repeats 3] [--modes exact bf16 fast]``. A synthetic
-scene (initial DSM, truth, building mask, one stereo pair) and a full-size network with random weights are written as
+scene (initial DSM, reference, building mask, one stereo pair) and a full-size network of random weights are written as
 official files and refined through the command line; CPU seconds are those of all processes together, imports, reading,
 evaluation and writing included. "plain" is the network alone as published: every tile by itself, contiguous, nothing
 folded. "official" are the figures of the official code for 1024 x 1024, measured on another day of this machine:
@@ -43,13 +43,13 @@ def write_scene(folder, rows, cols):
 
     rng = np.random.default_rng(0)
     blocks = np.kron(rng.integers(0, 4, (rows // 64 + 1, cols // 64 + 1)) > 2, np.ones((64, 64)))[:rows, :cols]
-    truth = (400 + 15 * blocks + np.linspace(0, 5, cols)[None]).astype(np.float32)
+    reference = (400 + 15 * blocks + np.linspace(0, 5, cols)[None]).astype(np.float32)
     layers = {
-        "truth": truth,
-        "initial": (truth + rng.normal(0, 1, truth.shape)).astype(np.float32),
+        "truth": reference,
+        "initial": (reference + rng.normal(0, 1, reference.shape)).astype(np.float32),
         "building": blocks.astype(np.uint8),
-        "ortho_0": (300 + 200 * blocks + rng.normal(0, 20, truth.shape)).astype(np.uint16),
-        "ortho_1": (320 + 180 * blocks + rng.normal(0, 20, truth.shape)).astype(np.uint16),
+        "ortho_0": (300 + 200 * blocks + rng.normal(0, 20, reference.shape)).astype(np.uint16),
+        "ortho_1": (320 + 180 * blocks + rng.normal(0, 20, reference.shape)).astype(np.uint16),
     }
     for name, values in layers.items():
         with rasterio.open(
@@ -138,7 +138,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=list(MODES))
-    parser.add_argument("--unscored", action="store_true", help="without truth, as for rasters larger than memory")
+    parser.add_argument("--unscored", action="store_true", help="without reference, as for rasters larger than memory")
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--tiles", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from refbench.registry.records import AssessorRecord as AssessorRecord
     from refbench.registry.records import ImporterRecord as ImporterRecord
     from refbench.registry.records import MethodRecord as MethodRecord
+    from refbench.registry.records import Reported as Reported
     from refbench.registry.records import ReporterRecord as ReporterRecord
     from refbench.registry.records import Score as Score
     from refbench.registry.records import VerbRecord as VerbRecord
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "PointCloud": "refbench.contracts.points",
         "Prediction": "refbench.contracts.method",
         "RefbenchError": "refbench.contracts.errors",
+        "Reported": "refbench.registry.records",
         "ReporterRecord": "refbench.registry.records",
         "Scene": "refbench.contracts.scene",
         "Score": "refbench.registry.records",

@@ -19,6 +19,7 @@ from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
 from refbench.files.out_guard import check_out
+from refbench.python_arguments import check_mapping, check_names, check_path, check_seconds, check_text, check_whole
 from refbench.python_words import speaks_python
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def run(
     overwrite: bool = False,
     files: Mapping[str, Any] | None = None,
     no_bridges: Sequence[str] = (),
+    resampling: str = "auto",
+    back: bool = False,
     **overrides: Any,  # noqa: ANN401  # configuration values
 ) -> Result:
     """Refine a scene with a method in a process of its own, score it, and return the result.
@@ -90,10 +93,14 @@ def run(
         Replace a result that is in ``out``.
     files
         Plain files instead of a scene: ``points``, ``dsm``, ``orthos`` and ``views`` (lists), ``ndvi``, ``reference``,
-        ``masks`` (a mapping), ``gsd``, ``crs``, ``vertical``, ``height_unit``, ``nodata_in``,
+        ``masks`` (a mapping), ``gsd``, ``crs``, ``target_crs``, ``vertical``, ``height_unit``, ``nodata_in``,
         ``scene_id``.
     no_bridges
         Names of bridges that are switched off, such as ``images-to-orthos``.
+    resampling
+        Kernel by which rasters come to another grid: auto, nearest, bilinear, cubic or average.
+    back
+        Also write ``dsm_back.tif``: the refined DSM in the input's own CRS, grid and unit.
     overrides
         Configuration values; dots are written as two underscores (``inference__overlap=0.25``).
 
@@ -104,6 +111,15 @@ def run(
     """
     if scene is not None and not isinstance(scene, str | Path):
         raise InputError(f"scene must be the folder of a scene, got a {type(scene).__name__}; write_scene makes one.")
+    check_text("method", method)
+    check_text("device", device)
+    for name, value in (("out", out), ("config", config), ("weights", weights)):
+        check_path(name, value)
+    check_whole("seed", seed, 0)
+    check_whole("threads", threads, 1, optional=True)
+    check_seconds("deadline_s", deadline_s)
+    check_names("no_bridges", no_bridges)
+    check_mapping("files", files)
     check_files(files or {})
     options = {
         **(files or {}),
@@ -116,6 +132,8 @@ def run(
         "threads": threads,
         "timeout": deadline_s,
         "no_bridges": no_bridges,
+        "resampling": resampling,
+        "back": back,
     }
     request = JobRequest.from_options(method, options, _spelt)
     check_inputs(request)
@@ -144,6 +162,10 @@ def bench(
     InputError
         The suite or ``out`` cannot be used.
     """
+    check_path("suite", suite, optional=False)
+    check_path("out", out, optional=False)
+    check_whole("workers", workers, 1)
+    check_names("only", only)
     folder = Path(out)
     found = run_sweep(load_suite(suite), folder, workers=workers, resume=resume, only=only, retry=retry, trust=trust)
     return BenchResult(folder, {job.id: result for job, result in found.items()})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refbench.cli.main import cli
-from site_pages.fields import cell
+from site_pages.fields import entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,11 @@ def cli_page() -> str:
         lines += ["```text", *(_usage(command, context).splitlines()), "```", ""]
         rows = list(option_lines(command, context))
         if rows:
-            lines += ["| option | meaning |", "|---|---|", *(f"| {cell(name)} | {cell(text)} |" for name, text in rows)]
+            lines += [
+                "| option | meaning |",
+                "|---|---|",
+                *(f"| {entry(name)} | {entry(text)} |" for name, text in rows),
+            ]
         lines.append("")
     return "\n".join(lines)
 

@@ -123,12 +123,12 @@ def table(rows: Iterable[FieldRow]) -> str:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for row in rows:
         default = "required" if row.default == "required" else f"`{row.default}`"
-        lines.append(f"| `{row.key}` | {cell(row.kind)} | {cell(default)} | {cell(row.meaning)} |")
+        lines.append(f"| `{row.key}` | {entry(row.kind)} | {entry(default)} | {entry(row.meaning)} |")
     return "\n".join(lines) + "\n"
 
 
-def cell(text: str) -> str:
-    """Return a text that does not end its table cell."""
+def entry(text: str) -> str:
+    """Return a text that does not end its table's entry."""
     return text.replace("|", "\\|")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from refbench import MethodRecord
 
-OWN = ("baselines", "resdepth", "implicity", "pix2pix", "immpi", "diffrender")
+OWN = ("baselines", "resdepth", "implicity", "pix2pix", "immpi", "diffrender", "fusion")
 """Plugins that have a page, in the order of the site."""
 
 
@@ -72,7 +72,7 @@ def _lines(record: MethodRecord) -> Iterator[tuple[str, str]]:
     yield "install", ", ".join(f"`pip install 'refbench[{extra}]'`" for extra in record.extras)
     yield "built-in weights", ", ".join(f"`{name}`" for name in record.weights)
     yield "configurations", ", ".join(f"`{name}`" for name in shipped_configs(record))
-    for tag, value in sorted(record.tags.items()):
+    for tag, value in sorted(item for item in record.tags.items() if not item[0].startswith("check.")):
         yield tag.replace("_", " "), f"about {value} on one core, with the default configuration"
     yield "official code", record.origin
     yield "its licence", "none granted" if record.official_licence is None else record.official_licence

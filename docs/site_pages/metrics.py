@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from refbench.evaluation.metrics import DEPTH, HEIGHTS, SHAPE, VIEWS
 from refbench.registry.registry import load_registry
-from site_pages.fields import cell
+from site_pages.fields import entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,8 @@ def metrics_page() -> str:
         for metric in metrics:
             unit = "" if metric.unit in ("count", "ratio", "fraction") else metric.unit
             strata = ", ".join(getattr(metric, "strata", ()))
-            cells = (f"`{metric.key}`", metric.label, unit, BETTER[metric.direction], metric.formula, strata)
-            lines.append(f"| {' | '.join(map(cell, cells))} |")
+            entries = (f"`{metric.key}`", metric.label, unit, BETTER[metric.direction], metric.formula, strata)
+            lines.append(f"| {' | '.join(map(entry, entries))} |")
         lines.append("")
     return "\n".join([*lines, *_assessors()]) + "\n"
 
@@ -53,8 +53,8 @@ def _assessors() -> Iterator[str]:
         yield f"### {record.name}\n\n{record.summary} {record.reference}\n"
         if record.options:
             yield "| option | meaning |\n|---|---|"
-            yield from (f"| `{name}` | {cell(text)} |" for name, text in record.options.items())
+            yield from (f"| `{name}` | {entry(text)} |" for name, text in record.options.items())
             yield ""
         yield "| score | meaning |\n|---|---|"
-        yield from (f"| `{score.key}` | {cell(score.summary)} |" for score in record.scores)
+        yield from (f"| `{score.key}` | {entry(score.summary)} |" for score in record.scores)
         yield ""

@@ -21,7 +21,10 @@ _OPENCV_SIZES = (3, 5)
 
 
 def median(heights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Return the median of the known heights in a window of ``size`` x ``size`` pixels; of two, their mean."""
+    """Return the median of the known heights in a window of ``size`` x ``size`` pixels; of two, their mean.
+
+    Heights are float32 [rows, cols], metres.
+    """
     valid = np.isfinite(heights)
     reach = size // 2
     known = np.where(valid, heights, np.float32(0))
@@ -59,6 +62,7 @@ def bilateral(heights: NDArray[np.float32], radius: int, sigma_px: float, sigma_
 
     Written as sums over pairs of pixels: OpenCV's filter knows no NaN, and its table of weights depends on the
     range of the whole array, so that tiles would differ.
+    Heights are float32 [rows, cols], metres.
     """
     valid = np.isfinite(heights)
     known = np.where(valid, heights, np.float32(0))
@@ -88,6 +92,7 @@ def guided(heights: NDArray[np.float32], radius: int, sigma_m: float) -> NDArray
 
     Each window holds a linear model of its heights whose slope is var / (var + sigma²); a pixel takes the mean of
     the models of all windows that it lies in and that hold a known pixel at their centre.
+    Heights are float32 [rows, cols], metres.
     """
     valid = np.isfinite(heights)
     weight = valid.astype(np.float64)
@@ -116,6 +121,7 @@ def tv_l1(heights: NDArray[np.float32], fidelity: float, iterations: int) -> NDA
 
     Steps across an unknown pixel or the edge of the array do not count. tau = 1 and sigma = 1/8: their product is the
     largest that converges.
+    Heights are float32 [rows, cols], metres.
     """
     valid = np.isfinite(heights)
     data = np.where(valid, heights, np.float32(0))
@@ -137,7 +143,10 @@ def _tv_l1_steps(
 def plain_tv_l1_steps(
     data: NDArray[np.float32], valid: NDArray[np.bool_], iterations: int, limit: np.float32
 ) -> NDArray[np.float32]:
-    """Return what ``kernels.tv_l1_steps`` returns, by whole arrays."""
+    """Return what ``kernels.tv_l1_steps`` returns, by whole arrays.
+
+    ``data`` is float32 [rows, cols], metres; ``valid`` bool [rows, cols].
+    """
     sigma = np.float32(0.125)
     both_x = np.zeros_like(data)
     both_y = np.zeros_like(data)

@@ -59,7 +59,7 @@ class Input(Local[None]):
     halo = 0
 
     def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the heights."""
+        """Return the heights. Float32 [rows, cols], metres."""
         return heights
 
 
@@ -72,7 +72,7 @@ class Median(Local[MedianConfig]):
         return self.config.size // 2
 
     def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the median of the known heights in the window."""
+        """Return the median of the known heights in the window. Float32 [rows, cols], metres."""
         return median(heights, self.config.size)
 
 
@@ -85,7 +85,7 @@ class Bilateral(Local[BilateralConfig]):
         return self.config.radius
 
     def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the mean weighted by distance in the plane and in height."""
+        """Return the mean weighted by distance in the plane and in height. Float32 [rows, cols], metres."""
         return bilateral(heights, self.config.radius, self.config.sigma_px, self.config.sigma_m)
 
 
@@ -98,7 +98,7 @@ class Guided(Local[GuidedConfig]):
         return 2 * self.config.radius
 
     def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the mean of the local linear models."""
+        """Return the mean of the local linear models. Float32 [rows, cols], metres."""
         return guided(heights, self.config.radius, self.config.sigma_m)
 
 
@@ -111,7 +111,7 @@ class TVL1(Local[TVL1Config]):
         return self.config.iterations
 
     def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the primal variable after the configured number of steps."""
+        """Return the primal variable after the configured number of steps. Float32 [rows, cols], metres."""
         return tv_l1(heights, self.config.fidelity, self.config.iterations)
 
 

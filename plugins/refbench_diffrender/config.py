@@ -23,9 +23,9 @@ class LossConfig:
     """
 
     init_colour: float = 0.0
-    """Of the photographs' colours in stage 1."""
+    """Of the images' colours in stage 1."""
     colour: float = 1.0
-    """Of the photographs' colours in stage 2."""
+    """Of the images' colours in stage 2."""
     init_patch: float = 0.0
     """Of the dissimilarity of brightness patches in stage 1."""
     patch: float = 0.0

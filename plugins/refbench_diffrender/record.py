@@ -26,10 +26,15 @@ def refbench_methods() -> list[MethodRecord]:
             origin="https://github.com/lorafib/ref_depth",
             official_licence=None,
             paper="Fink, Franke, Egger, Keinert, Stamminger, VMV 2025, doi 10.2312/vmv.20251232",
+            unreported="the tables (depth errors indoors) could not be obtained; no height errors are published",
             config=f"{_PACKAGE}.config:DiffrenderConfig",
             configs_in="diffrender",
             official=f"{_PACKAGE}.official.files:Files",
             checks=f"{_PACKAGE}.doctor:checks",
-            tags={"check.config": "quick"},
+            tags={
+                "check.config": "check",
+                "check.expected.needs-declared": "points are one of several starts; named, a bridge would make them",
+                "check.expected.optional-absent": "it starts from depth maps, a DSM or points: no record can say so",
+            },
         )
     ]

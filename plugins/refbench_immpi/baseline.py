@@ -24,7 +24,10 @@ OPAQUE = 1e6
 
 
 def warped_by_plane(source: Posed, target: Posed, depth: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the image of ``source`` as ``target`` sees it on a plane, [3, h, w], and where it is seen [h, w]."""
+    """Return the image of ``source`` as ``target`` sees it on a plane, [3, h, w], and where it is seen [h, w].
+
+    Colours in [0, 1]; ``depth`` in metres.
+    """
     rgb = torch.from_numpy(source.image)[None, None]
     pose = torch.from_numpy(relative_pose(source, target))[None]
     K = [torch.from_numpy(view.K)[None] for view in (source, target)]
@@ -58,19 +61,19 @@ def held_out_scores(
     """
     source = nearest_reference(target, learnt)
     depth = median_depths.get(source.name, 0.5 * (source.near + source.far))
-    picture, covered = warped_by_plane(source, target, depth)
+    warped, covered = warped_by_plane(source, target, depth)
     both = (seen & covered)[None, None].astype(np.float32)
-    truth = target.image[None]
+    reference = target.image[None]
     scores: dict[str, Any] = {"pixels": int(both.sum()), "nearest_view": source.name}
     if not both.any():
         return scores
-    for name, image in (("immpi", rendered), ("baseline", picture)):
+    for name, image in (("immpi", rendered), ("baseline", warped)):
         clean = np.nan_to_num(image)[None]
         scores[name] = {
-            "psnr_db": psnr(clean, truth, both),
-            "ssim_zero_padded": ssim_zero_padded(clean, truth, both),
-            "ssim_standard": ssim_standard(clean, truth, both),
+            "psnr_db": psnr(clean, reference, both),
+            "ssim_zero_padded": ssim_zero_padded(clean, reference, both),
+            "ssim_standard": ssim_standard(clean, reference, both),
         }
         if lpips is not None:
-            scores[name]["lpips"] = lpips_distance(clean, truth, lpips, both)
+            scores[name]["lpips"] = lpips_distance(clean, reference, lpips, both)
     return scores

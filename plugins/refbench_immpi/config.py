@@ -144,7 +144,7 @@ class TrainingConfig:
     neighbours: int = 19
     """Of a sample in such folders: 19 or 4."""
     checkpoint: str | None = None
-    """Official checkpoint that a training goes on from."""
+    """Official checkpoint that a training is resumed from."""
     validate_every: int = 500
     """Steps between two validations; 0: never."""
     checkpoint_every: int = 250

@@ -26,7 +26,7 @@ from refbench_immpi.training.scene_fit import SceneFit, pairs_of
 from refbench_immpi.views.fusion import fuse
 from refbench_immpi.views.nadir_view import turned
 from refbench_immpi.views.pairs import chosen, nearest_reference, split
-from refbench_immpi.views.posed import picture_at, posed_views
+from refbench_immpi.views.posed import image_at, posed_views
 from refbench_immpi.weights import FACTS, filled_network, read_model
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ImMPI:
             "references": [view.name for view in references],
             "held_out": [view.name for view in held],
             "planes": config.planes.number,
-            "picture_px": list(views[0].shape),
+            "image_px": list(views[0].shape),
             "remarks": self._remarks(),
         }
         notes["weights"] = None if self.weights_used is None else str(self.weights_used)
@@ -116,7 +116,7 @@ class ImMPI:
         return self._prediction(scene, whole, views, held, images, shown, files, notes)
 
     def estimate(self, scene: Scene) -> Estimate:
-        """Return the cost of the optimisation: steps times planes times the pixels of a reduced picture."""
+        """Return the cost of the optimisation: steps times planes times the pixels of a reduced image."""
         shapes = [view.image.shape for view in scene.views.values() if view.camera.pinhole is not None]
         pixels = max((rows * cols for rows, cols in shapes), default=0)
         pixels = min(pixels, self.config.most_pixels or pixels)
@@ -219,12 +219,12 @@ class ImMPI:
                 self.config.fusion,
             )
         sizes = {view.name: view.shape for view in whole}
-        pictures = {v.name: np.where(shown[v.name].seen, shown[v.name].rgb, np.float32(np.nan)) for v in held}
+        rendered = {v.name: np.where(shown[v.name].seen, shown[v.name].rgb, np.float32(np.nan)) for v in held}
         return Prediction(
             dsm=dsm,
             layers={} if count is None else {"view_count": count},
-            depths={name: picture_at(found.depth, sizes[name]) for name, found in shown.items()},
-            views={name: picture_at(picture, sizes[name]) for name, picture in pictures.items()},
+            depths={name: image_at(found.depth, sizes[name]) for name, found in shown.items()},
+            views={name: image_at(image, sizes[name]) for name, image in rendered.items()},
             files=files,
             notes=notes,
         )

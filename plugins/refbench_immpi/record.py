@@ -26,6 +26,7 @@ def refbench_methods() -> list[MethodRecord]:
             origin="https://github.com/wyc-Chang/ImMPI",
             official_licence=None,
             paper="Wu, Zou, Shi, IEEE TGRS 60 (2022), doi 10.1109/TGRS.2022.3197409",
+            unreported="the tables (PSNR, SSIM, LPIPS on LEVIR-NVS) could not be obtained; it gives no height errors",
             config=f"{_PACKAGE}.config:ImMPIConfig",
             configs_in="immpi",
             official=f"{_PACKAGE}.official.files:Files",
@@ -33,7 +34,7 @@ def refbench_methods() -> list[MethodRecord]:
             weights_in=f"{_PACKAGE}:weights",
             needs_weights=True,
             tags={
-                "check.config": "small",
+                "check.config": "check",
                 "check.expected.gives": "views are rendered where the configuration names poses",
             },
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refbench.contracts.errors import InputError
+from refbench.files.new_folder import check_new, new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +41,7 @@ FRAMES_PER_SECOND = 10
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new or empty folder.")
 def command(scene: Path, weights: Path, out: Path, **options: Any) -> None:  # noqa: ANN401  # the options above
     """Render views of a scene: images (PNG), depths (TIFF), masks, and a video of a track."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} is there and not empty; give a new folder.")
+    check_new(out)
     from refbench_immpi.planes.mpi import Networks
     from refbench_immpi.weights import filled_network, read_model
 
@@ -51,7 +51,8 @@ def command(scene: Path, weights: Path, out: Path, **options: Any) -> None:  # n
     networks = Networks(nets.encoder, nets.generator, options["norms"] == "batch")
     image = _image(opened, networks, options, int(options["planes"] or stored.meta.get("planes") or 32))
     targets = list(_targets(opened, image, options))
-    render_all(image, targets, out, layers=options["layers"], video=_wants_video(options))
+    with new_folder(out) as partial:
+        render_all(image, targets, partial, layers=options["layers"], video=_wants_video(options))
     click.echo(f"Rendered {len(targets)} views of the {len(image.depths)} planes of view {image.view.name}: {out}.")
 
 

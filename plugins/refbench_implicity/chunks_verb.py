@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the data set; a new one.")
 @click.option(
     "--root", type=click.Path(path_type=Path), help="Where the configuration's paths start; default: its own folder."
 )
@@ -17,11 +17,13 @@ import click
 def command(config: Path, out: Path, root: Path | None, seed: int) -> None:
     """Build chunks of points and labelled query points from CONFIG, a YAML file of the official data-set builder."""
     from refbench.contracts.method import derived_rng
+    from refbench.files.new_folder import new_folder
     from refbench_implicity.official.builder import BuildConfig, build_dataset
     from refbench_implicity.official.config import read_official
 
     built = BuildConfig.from_official(read_official(config), root or config.parent)
-    build_dataset(
-        built, out, derived_rng(seed, "implicity-chunks"), lambda done, name: click.echo(f"{done:4.0%} {name}")
-    )
+    with new_folder(out) as folder:
+        build_dataset(
+            built, folder, derived_rng(seed, "implicity-chunks"), lambda done, name: click.echo(f"{done:4.0%} {name}")
+        )
     click.echo(f"data set: {out}")

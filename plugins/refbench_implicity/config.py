@@ -201,7 +201,7 @@ class LandWeights:
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Loss weight of a query outside and inside the ground-truth mask, and per land type."""
+    """Loss weight of a query outside and inside the reference mask, and per land type."""
 
     gt: tuple[float, float] = (0.0, 1.0)
     """Weight outside and inside the reference's mask."""
@@ -251,7 +251,7 @@ class TrainingConfig:
     out_dir: str = "out"
     """Where official run folders are made."""
     resume_from: str | None = None
-    """Official checkpoint that a training goes on from."""
+    """Official checkpoint that a training is resumed from."""
     resume_scheduler: bool = True
     """Whether the state of the learning rate is taken from it."""
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -33,6 +33,7 @@ def patch_window(grid: Grid, anchor: NDArray[np.float64], size: NDArray[np.float
     """Return the pixels of ``grid`` under a patch of ``size`` (x, y) metres with the south-west corner ``anchor``.
 
     As published: the south-west pixel is the one that holds the anchor plus half a pixel.
+    ``anchor`` and ``size`` are [2], metres in the grid's CRS.
     """
     pixel = np.array(grid.resolution)
     cols, rows = np.maximum(np.rint(size / pixel).astype(int), 1).tolist()

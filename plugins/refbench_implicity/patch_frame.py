@@ -34,14 +34,17 @@ class Augmentation:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """The map [2, 2] of centred patch coordinates; exact, entries are -1, 0, 1."""
+        """The map [2, 2] of centred patch coordinates; exact, entries are -1, 0, 1. No unit."""
         turn = np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), self.turns % 4)
         signs = {-1: (1.0, 1.0), 0: (-1.0, 1.0), 1: (1.0, -1.0)}
         found: NDArray[np.float64] = np.diag(signs[self.flip]) @ turn
         return found
 
     def image(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return [images, rows, cols], north-up, turned and flipped like the points."""
+        """Return [images, rows, cols], north-up, turned and flipped like the points.
+
+        Levels or normalised values stay as they are.
+        """
         turned = np.rot90(pixels, -self.turns, axes=(1, 2))
         if self.flip >= 0:
             turned = np.flip(turned, axis=2 if self.flip == 0 else 1)
@@ -52,6 +55,7 @@ def z_origin(heights: NDArray[np.float64], rule: str) -> float:
     """Return the patch's z origin in metres: ``median`` (lower of the middle two), ``mean`` or ``20quantile``.
 
     NaN without any height.
+    ``heights`` has any shape, NaN where unknown.
     """
     if not len(heights):
         return float("nan")

@@ -35,7 +35,7 @@ class Surface:
 
     @property
     def empty(self) -> NDArray[np.bool_]:
-        """Where a column has no surface."""
+        """Where a column has no surface. Bool [rows, cols]."""
         return np.isnan(self.z)
 
     def metres(self, z_std: float, z_shift: float, *, fill_empty: bool) -> Heights:
@@ -139,8 +139,8 @@ def _rough_cells(z: Heights, rows: Columns, cols: Columns, jump: float) -> NDArr
 def _bend(z: Heights, rows: Columns) -> Heights:
     """Return twice the distance of each point from the line through its two neighbours along axis 0; 0 at the ends."""
     out = np.zeros_like(z)
-    share = ((rows[1:-1] - rows[:-2]) / (rows[2:] - rows[:-2])).astype(np.float32)[:, None]
-    out[1:-1] = 2 * np.abs(z[1:-1] - (1 - share) * z[:-2] - share * z[2:])
+    fraction = ((rows[1:-1] - rows[:-2]) / (rows[2:] - rows[:-2])).astype(np.float32)[:, None]
+    out[1:-1] = 2 * np.abs(z[1:-1] - (1 - fraction) * z[:-2] - fraction * z[2:])
     return out
 
 
@@ -166,13 +166,13 @@ def _bilinear(z: Heights, rows: Columns, cols: Columns, new_rows: Columns, new_c
     """Return ``z`` at the new lattice points; lattice points that exist keep their value exactly."""
     up, left = _cell_of(rows, new_rows), _cell_of(cols, new_cols)
     down, right = np.minimum(up + 1, len(rows) - 1), np.minimum(left + 1, len(cols) - 1)
-    down_share = ((new_rows - rows[up]) / np.maximum(rows[down] - rows[up], 1)).astype(np.float32)[:, None]
-    right_share = ((new_cols - cols[left]) / np.maximum(cols[right] - cols[left], 1)).astype(np.float32)[None]
-    upper = _mix(z[np.ix_(up, left)], z[np.ix_(up, right)], right_share)
-    lower = _mix(z[np.ix_(down, left)], z[np.ix_(down, right)], right_share)
-    return _mix(upper, lower, down_share)
+    down_fraction = ((new_rows - rows[up]) / np.maximum(rows[down] - rows[up], 1)).astype(np.float32)[:, None]
+    right_fraction = ((new_cols - cols[left]) / np.maximum(cols[right] - cols[left], 1)).astype(np.float32)[None]
+    upper = _mix(z[np.ix_(up, left)], z[np.ix_(up, right)], right_fraction)
+    lower = _mix(z[np.ix_(down, left)], z[np.ix_(down, right)], right_fraction)
+    return _mix(upper, lower, down_fraction)
 
 
-def _mix(a: NDArray[np.float32], b: NDArray[np.float32], share: NDArray[np.float32]) -> Heights:
+def _mix(a: NDArray[np.float32], b: NDArray[np.float32], fraction: NDArray[np.float32]) -> Heights:
     """Return the weighted mean; a NaN of weight 0 does not count."""
-    return np.where(share == 0, a, np.where(share == 1, b, a + share * (b - a))).astype(np.float32)
+    return np.where(fraction == 0, a, np.where(fraction == 1, b, a + fraction * (b - a))).astype(np.float32)

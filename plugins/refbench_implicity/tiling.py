@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 LEAST_WEIGHT = 1e-3
 
 
-def blend_profile(count: int, share: float) -> NDArray[np.float64]:
+def blend_profile(count: int, fraction: float) -> NDArray[np.float64]:
     """Return the weights float64 [count] along one axis: a ramp from 1e-3 to 1, ones, the falling ramp.
 
-    ``share`` of the patch, rounded down, lies under each ramp; at most 0.5. A ramp of one pixel is 1e-3 at the start
+    ``fraction`` of the patch, rounded down, lies under each ramp; at most 0.5. A ramp of one pixel is 1e-3 at the start
     and 1 at the end, as published.
     """
-    ramp = math.floor(count * share)
+    ramp = math.floor(count * fraction)
     weights = np.ones(count)
     weights[:ramp] = np.linspace(LEAST_WEIGHT, 1, ramp)
     weights[count - ramp :] = np.linspace(1, LEAST_WEIGHT, ramp)
@@ -43,7 +43,7 @@ def patch_pixels(grid: Grid, patch_size: float) -> tuple[int, int]:
 
 
 def patch_extent(grid: Grid, patch_size: float) -> NDArray[np.float64]:
-    """Return the (x, y) metres that a patch covers: whole pixels."""
+    """Return the (x, y) metres that a patch covers: whole pixels. Float64 [2]."""
     rows, cols = patch_pixels(grid, patch_size)
     found: NDArray[np.float64] = np.array([cols, rows]) * np.array(grid.resolution)
     return found

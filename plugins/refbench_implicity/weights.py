@@ -70,8 +70,8 @@ def filled_network(stored: Stored, model: ModelConfig | None = None) -> ImpliCit
     given = dict(stored.tensors)
     for key in expected:
         for name, other in (ALIAS, ALIAS[::-1]):
-            if key not in given and name in key and (twin := key.replace(name, other)) in given:
-                given[key] = given[twin]
+            if key not in given and name in key and (counterpart := key.replace(name, other)) in given:
+                given[key] = given[counterpart]
     hint = "give weights of this architecture, or its --config (import-weights: --option config=FILE)"
     check_state(expected, given, stored.path, hint)
     net.load_state_dict({key: given[key] for key in expected})

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from refbench import AssessorRecord, Gives, ImporterRecord, MethodRecord, Need, ReporterRecord, hookimpl
-from refbench_pix2pix.footprints.assessors import assessor_record
+from refbench import (
+    AssessorRecord,
+    Gives,
+    ImporterRecord,
+    MethodRecord,
+    Need,
+    Reported,
+    ReporterRecord,
+    VerbRecord,
+    hookimpl,
+)
+from refbench_pix2pix.footprints.assessors import FOOTPRINTS, assessor_record
+from refbench_pix2pix.footprints.published import NOTEBOOK, NOTEBOOK_SCORES, NOTEBOOK_TILES
 
 _PACKAGE = "refbench_pix2pix"
 
@@ -26,6 +37,11 @@ def refbench_methods() -> list[MethodRecord]:
             origin="https://github.com/ldelzott/Pix2pix-based-DSM-Enhancer",
             official_licence=None,
             paper="After Isola et al., CVPR 2017 (pix2pix), and Bittner et al., ISPRS Archives XLII-2 (2018) 103-108",
+            reported=tuple(
+                Reported(key, value, "printed scores", NOTEBOOK_TILES, f"assessor:{FOOTPRINTS}", NOTEBOOK)
+                for key, value in NOTEBOOK_SCORES.items()
+            ),
+            unreported="the authors give no height errors, and their tiles have no reference heights",
             config=f"{_PACKAGE}.config:Pix2PixConfig",
             configs_in="pix2pix",
             official=f"{_PACKAGE}.official.files:Files",
@@ -64,5 +80,17 @@ def refbench_reporters() -> list[ReporterRecord]:
             target=f"{_PACKAGE}.official.tile_scene:write_output_tiles",
             summary="The refined DSM as official 8-bit RGB tiles of 256 px; incomplete tiles are left out.",
             suffix="",
+        )
+    ]
+
+
+@hookimpl
+def refbench_verbs() -> list[VerbRecord]:
+    """Return the verb that reproduces the published scores."""
+    return [
+        VerbRecord(
+            name="pix2pix-scores",
+            target=f"{_PACKAGE}.scores_verb:command",
+            summary="Score official building masks as the pix2pix enhancer's notebook does, beside its numbers.",
         )
     ]

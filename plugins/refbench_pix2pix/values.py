@@ -36,6 +36,8 @@ def levels_of(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 def ndvi_levels(ndvi: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return 127.5 (NDVI + 1), unknown pixels 0.
 
+    Float32 [rows, cols].
+
     Raises
     ------
     InputError
@@ -58,16 +60,19 @@ class HeightScale:
     step: float
 
     def levels(self, heights: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return fractional levels of heights in metres."""
+        """Return fractional levels of heights in metres. [rows, cols], which stays."""
         return np.asarray((np.asarray(heights, np.float64) - self.offset) / self.step, np.float64)
 
     def metres(self, levels: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return heights in metres of levels."""
+        """Return heights in metres of levels. [rows, cols], which stays."""
         return np.asarray(self.offset + self.step * np.asarray(levels, np.float64), np.float64)
 
 
 def tile_scale(heights: NDArray[np.floating[Any]], config: ValueConfig) -> HeightScale:
-    """Return the scale of a tile: the configured one, or that of its own heights around their middle."""
+    """Return the scale of a tile: the configured one, or that of its own heights around their middle.
+
+    Heights are [rows, cols], metres.
+    """
     if config.span == "fixed":
         return HeightScale(config.offset, config.step)
     known = heights[np.isfinite(heights)]
@@ -78,6 +83,8 @@ def tile_scale(heights: NDArray[np.floating[Any]], config: ValueConfig) -> Heigh
 
 def to_network(heights: NDArray[np.floating[Any]], scale: HeightScale, config: ValueConfig) -> NDArray[np.float32]:
     """Return network values of heights in metres, NaN where unknown: those become level 0 in the 8-bit path.
+
+    Float32 [rows, cols], which stays.
 
     Raises
     ------
@@ -98,6 +105,9 @@ def to_network(heights: NDArray[np.floating[Any]], scale: HeightScale, config: V
 
 
 def to_metres(values: NDArray[np.floating[Any]], scale: HeightScale, config: ValueConfig) -> NDArray[np.float64]:
-    """Return heights in metres of network outputs in [-1, 1]; the 8-bit path truncates to whole levels."""
+    """Return heights in metres of network outputs in [-1, 1]; the 8-bit path truncates to whole levels.
+
+    [rows, cols], which stays.
+    """
     levels = levels_of(values)
     return scale.metres(np.floor(levels) if config.path == "8bit" else levels)

@@ -29,12 +29,12 @@ class Symmetry:
     flip: bool = False
 
     def apply(self, layers: NDArray[Any]) -> NDArray[Any]:
-        """Return turned layers [..., rows, cols]."""
+        """Return turned layers [..., rows, cols]. The unit of each layer stays, metres for heights."""
         turned = np.rot90(layers, self.turns, axes=(-2, -1))
         return turned[..., ::-1, :] if self.flip else turned
 
     def undo(self, layers: NDArray[Any]) -> NDArray[Any]:
-        """Return what ``apply`` was given."""
+        """Return what ``apply`` was given. [..., rows, cols]; units stay."""
         turned = layers[..., ::-1, :] if self.flip else layers
         return np.rot90(turned, -self.turns, axes=(-2, -1))
 

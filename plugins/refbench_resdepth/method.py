@@ -246,6 +246,12 @@ class ResDepth(TileMethod):
             raise ConfigError(
                 "Training needs scenes with a reference, or an official training configuration (--config)."
             )
+        if self.model.hole_channel or self.model.uncertainty:
+            raise InputError(
+                f"The weights {self.weights_used.name if self.weights_used else 'asked for'} know holes and their own "
+                "standard deviation, which only the recipe resdepth-wild teaches (--recipe resdepth-wild); to train on "
+                "scenes begin with others, such as --weights stereo, or afresh, without --weights."
+            )
         net = first_network(self.net if self.is_trained else None, context.seed, lambda: UNet(self.model))
         scale = self.scale if self.is_trained else None
         if scenes:

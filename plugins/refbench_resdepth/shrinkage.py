@@ -21,12 +21,16 @@ def standard_deviation(log_scale: NDArray[np.floating], factor: float) -> F4:
     """Return the deviation of normalised heights from the network's second output: 68 % lie within it.
 
     ``factor`` is the calibration that the weights carry, 1 for none.
+    Float32 in the shape of ``log_scale``, [rows, cols].
     """
     return np.asarray(factor * SIGMA_OF_SCALE * np.exp(np.clip(log_scale, *LOG_SCALES)), np.float32)
 
 
 def combined(means: NDArray[np.floating], deviations: NDArray[np.floating]) -> tuple[F4, F4]:
-    """Return mean and deviation [rows, cols] of several passes [n, rows, cols]: their spread adds to their own."""
+    """Return mean and deviation [rows, cols] of several passes [n, rows, cols]: their spread adds to their own.
+
+    Normalised heights.
+    """
     mean = means.mean(axis=0, dtype=np.float64)
     variance = (deviations.astype(np.float64) ** 2).mean(axis=0) + means.var(axis=0, dtype=np.float64)
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)

@@ -49,12 +49,12 @@ def cross(scene, need, tmp_path):
 
 def test_its_orthos_show_the_ground(tmp_path):
     after = cross(Scene("scan", GRID, ArraySource(SURFACE), views=VIEWS), Need.ORTHO_PAIR, tmp_path)
-    truth = speckle(np.stack([*GRID.centres(), SURFACE.heights], axis=-1))
+    reference = speckle(np.stack([*GRID.centres(), SURFACE.heights], axis=-1))
     for name in VIEWS:
         ortho = after.orthos[name].read()
         assert ortho.valid.mean() > 0.95
         seen = ortho.valid
-        assert np.corrcoef(ortho.pixels[0][seen], truth[seen])[0, 1] > 0.8
+        assert np.corrcoef(ortho.pixels[0][seen], reference[seen])[0, 1] > 0.8
 
 
 def test_its_depths_lead_back_to_the_surface(tmp_path):

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from makers import dsm_of, grid_of, looking_down, rpc_looking_down
+from makers import grid_of, looking_down, rpc_looking_down
+from stereo_images import GRID, SIZE, SURFACE, texture
 
 from refbench import DSM, Gives, Image, MethodRecord, Need, Scene, View
 from refbench.bridges.orthos import DSMToOrtho
@@ -19,20 +20,7 @@ from refbench.geometry.biased_camera import BiasedCamera
 from refbench.geometry.convergence import convergence_angle
 from refbench.geometry.depth import render_depth
 
-GRID = grid_of(rows=120, cols=140)
-SIZE = (150, 180)
-SURFACE = dsm_of(GRID)
-NOISE = np.random.default_rng(3).normal(0, 30, (300, 300))
 DAY = datetime(2026, 5, 1, tzinfo=timezone.utc)
-
-
-def texture(xyz):
-    col = (xyz[..., 0] - GRID.bounds.west) / 0.5 + 40
-    row = (GRID.bounds.north - xyz[..., 1]) / 0.5 + 40
-    smooth = sum(np.roll(NOISE, shift, axis) for axis in (0, 1) for shift in (-1, 0, 1))
-    inside = np.isfinite(col) & (col > 0) & (row > 0) & (col < 299) & (row < 299)
-    at = (np.where(inside, np.nan_to_num(v), 0).astype(int) for v in (row, col))
-    return np.where(inside, smooth[tuple(at)], 0)
 
 
 def view(name, camera, days=None):

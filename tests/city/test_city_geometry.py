@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from open3d_there import needs_open3d
 
 pytest.importorskip("scipy")
 
@@ -11,17 +12,7 @@ from refbench.city.plan import COVER_STEP, Cover, CoverMap, make_street_frame, m
 from refbench.city.sensor import sample_rays
 from refbench.city.shapes import Place, RoofedBox, add_box, add_roofed_box
 from refbench.city.terrain import make_terrain, spectral_noise
-from refbench.contracts.errors import MissingExtraError
 from refbench.contracts.method import derived_rng
-
-try:
-    from refbench.formats.cloud_formats import import_open3d
-
-    import_open3d("tests")
-    HAS_OPEN3D = True
-except MissingExtraError:
-    HAS_OPEN3D = False
-needs_open3d = pytest.mark.skipif(not HAS_OPEN3D, reason="open3d (extra 'city') is not installed")
 
 LENGTH, WIDTH, BASE, EAVE = 16.0, 10.0, 100.0, 106.0
 ANGLE = 0.4
@@ -51,14 +42,14 @@ def expected(roof, rise, x, y):
     inside = (np.abs(x) < a) & (np.abs(y) < b)
     across = 1 - np.abs(y) / b
     along = (a - np.abs(x)) / b if roof == "hip" else (a - np.abs(x)) / a
-    share = {
+    fraction = {
         "flat": np.zeros_like(x),
         "gable": across,
         "hip": np.minimum(across, along),
         "pyramid": np.minimum(across, along),
         "shed": (y + b) / WIDTH,
     }[roof]
-    return np.where(inside, EAVE + rise * share, BASE)
+    return np.where(inside, EAVE + rise * fraction, BASE)
 
 
 @needs_open3d

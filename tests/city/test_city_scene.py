@@ -7,22 +7,16 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
+from open3d_there import needs_open3d
 from scipy import ndimage
 
 from refbench.city import FIRST_TEST_SEED, embed
 from refbench.city.scene import city_scene, input_statistics, write_city
-from refbench.contracts.errors import InputError, MissingExtraError
+from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Bounds
 from refbench.contracts.need import Need
-from refbench.formats.cloud_formats import import_open3d
 from refbench.scenes.scene_yaml import embedded_scene_path, load_scene
 
-try:
-    import_open3d("tests")
-    HAS_OPEN3D = True
-except MissingExtraError:
-    HAS_OPEN3D = False
-needs_open3d = pytest.mark.skipif(not HAS_OPEN3D, reason="open3d (extra 'city') is not installed")
 SIZE = 96
 
 
@@ -38,7 +32,7 @@ def test_a_seed_gives_the_same_city_bit_for_bit(city):
     from refbench.city.make import make_city
 
     again = make_city(8, SIZE, 0.5, aerial=2, aerial_shape=(60, 80))
-    for name in ("truth", "initial"):
+    for name in ("reference", "initial"):
         np.testing.assert_array_equal(getattr(city, name).heights, getattr(again, name).heights)
     np.testing.assert_array_equal(city.points.xyz, again.points.xyz)
     np.testing.assert_array_equal(city.points.colour, again.points.colour)
@@ -65,7 +59,7 @@ def test_another_seed_gives_another_city_elsewhere(city):
 
     other = make_city(9, SIZE, 0.5, aerial=0)
     assert other.grid != city.grid
-    assert not np.array_equal(other.truth.heights, city.truth.heights)
+    assert not np.array_equal(other.reference.heights, city.reference.heights)
 
 
 @needs_open3d
@@ -105,8 +99,8 @@ def test_depth_maps_meet_the_true_surface(city):
     inside = (col >= 0) & (col < SIZE) & (row >= 0) & (row < SIZE)
     cells = row[inside].astype(int), col[inside].astype(int)
     assert inside.sum() > 1000
-    assert np.median(np.abs(xyz[inside, 2] - city.truth.heights[cells])) < 0.05
-    above = xyz[inside, 2] - ndimage.maximum_filter(city.truth.heights, 3)[cells]
+    assert np.median(np.abs(xyz[inside, 2] - city.reference.heights[cells])) < 0.05
+    above = xyz[inside, 2] - ndimage.maximum_filter(city.reference.heights, 3)[cells]
     assert np.quantile(above, 0.998) < 0.3
 
 
@@ -116,7 +110,7 @@ def test_masks_tell_what_stands_high(city):
     assert building.any() and forest.any()
     assert not (building & forest).any()
     ground = ~building & ~forest
-    assert np.median(city.truth.heights[building]) > np.median(city.truth.heights[ground]) + 2
+    assert np.median(city.reference.heights[building]) > np.median(city.reference.heights[ground]) + 2
     green = city.ndvi.pixels[0]
     assert np.median(green[forest]) > 0.3 > np.median(green[building])
 
@@ -131,7 +125,7 @@ def test_a_city_is_written_and_loads(city, tmp_path):
         assert scene.has(need) and held.has(need)
     assert not scene.has(Need.DEPTHS), "true depths belong to the reference"
     np.testing.assert_array_equal(scene.dsm.read().heights, city.initial.heights)
-    np.testing.assert_array_equal(scene.reference.dsm.read().heights, city.truth.heights)
+    np.testing.assert_array_equal(scene.reference.dsm.read().heights, city.reference.heights)
     np.testing.assert_allclose(scene.points.read().xyz, city.points.xyz, atol=6e-4)
     assert set(scene.masks) == {"building", "water", "forest"}
     assert scene.grid.vertical == "ellipsoid"
@@ -148,7 +142,7 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_written(city, tmp_
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         write_city(city, tmp_path)
-    with pytest.raises(InputError, match="something else than a scene"):
+    with pytest.raises(InputError, match="something else than a city"):
         write_city(city, tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
@@ -160,6 +154,12 @@ def test_overwriting_replaces_the_whole_scene(city, tmp_path):
     write_city(replace(city, aerials=()), folder, overwrite=True)
     assert set(load_scene(folder).views) == {"sat_a", "sat_b"}
     assert [path.name for path in tmp_path.iterdir()] == ["city"]
+    for mine in (folder / "views" / "mine.txt", folder / ".mine"):
+        mine.write_text("mine")
+        with pytest.raises(InputError, match=r"mine"):
+            write_city(city, folder, overwrite=True)
+        assert mine.read_text() == "mine"
+        mine.unlink()
 
 
 @pytest.mark.parametrize("settings", [{"size": 8}, {"gsd": 0.0}, {"size": 9000}, {"seed": -1}])

@@ -9,6 +9,7 @@ from affine import Affine
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open3d_there import needs_open3d
 from rasterio.crs import CRS
 
 from refbench import DSM, Grid
@@ -18,15 +19,8 @@ from refbench.city.finish import completed, finished
 from refbench.city.mesh import Kind
 from refbench.city.surface import surface_world
 from refbench.city.variation import Dates, Making, drawn, fixed
-from refbench.contracts.errors import InputError, MissingExtraError
-from refbench.formats.cloud_formats import import_open3d
+from refbench.contracts.errors import InputError
 
-try:
-    import_open3d("tests")
-    HAS_OPEN3D = True
-except MissingExtraError:
-    HAS_OPEN3D = False
-needs_open3d = pytest.mark.skipif(not HAS_OPEN3D, reason="open3d (extra 'city') is not installed")
 VERSION_1 = {8: "612a881649cec49e", 23: "6e5d886b676ed1ff"}
 SIZE = 64
 
@@ -115,8 +109,8 @@ def test_given_surfaces_go_through_the_same_simulation(tmp_path):
     result = CliRunner().invoke(command, [*args, "--version", "2", "--surface", str(tmp_path / "lidar.tif")])
     assert result.exit_code == 0, result.output
     scene = load_scene(tmp_path / "scene")
-    truth = scene.reference.dsm.read().heights
-    assert np.isfinite(truth).all() and 98 < truth.min() < truth.max() < 120
+    reference = scene.reference.dsm.read().heights
+    assert np.isfinite(reference).all() and 98 < reference.min() < reference.max() < 120
     refused = CliRunner().invoke(command, [*args, "--overwrite", "--surface", str(tmp_path / "lidar.tif")])
     assert "needs version 2" in str(refused.exception)
 

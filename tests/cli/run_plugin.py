@@ -1,4 +1,4 @@
-"""A plugin whose methods end in every way that a cell can end; used through REFBENCH_PLUGINS."""
+"""A plugin whose methods end in every way that a job can end; used through REFBENCH_PLUGINS."""
 
 import os
 import signal

@@ -29,13 +29,13 @@ def raster(path, values, dtype="float32", nodata=-9999.0):
 
 @pytest.fixture
 def files(tmp_path):
-    truth = np.tile(np.arange(20.0), (16, 1))
-    initial = truth + 1
+    reference = np.tile(np.arange(20.0), (16, 1))
+    initial = reference + 1
     initial[0] = -9999
     return {
         "dsm": raster(tmp_path / "dsm.tif", initial),
-        "reference": raster(tmp_path / "reference.tif", truth),
-        "building": raster(tmp_path / "building.tif", truth > 10, "uint8", None),
+        "reference": raster(tmp_path / "reference.tif", reference),
+        "building": raster(tmp_path / "building.tif", reference > 10, "uint8", None),
     }
 
 

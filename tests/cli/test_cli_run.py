@@ -173,8 +173,8 @@ def bad_inputs(tmp_path_factory):
 
     evil.write_bytes(pickle.dumps({"model": Evil()}))
     ortho = raster(folder / "ortho.tif", np.ones((1, 40, 50)))
-    shifted = raster(folder / "shifted.tif", np.ones((1, 40, 50)), west=500_000.3)
-    elsewhere = raster(folder / "elsewhere.tif", heights, west=500_000.4)
+    far = raster(folder / "far.tif", np.ones((1, 40, 50)), west=800_000.3)
+    elsewhere = raster(folder / "elsewhere.tif", heights, west=700_000.4)
     median = ("--method", "median")
     implicity = ("--method", "implicity", "--dsm", good)
     return folder, {
@@ -188,7 +188,7 @@ def bad_inputs(tmp_path_factory):
         "unit": (*median, "--dsm", raster(folder / "ft.tif", heights, crs="EPSG:32632+5773"), "--height-unit", "foot"),
         "empty cloud": (*median, "--points", cloud, "--gsd", 1),
         "one point": (*median, "--points", one, "--gsd", 1),
-        "pair": (*median, "--dsm", good, "--ortho", ortho, "--ortho", shifted),
+        "pair": (*median, "--dsm", good, "--ortho", ortho, "--ortho", far),
         "unknown key": (*median, "--dsm", good, "--config", config),
         "ill-typed key": (*median, "--dsm", good, "--config", ill),
         "pickle": (*implicity, "--weights", evil),
@@ -201,14 +201,14 @@ WORDS = {
     "missing file": "nowhere.tif",
     "unreadable file": "torn.tif",
     "band count": "3",
-    "reference elsewhere": "0.4",
+    "reference elsewhere": "does not overlap",
     "no CRS": "CRS",
     "degrees": "EPSG:4326",
     "all NoData": "void.tif",
     "unit": "foot",
     "empty cloud": "empty.npz",
     "one point": "one.npz",
-    "pair": "0.3",
+    "pair": "does not overlap",
     "unknown key": "size",
     "ill-typed key": "ill.yaml",
     "pickle": "evil.pt",

@@ -79,14 +79,14 @@ def test_core3d_scores_footprints_volumes_and_outlines(tmp_path):
     def box(west):
         return lambda x, y: (x > EAST + west) & (x < EAST + west + 40) & (y < NORTH - 20) & (y > NORTH - 60)
 
-    truth = write(tmp_path / "b.tif", box(30), dtype="uint8")
+    reference = write(tmp_path / "b.tif", box(30), dtype="uint8")
     found = write(tmp_path / "f.tif", box(40), dtype="uint8")
     flat = write(tmp_path / "t.tif", lambda x, y: 100 + 0 * x)
     files = [
         write(tmp_path / "e.tif", lambda x, y: 100 + 5 * box(40)(x, y)),
         write(tmp_path / "r.tif", lambda x, y: 100 + 5 * box(30)(x, y)),
     ]
-    common = (*files, "--mask", f"building={truth}", "--assessor", "core3d", "--no-bootstrap")
+    common = (*files, "--mask", f"building={reference}", "--assessor", "core3d", "--no-bootstrap")
     scores = evaluated(*common, "--option", f"mask={found}", "--option", f"dtm={flat}")["assessors"]["core3d"]
     assert scores["2d_completeness"] == scores["2d_correctness"] == scores["3d_completeness"] == 0.75
     assert scores["2d_jaccard"] == 0.6 and scores["reference_volume"] == scores["test_volume"] == 40 * 40 * 5

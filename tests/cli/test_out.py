@@ -10,6 +10,10 @@ from makers import grid_of, write_tif
 from run_refbench import answer, refbench, start
 from sweep_maker import SweepMaker
 
+from refbench.contracts.errors import InputError
+from refbench.scenes.scene_yaml import embedded_scene_path
+from refbench.weights.weights_folder import write_weights
+
 
 @pytest.fixture
 def dsm(tmp_path):
@@ -75,3 +79,67 @@ def test_a_folder_that_appears_during_the_run_is_kept_and_so_is_the_result(tmp_p
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     assert (tmp_path / "out-2" / "result.json").is_file()
     shutil.rmtree(tmp_path / "out")
+
+
+EMBEDDED = embedded_scene_path()
+JAX = ("--images", EMBEDDED / "views" / "sat_a.tif", EMBEDDED / "views" / "sat_b.tif")
+WRITING_VERBS = {
+    "city": ("city", "--size", "64", "--no-aerial", "--out", "mine"),
+    "city that may overwrite": ("city", "--size", "64", "--no-aerial", "--overwrite", "--out", "mine"),
+    "train": ("train", "--method", "resdepth", EMBEDDED, "--steps", "1", "--out", "mine"),
+    "train that resumes": ("train", "--method", "resdepth", EMBEDDED, "--steps", "1", "--resume", "--out", "mine"),
+    "scene new": ("scene", "new", "mine", "--dsm", EMBEDDED / "dsm.tif"),
+    "scene export": ("scene", "export", "--to", "implicity", EMBEDDED, "mine"),
+    "scene from-images": ("scene", "from-images", *JAX, "--out", "mine"),
+    "new-method": ("new-method", "mine"),
+    "new-importer": ("new-importer", "mine"),
+    "new-assessor": ("new-assessor", "mine"),
+    "render": ("render", "--scene", EMBEDDED, "--weights", "small", "--out", "mine"),
+    "implicity-chunks": ("implicity-chunks", "chunks.yaml", "--out", "mine"),
+    "import-weights": ("import-weights", "--method", "resdepth", "nets", "--out", "mine"),
+    "import-weights that may overwrite": (
+        "import-weights", "--method", "resdepth", "nets", "--overwrite", "--out", "mine",
+    ),
+    "bench": ("bench", "tiny", "--out", "mine"),
+    "bench that resumes": ("bench", "tiny", "--resume", "--out", "mine"),
+    "run": ("run", "--method", "input", "--overwrite", "--out", "mine"),
+    "table": ("table", "sweep", "--out", "mine"),
+    "report": ("report", "mine"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("there", ["folder", "file", "link"])
+@pytest.mark.parametrize("verb", WRITING_VERBS)
+def test_no_verb_touches_a_folder_of_somebody(tmp_path, verb, there):
+    (tmp_path / "nets").mkdir()
+    if there == "folder":
+        for name in ("scene.yaml", "thesis.txt", "weights/mine.txt", "deep/er/mine.txt"):
+            (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mine" / name).write_text("mine")
+    elif there == "file":
+        (tmp_path / "mine").write_text("mine")
+    else:
+        (tmp_path / "mine").symlink_to(tmp_path / "nowhere")
+    before = contents(tmp_path)
+    said = refbench(tmp_path, *WRITING_VERBS[verb], code=2)
+    assert contents(tmp_path) == before and len(said.strip().splitlines()[-1]) < 400
+
+
+def contents(folder):
+    """Path -> bytes of every file, or where a link leads."""
+    return {
+        str(path.relative_to(folder)): path.readlink() if path.is_symlink() else path.is_file() and path.read_bytes()
+        for path in folder.rglob("*")
+    }
+
+
+def test_weights_are_replaced_on_demand_and_nothing_beside_them_is_lost(tmp_path):
+    source = write_weights(tmp_path / "mine", {"a": np.zeros(3)}, {"kind": "x"}, "card").path
+    words = ("import-weights", "--method", "resdepth", "nets", "--out", "mine")
+    (tmp_path / "nets").mkdir()
+    assert "--overwrite" in refbench(tmp_path, *words, code=2)
+    (source / "curves.csv").write_text("mine")
+    assert "curves.csv" in refbench(tmp_path, *words, "--overwrite", code=2)
+    with pytest.raises(InputError, match=r"curves\.csv"):
+        write_weights(source, {"a": np.zeros(3)}, {"kind": "x"}, "card")
+    assert (source / "curves.csv").read_text() == "mine" and (source / "model.safetensors").is_file()

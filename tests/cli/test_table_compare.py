@@ -49,9 +49,9 @@ def test_the_table_agrees_with_the_results(sweeps):
         refbench("table", sweeps / "first", "--format", "json", "--metric", "mae", "--stratum", "building")
     )
     (own,) = (t for t in found["tables"] if t["name"] == "accuracy_own_building")
-    (cell,) = (row[4] for row in own["rows"] if row[1]["text"] == "smooth")
+    (entry,) = (row[4] for row in own["rows"] if row[1]["text"] == "smooth")
     result = json.loads((sweeps / "first" / "jobs" / f"smooth--{SCENE}--seed0" / "result.json").read_text())
-    assert cell["value"] == pytest.approx(result["metrics"]["own_domain"]["refined"]["building"]["mae"])
+    assert entry["value"] == pytest.approx(result["metrics"]["own_domain"]["refined"]["building"]["mae"])
     kept = json.loads((sweeps / "first" / "comparison" / f"{SCENE}.json").read_text())
     interval = kept["methods"]["smooth"]["own"]["intervals"]["all"]["mae"]
     assert interval == pytest.approx(result["metrics"]["refined"]["intervals"]["all"]["mae"]), "one scene, one seed"
@@ -60,12 +60,12 @@ def test_the_table_agrees_with_the_results(sweeps):
 def test_compare_tells_change_from_noise(sweeps):
     found = json.loads(refbench("compare", sweeps / "first", sweeps / "second", "--format", "json"))
     tables = {table["name"]: table for table in found["tables"]}
-    rows = {row[1]["text"]: [cell["text"] for cell in row] for row in tables["change_nmad"]["rows"]}
+    rows = {row[1]["text"]: [entry["text"] for entry in row] for row in tables["change_nmad"]["rows"]}
     assert rows["guided"][5:] == ["identical", "identical"] and rows["guided"][4] == "0.000"
     assert rows["smooth"][5:] == ["worse", "paired"] and "[" in rows["smooth"][4]
     assert set(rows) == {"guided", "smooth"}
     (change,) = tables["status_changes"]["rows"]
-    assert [cell["text"] for cell in change[1:4]] == ["third", "failed", "skipped"]
+    assert [entry["text"] for entry in change[1:4]] == ["third", "failed", "skipped"]
 
 
 def test_a_moved_sweep_is_compared_where_it_lies_now(sweeps, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from site_pages import pages
 from site_pages.commands import commands, option_lines
-from site_pages.fields import cell, flat_rows, own_rows
+from site_pages.fields import entry, flat_rows, own_rows
 from site_pages.files import RESULT, SCENE, SUITE
 from site_pages.methods import OWN, option_rows, records_of
 from site_pages.plugins import RECORDS, hooks
@@ -51,6 +51,20 @@ def test_every_method_has_a_page_of_every_section():
         assert len(text.splitlines()) < 200
 
 
+def test_published_numbers_have_a_source_or_a_reason():
+    """What a record says stands on the method's page; a re-implementation says what could not be had."""
+    for plugin in OWN:
+        (text,) = re.findall(
+            r"## Published numbers\n(.*?)\n## ", (DOCS / "methods" / f"{plugin}.md").read_text(), re.DOTALL
+        )
+        for record in records_of(plugin):
+            assert record.official is None or record.reported or record.unreported, record.name
+            assert not record.unreported or "none available" in text
+            for number in record.reported:
+                assert number.source and number.table and number.dataset and number.protocol
+                assert f"{number.value:g}" in text or number.value == 0.5, (record.name, number.metric)
+
+
 def test_every_key_of_scenes_suites_and_results_says_what_it_is(made):
     for page, models in (("scene.md", SCENE), ("suite.md", SUITE), ("result.md", RESULT)):
         for model in models.values():
@@ -80,7 +94,7 @@ def test_every_verb_and_option_says_what_it_is(made):
         assert command.help, words
         assert f"\n## {words}\n" in made["cli.md"]
         for spelling, meaning in option_lines(command, context):
-            assert meaning and cell(spelling) in made["cli.md"], (words, spelling)
+            assert meaning and entry(spelling) in made["cli.md"], (words, spelling)
 
 
 def test_every_hook_and_record_says_what_it_is(made):

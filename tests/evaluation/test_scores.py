@@ -118,25 +118,25 @@ def test_shape_scores_of_a_perfect_surface():
 
 
 def test_footprints_volumes_and_outlines():
-    truth, found = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
-    truth[4:10, 4:10], found[4:10, 6:12] = True, True
-    scores = footprint_scores(found, truth)
+    reference, found = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    reference[4:10, 4:10], found[4:10, 6:12] = True, True
+    scores = footprint_scores(found, reference)
     assert (scores["TP"], scores["FP"], scores["FN"]) == (24, 12, 12) and scores["jaccardIndex"] == 0.5
     height = np.full((20, 20), 3.0)
-    volume = volume_scores(height, height, found, truth, np.zeros_like(truth), 0.25)
+    volume = volume_scores(height, height, found, reference, np.zeros_like(reference), 0.25)
     assert volume["3D"]["TP"] == 24 * 3 * 0.25 and volume["volume"]["test_volume"] == 36 * 3 * 0.25
-    distance = horizontal_errors(found, truth, np.zeros_like(truth), (0.5, 0.5))
+    distance = horizontal_errors(found, reference, np.zeros_like(reference), (0.5, 0.5))
     assert distance.max() == 1.0 and distance.min() == 0.0
-    assert horizontal_errors(np.zeros_like(truth), truth, np.zeros_like(truth), (1.0, 1.0)).size == 0
+    assert horizontal_errors(np.zeros_like(reference), reference, np.zeros_like(reference), (1.0, 1.0)).size == 0
 
 
 def test_images_and_depths():
     rng = np.random.default_rng(0)
-    truth = rng.random((24, 24)).astype(np.float32)
-    same = image_scores(truth, truth)
+    reference = rng.random((24, 24)).astype(np.float32)
+    same = image_scores(reference, reference)
     assert same["psnr_db"] is None and same["ssim"] == pytest.approx(1) and same["n_valid_windows"] == 14 * 14
-    assert image_scores(np.full_like(truth, np.nan), truth)["ssim"] is None
-    depth = (5 + truth).astype(np.float32)
+    assert image_scores(np.full_like(reference, np.nan), reference)["ssim"] is None
+    depth = (5 + reference).astype(np.float32)
     assert depth_scores(2 * depth, depth)["abs_rel"] == pytest.approx(1)
     assert depth_scores(2 * depth, depth, "median")["rmse"] == pytest.approx(0, abs=1e-6)
     assert depth_scores(2 * depth + 3, depth, "least_squares")["delta_1"] == 1
@@ -145,7 +145,7 @@ def test_images_and_depths():
         depth_scores(depth, depth, "guess")
 
 
-def test_intervals_hold_the_truth_and_depend_on_the_seed_only():
+def test_intervals_hold_the_reference_and_depend_on_the_seed_only():
     rng = np.random.default_rng(3)
     blocks = np.kron(rng.normal(0, 1, (10, 10)), np.ones((16, 16)))  # errors that are one per block
     everywhere = np.ones(blocks.shape, bool)
@@ -162,31 +162,31 @@ def test_intervals_hold_the_truth_and_depend_on_the_seed_only():
 
 
 def test_common_and_own_domain():
-    truth = np.zeros((80, 90), np.float32)
-    initial, refined = truth + 1, truth + 0.25
+    reference = np.zeros((80, 90), np.float32)
+    initial, refined = reference + 1, reference + 0.25
     initial[:40] = np.nan
     refined[:, :45] = np.nan
-    found = evaluate_pair(dsm_with(initial), dsm_with(refined), dsm_with(truth))
+    found = evaluate_pair(dsm_with(initial), dsm_with(refined), dsm_with(reference))
     assert found["input"]["all"]["n"] == found["refined"]["all"]["n"] == 40 * 45
     assert found["own_domain"]["input"]["all"]["n"] == 40 * 90 and found["refined"]["all"]["completeness_valid"] == 0.5
     assert found["gain"]["mae"] == pytest.approx(0.75)
-    alone = evaluate_pair(None, dsm_with(refined), dsm_with(truth), bootstrap=False)
+    alone = evaluate_pair(None, dsm_with(refined), dsm_with(reference), bootstrap=False)
     assert alone["input"] is None and alone["refined"]["all"]["mae"] == 0.25
     json.dumps(found, allow_nan=False)
 
 
 def test_other_grids_are_resampled_and_degrees_refused():
-    truth = dsm_with(np.full((40, 40), 7.0))
+    reference = dsm_with(np.full((40, 40), 7.0))
     coarse = dsm_with(np.full((30, 30), 8.0), gsd=1.0)
-    found = evaluate(coarse, truth, bootstrap=False)
+    found = evaluate(coarse, reference, bootstrap=False)
     assert found["all"]["mae"] == 1 and 0.9 < found["all"]["completeness_valid"] < 1
-    void = evaluate(dsm_with(np.full((40, 40), np.nan)), truth)
+    void = evaluate(dsm_with(np.full((40, 40), np.nan)), reference)
     assert void["all"]["mae"] is None and "null" in void["notes"]["empty"]
     with pytest.raises(InputError, match="EPSG:4326"):
-        evaluate(truth, dsm_with(np.zeros((4, 4)), crs=CRS.from_epsg(4326)))
+        evaluate(reference, dsm_with(np.zeros((4, 4)), crs=CRS.from_epsg(4326)))
     with pytest.raises(InputError, match="georeference"):
-        evaluate(truth, truth, {"water": Mask(np.zeros((3, 3), np.uint8), name="water")})
-    limited = evaluate(truth, truth, gt_mask=Mask(np.tri(40, dtype=np.uint8)), bootstrap=False)
+        evaluate(reference, reference, {"water": Mask(np.zeros((3, 3), np.uint8), name="water")})
+    limited = evaluate(reference, reference, gt_mask=Mask(np.tri(40, dtype=np.uint8)), bootstrap=False)
     assert limited["all"]["n_ref_valid"] == 820
 
 
@@ -209,10 +209,10 @@ def test_a_shifted_surface_and_another_datum_are_noticed():
 
 def test_the_verb_prints_a_table_and_json(tmp_path):
     rng = np.random.default_rng(0)
-    truth = rng.random((70, 80)).astype(np.float32)
-    write_dsm(tmp_path / "truth.tif", dsm_with(truth))
-    write_dsm(tmp_path / "found.tif", dsm_with(truth + 0.5))
-    write_mask(tmp_path / "water.tif", Mask((truth > 0.5).astype(np.uint8), grid_of(70, 80)))
+    reference = rng.random((70, 80)).astype(np.float32)
+    write_dsm(tmp_path / "truth.tif", dsm_with(reference))
+    write_dsm(tmp_path / "found.tif", dsm_with(reference + 0.5))
+    write_mask(tmp_path / "water.tif", Mask((reference > 0.5).astype(np.uint8), grid_of(70, 80)))
     verb = ("evaluate", "found.tif", "truth.tif", "--mask", "water=water.tif")
     shown = answer(tmp_path, *verb, COLUMNS=150)
     assert shown.returncode == 0 and "MAE ↓" in shown.stdout and "water" in shown.stdout and "0.500" in shown.stdout

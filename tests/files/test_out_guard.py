@@ -9,8 +9,9 @@ import pytest
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
+from refbench.files.new_folder import folder_in_place, new_folder
 from refbench.files.out_guard import check_out, check_out_file, foreign_names, locked, write_contents
-from refbench.files.regular import head_and_tail, keep_plain, read_regular
+from refbench.files.regular import keep_plain, read_regular
 
 
 @pytest.fixture
@@ -19,6 +20,8 @@ def result(tmp_path):
     folder.mkdir()
     (folder / "dsm.tif").write_text("heights")
     (folder / "page.txt").write_text("by a reporter")
+    (folder / "official").mkdir()
+    (folder / "official" / "their.txt").write_text("by a plugin")
     (folder / "result.json").write_text(json.dumps({"outputs": {"dsm": "dsm.tif"}}))
     write_contents(folder)
     return folder
@@ -35,7 +38,34 @@ def test_foreign_files_block(result):
     (result / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"notes\.txt"):
         check_out(result, overwrite=True)
-    assert foreign_names(result) == ["notes.txt"]
+    (result / "notes.txt").unlink()
+    for deep in ("official/notes.txt", "new/one.txt"):
+        (result / deep).parent.mkdir(exist_ok=True)
+        (result / deep).write_text("mine")
+        with pytest.raises(InputError, match=deep):
+            check_out(result, overwrite=True)
+        assert foreign_names(result) == [deep]
+        (result / deep).unlink()
+
+
+def test_a_folder_is_new_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "out") as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), folder_in_place(tmp_path / "out"):
+        (tmp_path / "out" / "half").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="out-2"), new_folder(tmp_path / "out") as folder:
+        (folder / "whole").write_text("x")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").write_text("mine")
+    assert (tmp_path / "out" / "mine").is_file() and (tmp_path / "out-2" / "whole").is_file()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for taken in ("link", "out/mine", "out"):
+        for writer in (new_folder, folder_in_place):
+            with pytest.raises(InputError), writer(tmp_path / taken):
+                pytest.fail("it began")
 
 
 def test_a_result_of_an_older_version_is_known_by_its_outputs(result):
@@ -104,6 +134,3 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
         with pytest.raises(InputError):
             read_regular(tmp_path / name, limit)
     assert sorted(keep_plain(tmp_path)) == ["link", "pipe"] and [p.name for p in tmp_path.iterdir()] == ["file"]
-    with (tmp_path / "file").open("rb") as file:
-        assert head_and_tail(file, 5) == b"12345"
-        assert head_and_tail(file, 4) == b"12\n[... 1 bytes left out ...]\n45"

@@ -10,8 +10,8 @@ from refbench import InputError, PointCloud
 from refbench.contracts.errors import GridMismatchError
 from refbench.contracts.grid import Bounds
 from refbench.contracts.source import PointSource
-from refbench.formats.cloud import HeldPoints, write_points
-from refbench.formats.cloud_grid import grid_over
+from refbench.formats.cloud import HeldPoints, open_points, write_points
+from refbench.formats.cloud_grid import grid_over, spacing
 from refbench.formats.cloud_joined import JoinedPoints, open_clouds
 from refbench.formats.limits import LIMIT_VARIABLE
 
@@ -40,6 +40,27 @@ def test_a_grid_is_as_large_as_the_points_or_refused_before_it_is_made(width, he
 def test_a_pixel_size_that_is_none_is_refused(gsd):
     with pytest.raises(InputError, match="gsd must be a positive number"):
         grid_over(spanning(10, 10), gsd)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "count", "gsd"), [(100, 50, 20_000, 0.5), (100, 50, 19_999, 1.0), (80, 80, 100_000, 0.5),
+    (80, 80, 102_400, 0.25), (3, 1, 3_000_000, 0.001), (9000, 9000, 100, 1000.0)]
+)  # fmt: skip
+def test_a_pixel_size_follows_from_the_density(width, height, count, gsd):
+    xyz = np.zeros((count, 3))
+    xyz[1] = width, height, 0
+    points = HeldPoints(PointCloud(xyz, UTM))
+    assert spacing(points) == pytest.approx(gsd, rel=1e-12)
+    grid = grid_over(points, spacing(points))
+    # A point a pixel on average, and no pixel more than 2.5 times as long as that asks.
+    assert width * height / gsd**2 <= count * (1 + 1e-5) <= 6.25 * width * height / gsd**2 * (1 + 1e-5)
+    assert grid.gsd == gsd
+
+
+def test_points_without_an_area_need_a_stated_pixel():
+    with pytest.raises(InputError, match=r"spans no area.*--gsd"):
+        spanning_line = HeldPoints(PointCloud(np.array([[0.0, 0, 1], [5, 0, 2]]), UTM))
+        spacing(spanning_line)
 
 
 def test_the_limit_is_what_the_user_allows(monkeypatch):
@@ -94,8 +115,10 @@ def test_what_contradicts_is_refused(tmp_path):
         tmp_path, part(0, crs=UTM), part(1, crs=CRS.from_epsg(32633)), part(2, vertical="EPSG:5773"),
         part(3, vertical="EPSG:5703"),
     )  # fmt: skip
+    together = open_clouds([a, b])  # the second comes to the zone of the first
+    assert together.crs == UTM and "EPSG:32633 to EPSG:32632" in together.warnings[0]
     with pytest.raises(GridMismatchError, match=r"1\.npz is in EPSG:32633, but .*0\.npz is in EPSG:32632"):
-        open_clouds([a, b])
+        JoinedPoints([open_points(a), open_points(b)])
     with pytest.raises(InputError, match=r"3\.npz has the vertical datum EPSG:5703"):
         open_clouds([a, c, d])
     with pytest.raises(InputError, match="given twice"):

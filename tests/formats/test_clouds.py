@@ -69,7 +69,7 @@ def test_the_crs_is_found_in_geotiff_keys(tmp_path):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """The same cloud held and sorted on disk, with small chunks, and the truth."""
+    """The same cloud held and sorted on disk, with small chunks, and the reference."""
     path = tmp_path_factory.mktemp("clouds") / "points.npz"
     cloud = cloud_of(GRID, count=40_000)
     write_points(path, cloud)
@@ -183,7 +183,7 @@ BAD = [
     (lambda p: _npz(p / "shape.npz", xyz=np.zeros((5, 2))), r"must be \[N, 3\]"),
     (lambda p: _npz(p / "int.npz", xyz=np.zeros((5, 3), int)), "scale and offset"),
     (lambda p: _npz(p / "rows.npz", xyz=np.zeros((5, 3)), rgb=np.zeros((4, 3))), "rgb has shape"),
-    (lambda p: _npz(p / "geo.npz", xyz=np.ones((5, 3)), crs="EPSG:4326"), "geographic"),
+    (lambda p: _npz(p / "geo.npz", xyz=np.full((5, 3), 88.0), crs="EPSG:4326"), "EPSG:4326.*84° N"),
     (lambda p: _bytes(p / "n.ply", PLY_OF_ONE), "holds 1 point;"),
 ]
 

@@ -214,7 +214,6 @@ BAD = {
                              "element vertex 2", *AXES), "comments name"),
     "unit": (header("format ascii 1.0", "comment unit: cubit", "element vertex 2", *AXES), "cubit"),
     "zone": (header("format ascii 1.0", "comment projection: UTM 61N", "element vertex 2", *AXES), "not a CRS"),
-    "geographic": (header("format ascii 1.0", "comment crs EPSG:4326", "element vertex 2", *AXES), "geographic"),
     "geocentric": (header("format ascii 1.0", "comment crs EPSG:4978", "element vertex 2", *AXES), "geocentric"),
 }  # fmt: skip
 

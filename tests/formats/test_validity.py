@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from makers import grid_of, write_tif
 
 from refbench import DSM
+from refbench.contracts.grid import Window
+from refbench.formats.cropped import Cropped
 from refbench.formats.output_nodata import beside, output_nodata
 from refbench.formats.raster import open_dsm, open_image, open_mask, write_dsm
 from refbench.formats.validity import FAR_METRES, CodeSearch
@@ -196,7 +198,9 @@ def test_the_output_has_the_code_of_its_input_and_keeps_heights_equal_to_it(tmp_
     dsm = source.read()
     filled = np.nan_to_num(dsm.heights, nan=code if abs(code) < 1e30 else 0)
     refined = DSM(np.where(np.eye(7, 9) > 0, filled, dsm.heights), dsm.grid)
-    write_dsm(tmp_path / "out.tif", refined, nodata=output_nodata(None, source))
+    code_of_a_part = output_nodata(None, Cropped(source, Window(0, 0, 4, 3)))
+    assert code_of_a_part == output_nodata(None, source) or np.isnan(code_of_a_part.value)
+    write_dsm(tmp_path / "out.tif", refined, nodata=code_of_a_part)
     with rasterio.open(tmp_path / "out.tif") as file:
         assert file.nodata == code or (np.isnan(code) and np.isnan(file.nodata))
         on_diagonal = np.eye(7, 9) > 0

@@ -50,13 +50,13 @@ def in_hull(points):
 @pytest.mark.parametrize("offset", [(0, 0, 70.0), (30, -20, 60.0), (-60, 10, 40.0)])
 def test_a_plane_has_its_closed_form_depth(slopes, offset):
     camera = camera_at(np.array(offset))
-    truth = depth_of_plane(camera, *slopes, 10.0)
+    reference = depth_of_plane(camera, *slopes, 10.0)
     got = render_depth(plane(*slopes), camera, (SIZE, SIZE))
     col, row = np.meshgrid(np.arange(float(SIZE)), np.arange(float(SIZE)))
-    seen = in_hull(camera.unproject(col, row, truth)) & (truth > 0)
+    seen = in_hull(camera.unproject(col, row, reference)) & (reference > 0)
     assert seen.sum() > 500
     assert np.array_equal(np.isfinite(got), seen)
-    np.testing.assert_allclose(got[seen], truth[seen], rtol=1e-6)
+    np.testing.assert_allclose(got[seen], reference[seen], rtol=1e-6)
 
 
 def test_a_coarse_plane_in_a_fine_image_has_no_cracks():
@@ -119,10 +119,10 @@ def test_many_bands_and_chunks_agree_with_one():
     x, _ = grid.centres()
     dsm = DSM((10 + 0.1 * (x - MIDDLE[0])).astype(np.float32), grid)
     got = render_depth(dsm, camera, (SIZE, SIZE))
-    truth = depth_of_plane(camera, 0.1, 0.0, 10.0)
+    reference = depth_of_plane(camera, 0.1, 0.0, 10.0)
     seen = np.isfinite(got)
     assert seen.sum() > 500
-    np.testing.assert_allclose(got[seen], truth[seen], rtol=1e-6)
+    np.testing.assert_allclose(got[seen], reference[seen], rtol=1e-6)
     # No row is lost between bands: what is seen has no hole along columns.
     assert (np.diff(seen.astype(int), axis=0) == 1).sum(axis=0).max() <= 1
 
@@ -142,8 +142,8 @@ def test_depth_becomes_points_on_the_surface():
 def test_fused_depths_give_the_dsm_back():
     offsets = [(20, 0, 60.0), (-20, 0, 60.0), (0, 25, 60.0)]
     cameras = [camera_at(np.array(o), f=90.0) for o in offsets]
-    truth = plane(0.1, 0.05)
-    depths = [render_depth(truth, camera, (SIZE, SIZE)) for camera in cameras]
+    reference = plane(0.1, 0.05)
+    depths = [render_depth(reference, camera, (SIZE, SIZE)) for camera in cameras]
     coarse = Grid(12, 12, Affine(2, 0, 500008, 0, -2, 5200032))
     heights = rasterise(fuse_depths(depths, cameras, relative=1e-3), coarse, "mean")
     x, y = coarse.centres()

@@ -115,8 +115,8 @@ def test_an_rpc_follows_a_virtual_camera(half):
     xyz = np.random.default_rng(0).uniform(
         [500e3 - half, 5300e3 - half, 450], [500e3 + half, 5300e3 + half, 600], (99, 3)
     )
-    rpc, truth = fit.rpc.project(xyz), camera.project(xyz)
-    assert np.hypot(rpc[0] - truth[0], rpc[1] - truth[1]).max() < 1e-3
+    rpc, reference = fit.rpc.project(xyz), camera.project(xyz)
+    assert np.hypot(rpc[0] - reference[0], rpc[1] - reference[1]).max() < 1e-3
 
 
 def test_an_empty_box_or_an_unseen_one_is_refused():

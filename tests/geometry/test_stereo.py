@@ -39,7 +39,7 @@ def surface(x):
     return np.where(x > CENTRE[0], 20.0 + STEP_M, 20.0)
 
 
-def picture(camera):
+def rendered_image(camera):
     """Render the terrace: the highest of the two levels that the ray of a pixel meets on its own side."""
     col, row = np.meshgrid(np.arange(SIZE, dtype=float), np.arange(SIZE, dtype=float))
     eye = camera.centre
@@ -55,7 +55,7 @@ def picture(camera):
 @pytest.fixture(scope="module")
 def pair():
     cameras = satellite(-0.15), satellite(0.18)
-    return *(picture(camera) for camera in cameras), *cameras
+    return *(rendered_image(camera) for camera in cameras), *cameras
 
 
 def check(matches):

@@ -72,7 +72,7 @@ def test_normals(path):
 
 
 @cases("path", FILTERS)
-def test_pictures(path):
+def test_images(path):
     data = tensors(path)
     agree(linear_of(data["img"]), data["srgb_to_rgb"])
     agree(encoded_of(data["img"]), data["rgb_to_srgb"])

@@ -13,7 +13,7 @@ from refbench_diffrender.rasteriser.rasteriser import rasteriser
 GOLDENS = "the official code on an independent rasteriser"
 
 FOLDER = golden_folder()
-SHARE = 0.995
+FRACTION = 0.995
 
 
 @pytest.fixture(params=["numba", "torch"])
@@ -41,9 +41,9 @@ def rendered(arrays, facts, mesh, draw):
     factor, offset = (torch.from_numpy(arrays[name].copy()).requires_grad_() for name in ("z_factor", "uv_offset"))
     view = mesh.view(offset=offset, factor=factor)
     folder = read_view_folder(FOLDER / facts["folder"])
-    picture = torch.from_numpy(folder.image(facts["reference_view"]))
+    image = torch.from_numpy(folder.image(facts["reference_view"]))
     edges = torch.from_numpy(load_npz(FOLDER / facts["edge_map_of"])["edge_map"][0])
-    texture = torch.cat([picture, edges], dim=-1)[None].contiguous()
+    texture = torch.cat([image, edges], dim=-1)[None].contiguous()
     own = torch.linalg.inv(torch.from_numpy(load_npz(FOLDER / facts["edge_map_of"])["mv"]).double()).float()
     world = view @ own.T
     matrices = torch.from_numpy(arrays["mvp"])
@@ -64,7 +64,7 @@ def test_what_other_views_see(path, backend):
     _, _, rast, mask, colour, edges, found, view = rendered(arrays, facts, mesh, rasteriser(backend))
     ids, expected = rast[..., 3].detach().numpy(), arrays["out_rast_out"][..., 3]
     same = ids == expected
-    assert same.mean() >= SHARE
+    assert same.mean() >= FRACTION
     np.testing.assert_array_equal(mask[..., 0].numpy()[same], arrays["out_mask"][..., 0][same])
     seen = same & (expected > 0)
     parts = {
@@ -80,9 +80,9 @@ def test_what_other_views_see(path, backend):
     np.testing.assert_allclose(found[..., 2].detach().numpy()[seen], arrays["out_depth"][seen], atol=1e-3)
     np.testing.assert_allclose(edges[..., 0].detach().numpy()[same], arrays["out_edge_map"][..., 0][same], atol=1e-3)
     for place in range(len(arrays["views"])):
-        truth = arrays[f"embree_depth_{place}"]
-        both = (truth > 0) & np.isfinite(truth) & (expected[place] > 0)
-        assert np.median(np.abs(found[place, ..., 2].detach().numpy() - truth)[both]) < 1e-4
+        reference = arrays[f"embree_depth_{place}"]
+        both = (reference > 0) & np.isfinite(reference) & (expected[place] > 0)
+        assert np.median(np.abs(found[place, ..., 2].detach().numpy() - reference)[both]) < 1e-4
     check_own_view(arrays, facts, mesh, view, backend)
 
 
@@ -90,7 +90,7 @@ def check_own_view(arrays, facts, mesh, view, backend):
     clip = (view @ mesh.projection.float().T)[None]
     rast, depth = rasteriser(backend).render(clip, mesh.triangles, -view[None, :, 2:3].contiguous(), mesh.shape)
     same = (rast[0, ..., 3] == torch.from_numpy(arrays["self_rast"][0, ..., 3])).numpy()
-    assert same.mean() >= SHARE
+    assert same.mean() >= FRACTION
     np.testing.assert_allclose(depth[0, ..., 0].detach().numpy()[same], arrays["self_depth"][same], atol=1e-3)
     file, _, name = facts["offset_scale_of"].partition(":")
     offset, scale = load_npz(FOLDER / file)[name].ravel()[:2]
@@ -103,7 +103,7 @@ def check_own_view(arrays, facts, mesh, view, backend):
 
 @pytest.mark.parametrize("kind", ["nvdr", "exact"])
 @cases("path", files("12"))
-def test_gradients_of_the_photographs(path, kind, backend):
+def test_gradients_of_the_images(path, kind, backend):
     arrays, facts, mesh = setting(path)
     draw = rasteriser(backend, epsilons=kind == "nvdr")
     factor, offset, _, mask, colour, edges, _, _ = rendered(arrays, facts, mesh, draw)

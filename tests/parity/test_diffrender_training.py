@@ -18,7 +18,7 @@ GOLDENS = "the official code on an independent rasteriser"
 
 FOLDER = golden_folder()
 LONG = 60
-"""Steps after which two correct programs have drifted apart: then the result is compared with the truth."""
+"""Steps after which two correct programs have drifted apart: then the result is compared with the reference."""
 
 
 def all_files():
@@ -161,12 +161,14 @@ def test_the_whole_run(path):
         official = read_official(FOLDER / manifest()[path.name]["config"])
         folder = read_view_folder(official.folder("input_dir"))
         place = find_view(folder.names, official.values["view_name"])
-        truth = folder.codes(place, official.values["init_ref_depth_dir"]) * official.values["depth_image_depth_scale"]
-        error = np.abs(depth - truth)[(truth > 0) & (depth > 0)]
+        true_depth = (
+            folder.codes(place, official.values["init_ref_depth_dir"]) * official.values["depth_image_depth_scale"]
+        )
+        error = np.abs(depth - true_depth)[(true_depth > 0) & (depth > 0)]
         names = [name for name in arrays if name.startswith("quality_final")]
         _, mae, median, coverage = arrays[names[0]]
         assert error.mean() <= 1.15 * mae
         assert np.median(error) <= 1.25 * median
-        assert (depth[truth > 0] > 0).mean() >= coverage - 0.01
+        assert (depth[true_depth > 0] > 0).mean() >= coverage - 0.01
     else:
         assert np.median(np.abs(depth - arrays["final_depth"])) < 2e-3

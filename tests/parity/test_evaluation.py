@@ -56,7 +56,7 @@ def gsd():
 
 
 def urban():
-    """Return reference heights, ground-truth domain and strata."""
+    """Return reference heights, reference domain and strata."""
     reference, gt = read("ref_dsm"), read("gt_mask") == 1
     masks = {name: Mask(read(f"{name}_mask"), name=name) for name in ("building", "water", "forest")}
     strata = land_strata(masks, expected_dilation()) | {"all": np.ones(reference.shape, bool)}
@@ -168,10 +168,10 @@ def core3d_inputs():
 
 @cases("section", expected("official").get("core3d", {}).get("threshold_geometry", {}))
 def test_core3d_geometry(section):
-    reference, test, truth, found, ignored = core3d_inputs()
+    reference, test, reference_mask, found, ignored = core3d_inputs()
     terrain = read("ref_dtm").astype(np.float64)
-    scores = volume_scores(test - terrain, reference - terrain, found, truth, ignored, gsd() ** 2)
-    scores["2D"] = footprint_scores(found, truth, ignored)
+    scores = volume_scores(test - terrain, reference - terrain, found, reference_mask, ignored, gsd() ** 2)
+    scores["2D"] = footprint_scores(found, reference_mask, ignored)
     check(scores[section], expected("official")["core3d"]["threshold_geometry"][section], 1e-9)
 
 
@@ -180,9 +180,9 @@ def test_core3d_accuracy(key):
     if any(key.startswith(part) for part in manifest("official").get("core3d_exclude_keys", [])):
         assert key.startswith(("signed_x", "signed_y"))  # they depend on the order of ties
         return
-    reference, test, truth, found, ignored = core3d_inputs()
-    vertical = (test - reference)[truth & found & ~ignored]
-    scores = relative_accuracy(vertical, horizontal_errors(found, truth, ignored, (gsd(), gsd())))
+    reference, test, reference_mask, found, ignored = core3d_inputs()
+    vertical = (test - reference)[reference_mask & found & ~ignored]
+    scores = relative_accuracy(vertical, horizontal_errors(found, reference_mask, ignored, (gsd(), gsd())))
     assert scores[key] == pytest.approx(expected("official")["core3d"]["relative_accuracy"][key], rel=1e-9)
 
 

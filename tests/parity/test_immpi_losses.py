@@ -1,4 +1,4 @@
-"""Parity of ImMPI's losses and scores with the official code, on pictures and depths of the golden folder."""
+"""Parity of ImMPI's losses and scores with the official code, on images and depths of the golden folder."""
 
 import numpy as np
 import pytest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from golden import cases, files_of
-from golden_immpi import FOLDER, arrays_of, load, networks, of_manifest, picture
+from golden_immpi import FOLDER, arrays_of, image, load, networks, of_manifest
 
 from refbench_immpi.network.encoding import hypotheses, inverse_depth_planes, plane_encoding
 from refbench_immpi.network.fused import fast_planes
@@ -43,7 +43,7 @@ def test_features(path):
     arrays, train = arrays_of(path), of_manifest(path, "train_mode")
     encoder, _ = networks(of_manifest(path, "model_type"), train=train)
     with torch.no_grad():
-        maps = encoder(picture(arrays))
+        maps = encoder(image(arrays))
     stride = int(arrays["channel_stride"])
     loose = 3 if train and of_manifest(path, "model_type") == "resnet50" else 1
     for name, found in zip(MAPS, maps, strict=True):
@@ -73,7 +73,7 @@ def test_multiplane_images(path, form):
     arrays, train = arrays_of(path), of_manifest(path, "train_mode")
     encoder, generator = networks(of_manifest(path, "model_type"), train=train)
     with torch.no_grad():
-        features = encoder(picture(arrays))
+        features = encoder(image(arrays))
     found = generated(form, generator, features, int(arrays["ndepth"]), train)
     tolerance = 1e-3 if train else 1e-4
     for scale, stride in enumerate(arrays["strides_scale0123"]):
@@ -102,7 +102,7 @@ def test_a_narrow_official_checkpoint(path, form):
     for train in (True, False):
         stored = read_official(FOLDER / of_manifest(path, "checkpoint"))
         with torch.no_grad():
-            features = stored.encoder.train(train)(picture(arrays))
+            features = stored.encoder.train(train)(image(arrays))
         found = generated(form, stored.generator.train(train), features, int(arrays["ndepth"]), train)
         images[train] = found
         for scale, stride in strides.items():

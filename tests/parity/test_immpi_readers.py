@@ -31,7 +31,7 @@ def poses(folder, reference, others):
 
 
 def means(folder, names):
-    return np.stack([folder.picture(name).astype(np.float64).mean((1, 2)) for name in names])
+    return np.stack([folder.image(name).astype(np.float64).mean((1, 2)) for name in names])
 
 
 def close_poses(found, expected):
@@ -58,8 +58,8 @@ def test_levir(path):
     np.testing.assert_allclose(means(folder, [reference])[0], arrays["image_ref_mean"][0], atol=TOLERANCE)
     np.testing.assert_allclose(means(folder, ordered), arrays["images_tgt_mean"][0], atol=TOLERANCE)
     stride = of_manifest(path, "pixel_stride")
-    picture = folder.picture(reference)[:, ::stride, ::stride]
-    np.testing.assert_allclose(picture, arrays[f"image_ref_s{stride}"][0], atol=TOLERANCE)
+    image = folder.image(reference)[:, ::stride, ::stride]
+    np.testing.assert_allclose(image, arrays[f"image_ref_s{stride}"][0], atol=TOLERANCE)
     depth = folder.depth(reference)[::stride, ::stride]
     np.testing.assert_allclose(depth, arrays[f"depth_ref_s{stride}"][0], atol=TOLERANCE)
     track = folder.track()
@@ -138,7 +138,7 @@ def test_a_folder_becomes_a_scene_and_a_folder_again(path, tmp_path):
     first, again = SceneFolder(path), SceneFolder(tmp_path / layout / "scene_000")
     for number, name in enumerate(first.views()):
         stem = f"{number:03d}"
-        np.testing.assert_array_equal(first.picture(name), again.picture(stem))
+        np.testing.assert_array_equal(first.image(name), again.image(stem))
         before, after = first.camera(name), again.camera(stem)
         np.testing.assert_allclose(before.K, after.K)
         assert (before.near, before.far) == pytest.approx((after.near, after.far))

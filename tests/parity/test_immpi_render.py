@@ -1,4 +1,4 @@
-"""Parity of ImMPI's renderer with the official code: pictures, depths, masks, gradients and what lies between.
+"""Parity of ImMPI's renderer with the official code: images, depths, masks, gradients and what lies between.
 
 Cases and every parameter come from the golden folder; see ``golden_immpi_render``.
 """
@@ -18,13 +18,13 @@ RESULTS = {"rgb", "depth", "mask"}
 GRADIENTS = {"grad_w_rgb", "grad_w_depth", "grad_mpi_rgb", "grad_mpi_sigma"}
 BETWEEN = {"planes", "xyz_tgt", "warped", "valid_mask", "transparency_acc", "weights"}
 RGB, DEPTH, MASK_PIXELS = 1e-4, 1e-3, 3
-GRADIENT, SHARE, PLANE = 1e-3, 1e-4, 1e-6
+GRADIENT, FRACTION, PLANE = 1e-3, 1e-4, 1e-6
 
 
-def near(found, expected, share=SHARE):
+def near(found, expected, fraction=FRACTION):
     """Compare up to a share of the largest value."""
     found, expected = np.asarray(found), np.asarray(expected)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=share * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=fraction * np.abs(expected).max())
 
 
 @cases("path", FILES)
@@ -98,7 +98,7 @@ def test_composition(path):
         for j, plane in enumerate(item):
             near(plane.before, data["transparency_acc"][b, j, 0])
             np.testing.assert_allclose(
-                plane.weight, data["weights"][b, j, 0], rtol=0, atol=SHARE * float(data["weights"].max())
+                plane.weight, data["weights"][b, j, 0], rtol=0, atol=FRACTION * float(data["weights"].max())
             )
             valid = torch.ones_like(plane.sigma, dtype=torch.bool) if plane.layer.valid is None else plane.layer.valid
             assert (valid != data["valid_mask"][b, j]).sum() <= MASK_PIXELS

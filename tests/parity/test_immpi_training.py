@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 import torch
 from golden import cases, files_of
 from golden_immpi import FOLDER, arrays_of, networks, of_manifest
@@ -27,8 +28,8 @@ def relative(found, expected, tolerance):
     np.testing.assert_allclose(found, expected, rtol=tolerance)
 
 
-def of_maximum(found, expected, share):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=share * max(np.abs(expected).max(), 1e-12))
+def of_maximum(found, expected, fraction):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=fraction * max(np.abs(expected).max(), 1e-12))
 
 
 def scene_of(path):
@@ -46,7 +47,8 @@ def before_norm(name):
 
 
 @cases("path", files_of("immpi", "G_optimize"))
-def test_optimisation_of_a_scene(path):
+@pytest.mark.parametrize("steps", [1, pytest.param(None, marks=pytest.mark.slow, id="all")])
+def test_optimisation_of_a_scene(path, steps):
     arrays, folder = arrays_of(path), scene_of(path)
     encoder, generator = networks("resnet18", train=True)
     reference = folder.posed(of_manifest(path, "sample"), reference=True)
@@ -65,7 +67,7 @@ def test_optimisation_of_a_scene(path):
     encoder, generator = networks("resnet18", train=True)
     fit = SceneFit(Networks(encoder, generator), [(reference, target) for target in targets], comparer, config)
     log = arrays["log_idx_loss_rgb_ssim_lpips_lr"]
-    for number, row in enumerate(log):
+    for number, row in enumerate(log[:steps]):
         place, loss, *terms, lr = row
         found = fit.step()
         assert found.target == f"{ordered[int(place)]:03d}"
@@ -93,7 +95,7 @@ def check_renderings(path, arrays, nets, reference, target, comparer):
         np.testing.assert_allclose(float(seen[scale].mask.mean()), arrays[f"tgt_mask_mean_{name}"], atol=1e-3)
 
 
-def check_gradients(arrays, net, share, norm_share, prefix=""):
+def check_gradients(arrays, net, fraction, norm_fraction, prefix=""):
     parameters = dict(net.named_parameters())
     checked = 0
     for name, expected in arrays.items():
@@ -104,9 +106,9 @@ def check_gradients(arrays, net, share, norm_share, prefix=""):
         gradient = parameters[key].grad.detach()
         if kind == "gradnorm1":
             if not before_norm(key):
-                relative(float(gradient.norm()), expected, norm_share)
+                relative(float(gradient.norm()), expected, norm_fraction)
         elif not before_norm(key):
-            of_maximum(gradient.flatten()[: expected.size].numpy(), expected.ravel(), share)
+            of_maximum(gradient.flatten()[: expected.size].numpy(), expected.ravel(), fraction)
         checked += 1
     assert checked
 
@@ -177,11 +179,11 @@ def test_inference(path):
 
 
 def check_metrics(view, target, expected, lpips):
-    truth = torch.from_numpy(target.image)[None]
-    found = [psnr(view.rgb, truth), psnr(view.rgb, truth, view.mask)]
+    seen_image = torch.from_numpy(target.image)[None]
+    found = [psnr(view.rgb, seen_image), psnr(view.rgb, seen_image, view.mask)]
     np.testing.assert_allclose(found, expected[:2], atol=0.01)
-    found = [ssim_zero_padded(view.rgb, truth), ssim_zero_padded(view.rgb, truth, view.mask)]
-    found += [lpips_distance(view.rgb, truth, lpips), lpips_distance(view.rgb, truth, lpips, view.mask)]
+    found = [ssim_zero_padded(view.rgb, seen_image), ssim_zero_padded(view.rgb, seen_image, view.mask)]
+    found += [lpips_distance(view.rgb, seen_image, lpips), lpips_distance(view.rgb, seen_image, lpips, view.mask)]
     np.testing.assert_allclose([*found, float(view.mask.mean())], expected[2:], atol=1e-3)
 
 

@@ -156,8 +156,8 @@ def test_dsm(path, name, tmp_path):
     assert (off <= 0.005).mean() >= 0.99
     if case["stats"].get("overall") is None:
         return
-    truth, masks, grid = golden_rasters(case["scene"])
-    result = evaluate_official(found, scene.grid, truth, masks, grid)
+    reference, masks, grid = golden_rasters(case["scene"])
+    result = evaluate_official(found, scene.grid, reference, masks, grid)
     check_statistics(result.statistics, case["stats"], 1e-2)
     if "residual" in arrays:
         step = manifest()["dsm"]["residual_stride"]
@@ -209,7 +209,7 @@ BLENDS = [(path, key) for path in files("dsm") for key in under(load_npz(path), 
 
 @cases("path, key", BLENDS)
 def test_blend(path, key):
-    size, x_share, y_share = key.split("_")
+    size, x_fraction, y_fraction = key.split("_")
     rows, cols = (int(length) for length in size.split("x"))
-    weights = np.outer(blend_profile(rows, float(y_share)), blend_profile(cols, float(x_share)))
+    weights = np.outer(blend_profile(rows, float(y_fraction)), blend_profile(cols, float(x_fraction)))
     close(weights, load_npz(path)[f"blend/{key}"], 1e-12)

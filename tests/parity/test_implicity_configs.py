@@ -64,8 +64,8 @@ def test_ckpt_dsm(checkpoint, beside_golden, tmp_path):
     found = np.where(np.isnan(heights), NODATA, heights)
     wanted = load_npz(folder / "expected.npz")["dsm"]
     assert (np.abs(found - wanted) <= 0.005).mean() >= 0.99
-    truth, masks, grid = golden_rasters(Path(config.dataset.path).name)
-    check_statistics(evaluate_official(found, scene.grid, truth, masks, grid).statistics, expected["stats"], 1e-2)
+    reference, masks, grid = golden_rasters(Path(config.dataset.path).name)
+    check_statistics(evaluate_official(found, scene.grid, reference, masks, grid).statistics, expected["stats"], 1e-2)
     if (folder / "expected_dsm.tiff").is_file():
         with rasterio.open(folder / "expected_dsm.tiff") as file:
             assert list(file.transform)[:6] == list(scene.grid.transform)[:6]

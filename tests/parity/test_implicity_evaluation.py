@@ -40,11 +40,11 @@ def eval_cases(what):
 def test_eval(path, name):
     case, arrays = load_json(path.with_suffix(".json"))[name], under(load_npz(path), name)
     rules = manifest()["eval"]
-    truth, masks, truth_grid = golden_rasters(rules["scene"])
+    reference, masks, reference_grid = golden_rasters(rules["scene"])
     rows, cols = arrays["target"].shape
     grid = Grid(cols, rows, Affine(*case["transform"]))
     dilation = rules.get("building_dilation", BUILDING_DILATION)
-    result = evaluate_official(arrays["target"], grid, truth, masks, truth_grid, dilation)
+    result = evaluate_official(arrays["target"], grid, reference, masks, reference_grid, dilation)
     check_statistics(result.statistics, case["stats"], 1e-9)
     if "residual" in arrays:
         close(result.residual, arrays["residual"], 1e-9)
@@ -59,12 +59,12 @@ def test_eval(path, name):
 def test_eval_classes(path, name):
     case, arrays = load_json(path.with_suffix(".json"))[name], under(load_npz(path), name)
     classes = manifest()["eval"]["classes"][name]
-    truth, predicted = arrays["gt"], arrays["pred"]
-    precision, recall = precision_recall(truth, predicted, classes)
-    assert accuracy(truth, predicted) == pytest.approx(case["accuracy"], abs=1e-9)
+    reference, predicted = arrays["gt"], arrays["pred"]
+    precision, recall = precision_recall(reference, predicted, classes)
+    assert accuracy(reference, predicted) == pytest.approx(case["accuracy"], abs=1e-9)
     assert precision == pytest.approx(case["precision"], abs=1e-6)
     assert recall == pytest.approx(case["recall"], abs=1e-6)
-    assert intersection_over_union(truth, predicted) == pytest.approx(case["iou"], abs=1e-6)
+    assert intersection_over_union(reference, predicted) == pytest.approx(case["iou"], abs=1e-6)
     if "empty" in case:
         nothing = np.empty(0)
         found = [accuracy(nothing, nothing), *precision_recall(nothing, nothing, classes)]

@@ -159,13 +159,13 @@ def metric_cases():
 @cases(("path", "key", "classes"), metric_cases())
 def test_query_metrics(path, key, classes):
     arrays, info = under(load_npz(path), key), load_json(path.with_suffix(".json"))[key]
-    truth, predicted = arrays["gt"], arrays["pred"]
-    precision, recall = precision_recall(truth, predicted, classes)
-    assert accuracy(truth, predicted) == pytest.approx(info["accuracy"], abs=1e-9)
+    reference, predicted = arrays["gt"], arrays["pred"]
+    precision, recall = precision_recall(reference, predicted, classes)
+    assert accuracy(reference, predicted) == pytest.approx(info["accuracy"], abs=1e-9)
     assert precision == pytest.approx(info["precision"], abs=1e-6)
     assert recall == pytest.approx(info["recall"], abs=1e-6)
-    assert intersection_over_union(truth, predicted) == pytest.approx(info["iou"], abs=1e-6)
-    empty = np.empty((1, 0), truth.dtype)
+    assert intersection_over_union(reference, predicted) == pytest.approx(info["iou"], abs=1e-6)
+    empty = np.empty((1, 0), reference.dtype)
     assert [accuracy(empty, empty), *precision_recall(empty, empty, classes)] == info["empty"]
 
 

@@ -44,7 +44,7 @@ from refbench_pix2pix.weights import filled_network, read_model
 
 GOLDEN = golden_folder()
 FORWARD = 1e-4
-WEIGHT, WEIGHT_SHARE = 2e-5, 0.999
+WEIGHT, WEIGHT_FRACTION = 2e-5, 0.999
 """Share of a network's weights that must agree after Adam; the others have gradients near zero."""
 
 
@@ -127,17 +127,17 @@ def test_checkpoint_files(path):
             shape.output_nc,
             shape.ngf,
         )
-        judge = judge_of(values["discriminator"], shape).eval()
-        judge.load_state_dict(read_state(network_file(file.parent, "D", epoch)))
+        discriminator = discriminator_of(values["discriminator"], shape).eval()
+        discriminator.load_state_dict(read_state(network_file(file.parent, "D", epoch)))
         x = torch.from_numpy(data["x"])
         with torch.no_grad():
             y = net(x)
-            d = judge(torch.cat([x, y], 1))
+            d = discriminator(torch.cat([x, y], 1))
         np.testing.assert_allclose(y.numpy(), data["y"], rtol=0, atol=FORWARD)
         np.testing.assert_allclose(d.numpy(), data["d"], rtol=0, atol=FORWARD)
 
 
-def judge_of(values, shape):
+def discriminator_of(values, shape):
     """The discriminator that options name, for a generator of this shape."""
     return build_discriminator(DiscriminatorConfig(**values), shape.input_nc + shape.output_nc)
 
@@ -170,10 +170,10 @@ def test_reconstruction_losses(path):
 def test_gradient_penalty(path, which):
     data, facts = load_npz(path), manifest()[path.name]["gradient_penalty"]
     config = DiscriminatorConfig(facts["netD"], facts["ndf"], norm=facts["norm"])
-    judge = fill(build_discriminator(config, facts["input_nc"]))
+    discriminator = fill(build_discriminator(config, facts["input_nc"]))
     samples = [torch.from_numpy(data[f"gp_{name}_in"]) for name in ("real", "fake")]
     mix = torch.full((len(samples[0]),), float(which == "real"))
-    found = gradient_penalty(judge, *samples, mix=mix, weight=facts["lambda"], constant=facts["constant"])
+    found = gradient_penalty(discriminator, *samples, mix=mix, weight=facts["lambda"], constant=facts["constant"])
     assert found.item() == pytest.approx(float(data[f"gp_{which}"]), rel=1e-5)
 
 
@@ -265,8 +265,8 @@ def task_of(path):
     options = {key: str(value) for key, value in (base | facts["defaults"]).items()} | options_of(path)
     values = option_values(options, path)
     generator = fill(Generator(GeneratorConfig(**values["generator"])))
-    judge = fill(judge_of(values["discriminator"], generator.config))
-    return Pix2PixTask(Pair(generator, judge).train(), [], TrainingConfig(**values["training"]), per_epoch=100)
+    discriminator = fill(discriminator_of(values["discriminator"], generator.config))
+    return Pix2PixTask(Pair(generator, discriminator).train(), [], TrainingConfig(**values["training"]), per_epoch=100)
 
 
 def steps_of(data):
@@ -339,7 +339,7 @@ def compare_weights(data, pair, farthest):
         errors = {key: np.abs(state[key] - stored[key].astype(np.float64)).ravel() for key in weights}
         assert max(error.max() for error in errors.values()) <= farthest + WEIGHT, letter
         moved = np.concatenate([errors[key] for key in weights - undriven(data, letter)])
-        assert np.mean(moved <= WEIGHT) >= WEIGHT_SHARE, letter
+        assert np.mean(moved <= WEIGHT) >= WEIGHT_FRACTION, letter
         for key in stored.keys() - weights:
             np.testing.assert_allclose(state[key], stored[key], rtol=1e-5, atol=WEIGHT, err_msg=key)
 

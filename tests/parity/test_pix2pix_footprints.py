@@ -15,12 +15,12 @@ from golden_pix2pix import cases, files, fill, golden_folder, load_npz, manifest
 
 from refbench_pix2pix.footprints.esfp_checkpoint import infer_config, read_esfpnet
 from refbench_pix2pix.footprints.esfpnet import SIZES, EsfpNet
-from refbench_pix2pix.footprints.mask_metrics import curves, mean_scores, share_scores, sod_scores
+from refbench_pix2pix.footprints.mask_metrics import curves, fraction_scores, mean_scores, sod_scores
 from refbench_pix2pix.footprints.segment import segment_tile, to_input, to_mask
 
 GOLDEN = golden_folder()
 LOGITS, INPUT, METRIC = 1e-4, 1e-6, 1e-9
-MASK_SHARE = 1e-3
+MASK_FRACTION = 1e-3
 """How many pixels of a mask may differ."""
 SOD_KEYS = {"iou": "sod_iou", "f1_beta0.1": "sod_f1", "dice": "sod_dice", "sm": "sod_sm", "em": "sod_em"}
 SOD_KEYS["mae"] = "sod_mae"
@@ -52,7 +52,7 @@ def close(found, expected, tolerance):
 
 
 def same_mask(found, expected):
-    assert found.dtype == np.uint8 and np.mean(found != expected) <= MASK_SHARE
+    assert found.dtype == np.uint8 and np.mean(found != expected) <= MASK_FRACTION
 
 
 # --- ESFPNet ------------------------------------------------------------------------------------------------------
@@ -130,8 +130,8 @@ EDGES = [
 
 @cases("path", STACKS)
 @pytest.mark.parametrize("key", ["mae", "dice", "iou"])
-def test_shares_of_every_tile(path, key):
-    found = [share_scores(*pair)[key] for pair in zip(stack(path, "pred"), stack(path, "ref"), strict=True)]
+def test_fractions_of_every_tile(path, key):
+    found = [fraction_scores(*pair)[key] for pair in zip(stack(path, "pred"), stack(path, "ref"), strict=True)]
     close(found, load_npz(path)[key], METRIC)
 
 
@@ -161,16 +161,16 @@ def edge_tile(side, name):
 @cases("path, row", EDGES)
 def test_degenerate_masks(path, row):
     data, side = load_npz(path), manifest()[path.name]["edge_tile"]
-    truth, predicted = data["edge_cases"].tolist()[row].split()
-    pair = edge_tile(side, predicted.removeprefix("pred")), edge_tile(side, truth.removeprefix("ref"))
-    found = share_scores(*pair) | sod_scores(*pair)
+    reference, predicted = data["edge_cases"].tolist()[row].split()
+    pair = edge_tile(side, predicted.removeprefix("pred")), edge_tile(side, reference.removeprefix("ref"))
+    found = fraction_scores(*pair) | sod_scores(*pair)
     close([found[name] for name in data["edge_cols"].tolist()], data["edge"][row], METRIC)
 
 
 @cases("path", STACKS)
 def test_a_shifted_mask_is_told_apart(path):
     pairs = zip(stack(path, "pred"), stack(path, "ref"), strict=True)
-    found = mean_scores([sod_scores(np.roll(predicted, 1, axis=1), truth) for predicted, truth in pairs])
+    found = mean_scores([sod_scores(np.roll(predicted, 1, axis=1), reference) for predicted, reference in pairs])
     data = load_npz(path)
     for name, expected in zip(data["sod_names"].tolist(), data["sod"], strict=True):
         assert abs(found[SOD_KEYS[name]] - expected) > 1e-4

@@ -35,7 +35,7 @@ from refbench_resdepth.official.statistics import (
 )
 from refbench_resdepth.regions import Extent, allocate, blend_profile, tile_starts
 from refbench_resdepth.training.augment import augment
-from refbench_resdepth.training.loss_mask import own_part, truth_mask
+from refbench_resdepth.training.loss_mask import own_part, reference_mask
 from refbench_resdepth.training.sampling import Positions, draw
 
 GOLDEN = golden_folder()
@@ -139,12 +139,12 @@ def test_augmentation(path, match):
 @cases("path", [path for path in files("loss") if "gt_patch" in load_npz(path)])
 def test_loss_masks(path):
     stored, nodata = load_npz(path), manifest()[path.name]["nodata"]
-    truth = stored["gt_patch"]
-    found = truth_mask(truth, nodata)
+    reference = stored["gt_patch"]
+    found = reference_mask(reference, nodata)
     np.testing.assert_array_equal(found, stored["loss_mask_train"])
-    np.testing.assert_array_equal(truth_mask(known(truth, nodata)), stored["loss_mask_train"])
+    np.testing.assert_array_equal(reference_mask(known(reference, nodata)), stored["loss_mask_train"])
     uly, ulx, lry, lrx = map(int, stored["val_region"])
-    own = own_part(len(truth), (uly, lry), (ulx, lrx))
+    own = own_part(len(reference), (uly, lry), (ulx, lrx))
     np.testing.assert_array_equal(found & own, stored["loss_mask_val"])
 
 
@@ -197,8 +197,8 @@ def scene_of(path):
 @cases("path", files("eval"))
 def test_statistics(path):
     stored = load_npz(path)
-    truth, initial, masks = scene_of(path)
-    found = sets(truth, initial, stored["prediction"], masks, extents(stored["area"]))
+    reference, initial, masks = scene_of(path)
+    found = sets(reference, initial, stored["prediction"], masks, extents(stored["area"]))
     assert {f"before_{name}" for name in found} == {
         key for key in stored if key.startswith("before_") and not key.endswith("_truncated")
     }
@@ -216,9 +216,9 @@ def test_statistics(path):
 @cases("path", files("eval"))
 def test_pixel_sets(path):
     stored = load_npz(path)
-    truth, _, masks = scene_of(path)
-    found = set_masks(~np.isnan(truth), masks, extents(stored["area"]))
-    residual = np.where(found["all"], stored["prediction"].astype(np.float64) - truth, np.nan)
+    reference, _, masks = scene_of(path)
+    found = set_masks(~np.isnan(reference), masks, extents(stored["area"]))
+    residual = np.where(found["all"], stored["prediction"].astype(np.float64) - reference, np.nan)
     np.testing.assert_array_equal(residual.astype(np.float32), stored["residual_all"])
     for name in [name for name in found if f"valid_{name}" in stored]:
         np.testing.assert_array_equal(found[name], stored[f"valid_{name}"])
@@ -259,14 +259,14 @@ def residuals_in(folder):
         for name in MASKS.values()
         if f"mask_{name}" in dataset
     }
-    truth, initial = (np.ma.filled(read(PIPELINE / dataset[key]), np.nan) for key in ("raster_gt", "raster_in"))
-    regions = regions_of(dataset, truth.shape)
-    refined = np.full(truth.shape, np.nan, np.float32)
+    reference, initial = (np.ma.filled(read(PIPELINE / dataset[key]), np.nan) for key in ("raster_gt", "raster_in"))
+    regions = regions_of(dataset, reference.shape)
+    refined = np.full(reference.shape, np.nan, np.float32)
     for region, path in zip(regions, sorted(folder.glob("*_prediction*.tif")), strict=True):
         refined[region.pixels] = read(path)
     with rasterio.open(PIPELINE / dataset["raster_in"]) as file:
         pixel_area = file.res[0] * file.res[1]
-    return config["model"], sets(truth, initial, refined, masks, regions), pixel_area
+    return config["model"], sets(reference, initial, refined, masks, regions), pixel_area
 
 
 NUMBER = re.compile(r"[ -]*\d+\.\d+(?= m$)", re.MULTILINE)

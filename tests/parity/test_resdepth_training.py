@@ -6,18 +6,16 @@ Cases and every parameter come from the golden folder; see ``golden_resdepth``. 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import stat
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from affine import Affine
 from golden_resdepth import cases, files, fill, golden_folder, load_json, load_npz, manifest, network
+from run_refbench import refbench
 
 from refbench import DSM, Grid, Image
 from refbench.formats.raster import ArraySource
@@ -148,12 +146,7 @@ def test_training_writes_an_official_run_folder(folder, name, tmp_path):
     shutil.copytree(folder, work)
     for path in (work, *work.rglob("*")):  # the goldens are read-only
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
-    arguments = ["train", "--method", "resdepth", "--config", name, "--out", str(tmp_path / "out")]
-    run = subprocess.run(
-        [sys.executable, "-m", "refbench.cli.main", *arguments], cwd=work, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    refbench(work, "train", "--method", "resdepth", "--config", name, "--out", tmp_path / "out")
     config = load_json(work / name)
     (ours,) = (work / config["output"]["output_directory"]).iterdir()
     official = folder / "model"

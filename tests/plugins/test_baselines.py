@@ -19,17 +19,17 @@ LOCAL = ("input", "median", "bilateral", "guided", "tv-l1")
 
 
 def town(rows=90, cols=110, seed=0, voids=True):
-    """Two blocks on sloping ground, with noise of 0.3 m, spikes and voids; and the truth."""
+    """Two blocks on sloping ground, with noise of 0.3 m, spikes and voids; and the reference."""
     rng = np.random.default_rng(seed)
     row, col = np.mgrid[:rows, :cols]
-    truth = (40 + 0.05 * row + 12.0 * ((row // 30 + col // 35) % 2)).astype(np.float32)
-    noisy = truth + rng.normal(0, 0.3, truth.shape).astype(np.float32)
-    noisy[rng.random(truth.shape) < 0.02] += 8
+    reference = (40 + 0.05 * row + 12.0 * ((row // 30 + col // 35) % 2)).astype(np.float32)
+    noisy = reference + rng.normal(0, 0.3, reference.shape).astype(np.float32)
+    noisy[rng.random(reference.shape) < 0.02] += 8
     if voids:
-        noisy[rng.random(truth.shape) < 0.03] = np.nan
+        noisy[rng.random(reference.shape) < 0.03] = np.nan
         noisy[20:35, 40:52] = np.nan
         noisy[:4, :7] = np.nan
-    return noisy, truth
+    return noisy, reference
 
 
 def make(name, **overrides):
@@ -66,10 +66,10 @@ def apply(method, heights, plan=None):
         out = method.refine_tiles(batch, Context())[0] + offset
         inside = window.intersection(on.full_window)
         cut = inside.shifted(-window.col_off, -window.row_off).slices
-        share = np.outer(plan.row_weights, plan.col_weights)[cut]
+        fraction = np.outer(plan.row_weights, plan.col_weights)[cut]
         known = np.isfinite(out[cut])
-        total[inside.slices] += np.where(known, out[cut] * share, 0)
-        weight[inside.slices] += np.where(known, share, 0)
+        total[inside.slices] += np.where(known, out[cut] * fraction, 0)
+        weight[inside.slices] += np.where(known, fraction, 0)
     return np.divide(total, weight, out=np.full(heights.shape, np.nan), where=weight > 0)
 
 
@@ -137,14 +137,14 @@ def test_tiny_and_empty_rasters(name, shape):
 
 @pytest.mark.parametrize("name", ["median", "bilateral", "guided", "tv-l1"])
 def test_a_plane_stays_and_noise_goes(name):
-    heights, truth = town()
+    heights, reference = town()
     valid = np.isfinite(heights)
     out = apply(make(name), heights)
-    flat = valid & (ndimage.maximum_filter(truth, 9) - ndimage.minimum_filter(truth, 9) < 1)
-    before, after = np.abs(heights - truth)[flat], np.abs(out - truth)[flat]
+    flat = valid & (ndimage.maximum_filter(reference, 9) - ndimage.minimum_filter(reference, 9) < 1)
+    before, after = np.abs(heights - reference)[flat], np.abs(out - reference)[flat]
     # The bilateral filter takes a spike for a surface of its own: it only has to smooth the rest.
     assert np.median(after) < 0.8 * np.median(before)
-    assert np.quantile(np.abs(out - truth)[valid], 0.9) <= np.quantile(np.abs(heights - truth)[valid], 0.9)
+    assert np.quantile(np.abs(out - reference)[valid], 0.9) <= np.quantile(np.abs(heights - reference)[valid], 0.9)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])

@@ -23,9 +23,9 @@ SIDE = 256
 def write(folder, seed):
     rng = np.random.default_rng(seed)
     grid = Grid(SIDE, SIDE, from_origin(0, 0, 0.5, 0.5), CRS.from_epsg(32632))
-    truth = np.kron(rng.uniform(0, 15, (8, 8)), np.ones((32, 32))).astype(np.float32)
-    noisy = truth + rng.normal(0, 1, truth.shape).astype(np.float32)
-    reference = Reference(ArraySource(DSM(truth, grid)))
+    clean = np.kron(rng.uniform(0, 15, (8, 8)), np.ones((32, 32))).astype(np.float32)
+    noisy = clean + rng.normal(0, 1, clean.shape).astype(np.float32)
+    reference = Reference(ArraySource(DSM(clean, grid)))
     write_scene(folder, Scene(f"s{seed}", grid=grid, dsm=ArraySource(DSM(noisy, grid)), reference=reference))
 
 

@@ -14,13 +14,14 @@ from sweep_maker import SIZE, SweepMaker, table
 
 from refbench.contracts.errors import InputError
 from refbench.engine.sweeps.common_domain import compare_sweep
+from refbench.evaluation.reported import Measured, Verdict, verdict
 from refbench.registry.records import Reported
-from refbench.reporting.reported import Measured, Verdict, reported_table, verdict
+from refbench.reporting.reported import reported_table
 from refbench.reporting.tables.as_latex import FIT
 from refbench.reporting.tables.as_latex import escape as latex_escape
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import FORMATS, write_tables
-from refbench.reporting.tables.model import Cell, Column, Document, Figure, Table, figure_cells, marks, text_column
+from refbench.reporting.tables.model import Column, Document, Entry, Figure, Table, figure_entries, marks, text_column
 from refbench.reporting.tables.rows import read_data
 
 HOSTILE = (
@@ -57,7 +58,7 @@ def document(sweep):
 
 def rows_of(found):
     names = [column.metric for column in found.columns]
-    return {tuple(cell.text for cell in row[:2]): dict(zip(names, row, strict=True)) for row in found.rows}
+    return {tuple(entry.text for entry in row[:2]): dict(zip(names, row, strict=True)) for row in found.rows}
 
 
 def test_accuracy_has_intervals_completeness_marks_and_ranks(document):
@@ -102,7 +103,7 @@ def test_scenes_of_one_size_are_drawn_independently(tmp_path):
 
 def test_failures_and_cost_have_their_rows(document):
     endings = table(document, "endings")
-    assert [tuple(cell.text for cell in row) for row in endings.rows][-1] == (
+    assert [tuple(entry.text for entry in row) for row in endings.rows][-1] == (
         "west",
         "half",
         "0",
@@ -125,7 +126,7 @@ def test_strata_metrics_and_domains_can_be_chosen(sweep):
         sweep_tables(sweep.out, metrics=("nmda",))
 
 
-def test_a_comparison_is_kept_until_a_cell_changes(tmp_path):
+def test_a_comparison_is_kept_until_a_entry_changes(tmp_path):
     maker = SweepMaker(tmp_path / "out")
     maker.ok("a", "east", 1.0)
     first = compare_sweep(maker.out)["east"]
@@ -156,7 +157,9 @@ def test_a_scene_that_cannot_be_compared_says_why(tmp_path):
 
 def hostile_document():
     columns = (text_column("scene", "scene"), text_column("method", HOSTILE[0]), Column("mae", HOSTILE[1], "↓"))
-    rows = tuple((Cell(name), Cell(name), Cell("-1.20 [0.10, 3.40]", 1.2, 0.1, 3.4, mark="best")) for name in HOSTILE)
+    rows = tuple(
+        (Entry(name), Entry(name), Entry("-1.20 [0.10, 3.40]", 1.2, 0.1, 3.4, mark="best")) for name in HOSTILE
+    )
     return Document(HOSTILE[0], (Table(HOSTILE[0], HOSTILE[2], columns, rows, HOSTILE),), HOSTILE)
 
 
@@ -216,13 +219,13 @@ def commands(text):
 def test_latex_uses_two_packages_alone_and_escapes_every_name(document):
     known = {"begin", "end", "centering", "scriptsize", "setlength", "tabcolsep", "caption", "label"}
     known |= {"toprule", "midrule", "bottomrule", "textbf", "underline", "pm", "downarrow", "uparrow", "to", "times"}
-    known |= {"textbackslash", "textasciicircum", "textasciitilde", "geq"}
+    known |= {"textbackslash", "textasciicircum", "textasciitilde", "textendash", "geq"}
     for text in (write_tables(hostile_document(), "latex"), write_tables(document, "latex")):
         assert commands(text) <= known
         for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
             rows = [line for line in block.splitlines() if line != r"\midrule"]
-            cells = {len(re.findall(r"(?<!\\)&", re.sub(r"\\\\", "", line))) for line in rows}
-            assert len(cells) == 1 and all(line.endswith(r" \\") and not line.startswith(("[", "*")) for line in rows)
+            entries = {len(re.findall(r"(?<!\\)&", re.sub(r"\\\\", "", line))) for line in rows}
+            assert len(entries) == 1 and all(line.endswith(r" \\") and not line.startswith(("[", "*")) for line in rows)
     assert r"% \usepackage{booktabs,graphicx}" in text
     assert latex_escape("a -- b") == "a -{-} b" and latex_escape("é∑") == "e?"
 
@@ -254,8 +257,8 @@ def test_csv_has_a_line_per_number_and_no_formula(document):
 
 def test_json_holds_what_the_tables_hold(document):
     found = json.loads(write_tables(document, "json"))
-    cell = found["tables"][0]["rows"][1][3]
-    assert found["schema_version"] == 1 and {"text", "value", "low", "high", "spread", "mark"} == set(cell)
+    entry = found["tables"][0]["rows"][1][3]
+    assert found["schema_version"] == 1 and {"text", "value", "low", "high", "spread", "mark"} == set(entry)
     assert set(FORMATS) == {"md", "latex", "csv", "html", "json"}
 
 
@@ -271,9 +274,9 @@ def test_the_best_must_beat_everybody():
 
 
 def test_small_columns_have_a_decimal_more():
-    texts = [cell.text for cell in figure_cells("mae", [Figure(0.05, 0.04, 0.06), Figure(1.0), Figure()])]
+    texts = [entry.text for entry in figure_entries("mae", [Figure(0.05, 0.04, 0.06), Figure(1.0), Figure()])]
     assert texts == ["0.050 [0.040, 0.060]", "1.000", "–"]
-    assert figure_cells("mae", [Figure(1.23, 1.1, 1.37)])[0].text == "1.23 [1.10, 1.37]"
+    assert figure_entries("mae", [Figure(1.23, 1.1, 1.37)])[0].text == "1.23 [1.10, 1.37]"
 
 
 @pytest.mark.parametrize(
@@ -305,7 +308,7 @@ def test_reported_numbers_of_records_stand_below_the_table(sweep, tmp_path, monk
         "def refbench_methods():\n"
         "    numbers = [Reported('mae', v, 'Table 1', s, 'own') for v, s in ((0.25, 'east'), (9.0, 'west'))]\n"
         "    return [MethodRecord(name='good', target='x:y', summary='s', needs=(Need.DSM,), gives=(Gives.DSM,),"
-        " reported=tuple(numbers))]\n"
+        " reported=tuple(numbers), unreported='RMSE')]\n"
     )
     from refbench.registry import registry
 
@@ -315,4 +318,5 @@ def test_reported_numbers_of_records_stand_below_the_table(sweep, tmp_path, monk
         found = table(sweep_tables(sweep.out), "reported")
     finally:
         registry.load_registry.cache_clear()
-    assert [row[-1].text for row in found.rows] == ["reproduces", "differs"] and found.rows[1][6].text == "0.250"
+    assert [row[-1].text for row in found.rows] == ["reproduces", "differs", "–"] and found.rows[1][7].text == "0.250"
+    assert found.rows[2][4].text == "RMSE" and found.rows[2][6].text == "none available"

@@ -34,10 +34,10 @@ def test_a_console_prints_markup_and_sequences_of_others_as_text():
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@SUM(A1)", " =1", "\t=1", "\r\n=cmd", "＝1+1"])
-def test_csv_cells_are_no_formulas(text):
-    cell = safe(text)
-    assert cell.startswith("'") and cell.isprintable()
+def test_csv_entries_are_no_formulas(text):
+    entry = safe(text)
+    assert entry.startswith("'") and entry.isprintable()
 
 
-def test_a_line_end_does_not_part_a_csv_cell():
+def test_a_line_end_does_not_part_a_csv_entry():
     assert safe("a\r=1\nb\u2028c\vd") == "a =1 b c d" and safe("name") == "name"

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -162,24 +163,42 @@ LARGER = grid_of(rows=44)
 @pytest.mark.parametrize(
     ("name", "grid", "words"),
     [
-        ("reference.tif", SHIFTED, r"reference.tif does not lie on the grid of .*dsm.tif: corners up to 0.4 px apart"),
-        ("reference.tif", LARGER, r"size 50 x 44 against 50 x 40 px"),
-        ("water.tif", SHIFTED, r"water.tif does not lie on the grid of .*dsm.tif: corners up to 0.4 px"),
-        ("b.tif", LARGER, r"b.tif does not lie on the grid of .*a.tif, with which it forms a pair: size"),
-        ("b.tif", SHIFTED, r"shifted by 0.4 px"),
         ("b.tif", grid_of(west=600_000), r"does not overlap"),
-        ("b.tif", grid_of(crs="EPSG:32633"), r"b.tif is in EPSG:32633, but .* is in EPSG:32632"),
-        ("reference.tif", grid_of(crs="EPSG:32633"), r"is in EPSG:32632|EPSG:32633"),
+        ("b.tif", grid_of(crs="EPSG:32633"), r"does not overlap .* \(EPSG:32633 against EPSG:32632"),
+        ("reference.tif", grid_of(crs="EPSG:32633"), r"does not overlap .* \(EPSG:32633 against EPSG:32632"),
         ("water.tif", None, r"water.tif has no geotransform"),
         ("a.tif", None, r"a.tif has no geotransform, so it is no ortho"),
     ],
 )
-def test_grids_that_do_not_align_are_refused_with_the_amount(folder, name, grid, words):
+def test_what_lies_elsewhere_or_nowhere_is_refused(folder, name, grid, words):
     heights = hills(grid or GRID)
     write_tif(folder / name, heights if name == "reference.tif" else heights.astype(np.uint8), grid)
     with pytest.raises(InputError, match=words) as caught:
         load(folder)
     assert isinstance(caught.value, GridMismatchError) or grid is None
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "words"),
+    [
+        (
+            "reference.tif",
+            SHIFTED,
+            r"reference.tif: resampled onto .*dsm.tif \(corners up to 0.4 px.* by bilinear",
+        ),
+        ("reference.tif", LARGER, r"size 50 x 44 against 50 x 40 px.* by bilinear"),
+        ("water.tif", SHIFTED, r"water.tif: resampled onto .*dsm.tif \(corners up to 0.4 px.* by nearest"),
+        ("b.tif", LARGER, r"b.tif: resampled onto the grid of .*a.tif \(size .* by bilinear"),
+        ("b.tif", SHIFTED, r"shifted by 0.4 px.* by bilinear"),
+    ],
+)
+def test_grids_that_do_not_align_are_resampled_and_said(folder, name, grid, words):
+    heights = hills(grid)
+    write_tif(folder / name, heights if name == "reference.tif" else heights.astype(np.uint8), grid)
+    scene = load(folder)
+    assert any(re.search(words, note) for note in scene.warnings), scene.warnings
+    moved = {"reference.tif": scene.reference.dsm, "water.tif": scene.masks.get("water"), "b.tif": scene.orthos["b"]}
+    assert moved[name].grid == moved[name].read().grid == GRID
 
 
 def test_an_ortho_may_be_finer_or_a_whole_pixel_crop(folder):

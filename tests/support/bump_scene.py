@@ -37,7 +37,7 @@ def bump_colours(x, y):
     return np.stack([0.5 + 0.2 * np.sin(x / 1.5 + k) + 0.2 * np.cos(y / (1.7 + 0.3 * k) + x / 5) for k in range(3)])
 
 
-def bump_photograph(pinhole):
+def bump_image(pinhole):
     row, col = np.mgrid[:ROWS, :COLS].astype(float)
     ground = pinhole.unproject(col, row, render_depth(bump(), pinhole, (ROWS, COLS)))
     return np.rint(255 * np.nan_to_num(bump_colours(ground[..., 0], ground[..., 1]))).astype(np.uint8)
@@ -53,7 +53,7 @@ def bump_scene(*, start=None, with_grid=True):
         if not with_grid:
             rendered = render_depth(DSM(heights, bump_grid()), pinhole, (ROWS, COLS))
             depth = ArraySource(Image(rendered[None].astype(np.float32)))
-        views[f"v{number}"] = View(f"v{number}", ArraySource(Image(bump_photograph(pinhole))), pinhole, depth=depth)
+        views[f"v{number}"] = View(f"v{number}", ArraySource(Image(bump_image(pinhole))), pinhole, depth=depth)
     if not with_grid:
         return Scene("bump", views=views)
     return Scene("bump", grid=bump_grid(), dsm=ArraySource(DSM(heights, bump_grid())), views=views)

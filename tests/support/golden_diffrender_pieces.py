@@ -12,12 +12,12 @@ GOLDEN = golden_folder()
 EXACT, GRADIENT = 1e-5, 1e-4
 
 
-def agree(found, golden, share=EXACT):
-    """``share`` of the largest golden value, which counts as 1 at least."""
+def agree(found, golden, fraction=EXACT):
+    """``fraction`` of the largest golden value, which counts as 1 at least."""
     golden = np.asarray(golden)
     found = found.detach().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
     assert found.shape == golden.shape
-    np.testing.assert_allclose(found, golden, rtol=0, atol=share * max(1.0, float(np.abs(golden).max())))
+    np.testing.assert_allclose(found, golden, rtol=0, atol=fraction * max(1.0, float(np.abs(golden).max())))
 
 
 def tensors(path):

@@ -38,7 +38,7 @@ def networks(kind, *, train):
     return made
 
 
-def picture(arrays, name="image_u8"):
+def image(arrays, name="image_u8"):
     """[B, 3, H, W] float32 in [0, 1]."""
     return torch.from_numpy(arrays[name].astype(np.float32) / np.float32(255))
 

@@ -47,11 +47,11 @@ def check_statistics(found, expected, tolerance):
 
 
 def golden_rasters(scene):
-    """Ground truth, masks and their grid."""
+    """Reference, masks and their grid."""
     with rasterio.open(GOLDEN / scene / "raster" / "gt_dsm.tif") as file:
-        truth, grid = file.read(1).astype(np.float64), Grid(file.width, file.height, file.transform)
+        reference, grid = file.read(1).astype(np.float64), Grid(file.width, file.height, file.transform)
     masks = {}
     for name in ("gt", "building", "forest", "water"):
         with rasterio.open(GOLDEN / scene / "raster" / f"mask_{name}.tif") as file:
             masks[name] = file.read(1)
-    return truth, masks, grid
+    return reference, masks, grid

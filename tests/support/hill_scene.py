@@ -17,7 +17,7 @@ GRID = Grid(SIDE, SIDE, Affine(GSD, 0, EAST - SIDE * GSD / 2, 0, -GSD, NORTH + S
 
 
 def hill_at(x, y):
-    """Heights of the truth; slopes stay below 0.5."""
+    """Heights of the reference; slopes stay below 0.5."""
     return BASE + 3 * np.exp(-((x - EAST) ** 2 + (y - NORTH) ** 2) / 32)
 
 
@@ -51,7 +51,7 @@ def rpc_camera(lean):
 CAMERAS = {"affine": affine_camera, "rpc": rpc_camera, "pinhole": pinhole_camera}
 
 
-def photograph(camera, bits=11):
+def image_of(camera, bits=11):
     """What a camera sees of the hill, by going down every ray: uint16 [1, PIXELS, PIXELS]."""
     row, col = np.mgrid[:PIXELS, :PIXELS].astype(float)
     far = 190.0 if isinstance(camera, Pinhole) else -BASE
@@ -72,7 +72,7 @@ def hill():
 def hill_scene(cameras, *, start=None):
     """Return the scene of cameras by name; the initial DSM is flat without ``start``."""
     heights = np.full((SIDE, SIDE), BASE, np.float32) if start is None else start
-    views = {name: View(name, ArraySource(Image(photograph(camera))), camera) for name, camera in cameras.items()}
+    views = {name: View(name, ArraySource(Image(image_of(camera))), camera) for name, camera in cameras.items()}
     return Scene("hill", grid=GRID, dsm=ArraySource(DSM(heights, GRID)), views=views)
 
 

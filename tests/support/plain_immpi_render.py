@@ -86,7 +86,7 @@ def plain_ssim_map(a, b):
 
 
 def plain_losses(rendered, image, weights, lpips=None):
-    """L1, SSIM and LPIPS by name, weighted and summed over scales; ``rendered``: picture and mask of every scale."""
+    """L1, SSIM and LPIPS by name, weighted and summed over scales; ``rendered``: image and mask of every scale."""
     found = {"l1": 0.0, "ssim": 0.0} | ({"lpips": 0.0} if lpips else {})
     for scale, (rgb, mask) in enumerate(rendered):
         size = [length // 2**scale for length in image.shape[2:]]

@@ -30,9 +30,9 @@ def satellite(lean):
     return rpc_looking_down(GRID, lean, size=SIZE)
 
 
-def view(name, lean, bias=(0.0, 0.0), acquired=None):
+def view(name, lean, bias=(0.0, 0.0), acquired=None, rpc=None):
     """A view whose RPC points ``bias`` (right, down) pixels beside: its image lies so far beside what it says."""
-    rpc = satellite(lean)
+    rpc = rpc or satellite(lean)
     taken = BiasedCamera(rpc, bias)
     rows, cols = np.mgrid[: SIZE[0], : SIZE[1]]
     xyz = taken.unproject(cols, rows, render_depth(SURFACE, taken, SIZE))

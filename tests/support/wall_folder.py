@@ -24,7 +24,7 @@ def depth_at(col, row):
     return 4 + x + 0.5 * y - 0.8 * np.exp(-(x**2 + y**2) / 0.05)
 
 
-def picture(number):
+def image(number):
     row, col = np.mgrid[:ROWS, :COLS].astype(float)
     return np.stack([0.5 + 0.3 * np.sin(col / (3 + k) + number) * np.cos(row / (4 - k)) for k in range(3)], axis=-1)
 
@@ -36,7 +36,7 @@ def write_wall_folder(folder):
     depth = depth_at(col, row)
     frames = []
     for number in range(3):
-        write_pixels(folder / "color" / f"f{number}.png", np.rint(255 * picture(number)).astype(np.uint8))
+        write_pixels(folder / "color" / f"f{number}.png", np.rint(255 * image(number)).astype(np.uint8))
         pose = np.eye(4)
         pose[0, 3] = 0.2 * (number - 1)
         frames.append({"file_path": f"color/f{number}.png", "transform_matrix": pose.tolist()})
@@ -67,7 +67,7 @@ def steps(run, stage, number):
     return [report.total for report in reports], reports[-1].terms
 
 
-def truth():
+def wall_depth():
     return depth_at(*np.meshgrid(np.arange(COLS), np.arange(ROWS)))
 
 

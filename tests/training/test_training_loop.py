@@ -137,9 +137,9 @@ def test_cancelling_keeps_the_last_step(tmp_path):
 
 def test_progress_tells_rate_and_time_left():
     told = []
-    train(Line(), settings(4), Context(report=lambda share, text: told.append((share, text))))
-    share, text = told[-1]
-    assert share == 1.0 and "step 4/4" in text and "steps/s" in text and "left" in text and "best error" in text
+    train(Line(), settings(4), Context(report=lambda fraction, text: told.append((fraction, text))))
+    fraction, text = told[-1]
+    assert fraction == 1.0 and "step 4/4" in text and "steps/s" in text and "left" in text and "best error" in text
 
 
 def test_results_do_not_depend_on_loader_processes():

@@ -2,18 +2,12 @@
 
 import numpy as np
 import pytest
+from open3d_there import needs_open3d
 
 from refbench.city import FIRST_TEST_SEED
-from refbench.contracts.errors import InputError, MissingExtraError
-from refbench.formats.cloud_formats import import_open3d
+from refbench.contracts.errors import InputError
 from refbench.training import wild
 from refbench.training.wild import WildSample, fill_cache, read_sample, sample_path, write_sample
-
-try:
-    import_open3d("tests")
-    HAS_OPEN3D = True
-except MissingExtraError:
-    HAS_OPEN3D = False
 
 
 def sample_of(side=16):
@@ -45,7 +39,7 @@ def test_seeds_of_tests_are_not_trained_on(tmp_path):
         fill_cache(tmp_path, [5, FIRST_TEST_SEED])
 
 
-@pytest.mark.skipif(not HAS_OPEN3D, reason="open3d (extra 'city') is not installed")
+@needs_open3d
 def test_a_cache_is_filled_once_and_again_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(wild, "SIDE", 48)
     made = fill_cache(tmp_path / "one", [11])

@@ -16,7 +16,7 @@ from refbench.contracts.need import Need
 from refbench.contracts.points import PointCloud
 from refbench.contracts.raster import DSM
 from refbench.formats.cloud import HeldPoints
-from refbench.formats.cloud_grid import grid_over
+from refbench.formats.cloud_grid import grid_over, spacing
 from refbench.formats.raster import ArraySource
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ STRIP_PIXELS = 4 << 20
 
 @dataclass(frozen=True)
 class PointsToDSM(Bridge):
-    """Grids the points on the scene's grid, or on one of ``gsd`` metres over them; empty cells stay NoData."""
+    """Grids the points on the scene's grid, or on one of ``gsd`` metres over them; empty cells stay NoData.
+
+    Without both the pixel follows from the points: see ``refbench.formats.cloud_grid.spacing``.
+    """
 
     layer: Literal["mean", "max"] = "mean"
     gsd: float | None = None
@@ -44,15 +47,10 @@ class PointsToDSM(Bridge):
         """Return DSM and grid."""
         return frozenset({Need.DSM, Need.GRID})
 
-    def condition(self, scene: Scene, held: frozenset[Need]) -> str | None:
-        """Ask for a grid, or for the pixel size of a new one."""
-        if scene.grid is not None or self.gsd is not None:
-            return None
-        return "a grid (state its pixel size as gsd)"
-
     def describe(self) -> str:
         """Return the layer and where the grid comes from."""
-        grid = "the scene's grid" if self.gsd is None else f"the scene's grid, else one of {self.gsd:g} m"
+        new = "of about a point a pixel" if self.gsd is None else f"of {self.gsd:g} m"
+        grid = f"the scene's grid, else one {new}"
         return f"points to DSM ({self.layer} of the points in each cell of {grid}; no filling)"
 
     def estimate(self, scene: Scene) -> Estimate:
@@ -77,10 +75,11 @@ class PointsToDSM(Bridge):
         if not np.isfinite(heights).any():
             raise UnsupportedError(f"Scene {scene.id}: no point of the cloud lies on the scene's grid.")
         origin = scene.origin if scene.grid is not None else (*grid.origin, 0.0)
-        return self._extended(scene, dsm=ArraySource(DSM(heights, grid)), grid=grid, origin=origin)
+        found = "" if scene.grid is not None else f"pixels of {grid.gsd:g} m"
+        return self._extended(scene, found, dsm=ArraySource(DSM(heights, grid)), grid=grid, origin=origin)
 
     def _new_grid(self, points: PointSource) -> Grid:
-        return grid_over(points, self.gsd)
+        return grid_over(points, spacing(points) if self.gsd is None else self.gsd)
 
 
 def grid_points(points: PointSource, grid: Grid, layer: str = "mean") -> NDArray[np.float32]:

@@ -137,7 +137,7 @@ def _far_views(scene: Scene) -> list[View]:
 
 
 def grey(image: Image) -> NDArray[np.float32]:
-    """Return the mean of the bands, NaN where invalid."""
+    """Return the mean of the bands, NaN where invalid. Float32 [rows, cols], in the image's own levels."""
     grey = image.pixels.astype(np.float32).mean(axis=0)
     return grey if image.valid is None else np.where(image.valid, grey, np.float32(np.nan))
 

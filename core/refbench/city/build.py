@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from refbench.city.town import Building
 
 TERRAIN_STEP = 0.5
-CANAL_SHARE = 0.4
+CANAL_FRACTION = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ def make_world(seed: int, half: float, *, furniture: float = 0.0, terraces: bool
     frame = make_street_frame(rng)
     cover = CoverMap(half, frame)
     character = str(rng.choice(list(CHARACTERS)))
-    with_canal = bool(rng.random() < CANAL_SHARE)
+    with_canal = bool(rng.random() < CANAL_FRACTION)
     target = BLOCK_SIZE[character] * float(rng.uniform(0.85, 1.2))
     plan = make_town_plan(rng, 1.45 * half + 20.0, target, with_canal)
     paint_streets(cover, plan)
@@ -87,9 +87,9 @@ def make_world(seed: int, half: float, *, furniture: float = 0.0, terraces: bool
 def _fill(town: Town, plan: TownPlan, character: str) -> None:
     """Give every block that touches the map a use, then set street trees and cars."""
     weights = CHARACTERS[character]
-    names, shares = list(weights), np.array(list(weights.values()))
+    names, fractions = list(weights), np.array(list(weights.values()))
     for block in plan.blocks:
-        use = str(town.rng.choice(names, p=shares / shares.sum()))
+        use = str(town.rng.choice(names, p=fractions / fractions.sum()))
         corners = town.cover.frame.world(block.corners())
         if (np.abs(corners) < town.cover.half + 40.0).all(axis=1).any() or _covers_centre(block):
             FILLERS[use](town, block)

@@ -117,6 +117,7 @@ def aerial_stations(
     """Return a ring of oblique cameras around ``target`` that see a square of about ``extent`` metres.
 
     Every other one stands steeper, so that courtyards are seen too.
+    ``target`` is [3], metres in the city's frame; ``shape`` (rows, cols).
     """
     first = float(rng.uniform(0.0, 2 * np.pi))
     stations = []

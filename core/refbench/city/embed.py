@@ -8,6 +8,8 @@ from pathlib import Path
 from refbench.city.make import make_city
 from refbench.city.scene import write_city
 from refbench.contracts.errors import InputError
+from refbench.files.out_guard import CONTENTS_FILE
+from refbench.files.regular import remove
 from refbench.scenes.scene_yaml import embedded_scene_path
 
 EMBEDDED_SEED = 1031
@@ -40,7 +42,9 @@ def write_embedded(folder: Path) -> Path:
     city = make_city(
         EMBEDDED_SEED, EMBEDDED_SIZE, EMBEDDED_GSD, aerial=EMBEDDED_AERIAL, aerial_shape=EMBEDDED_AERIAL_SHAPE
     )
-    path = write_city(city, folder, overwrite=True)
+    remove(folder)
+    path = write_city(city, folder)
+    (folder / CONTENTS_FILE).unlink()  # it is part of the package and no city to be replaced
     (folder / "README.md").write_text(_README, encoding="utf-8")
     total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if total > LARGEST_BYTES:

@@ -1,4 +1,4 @@
-"""One city in memory: geometry, images, matched points, initial DSM, orthos, masks, truth."""
+"""One city in memory: geometry, images, matched points, initial DSM, orthos, masks, reference."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class City:
-    """A procedural city on its reference grid; everything in the CRS of ``truth.grid``, heights above the ellipsoid.
+    """A procedural city on its reference grid; all in the CRS of ``reference.grid``, heights above the ellipsoid.
 
     ``satellites`` are the two panchromatic images a and b, ``aerials`` the ring of colour photos (empty where they
     were skipped); ``orthos`` a and b are rectified over ``initial`` with its holes filled for that purpose only.
@@ -80,7 +80,7 @@ class City:
     """
 
     seed: int
-    truth: DSM
+    reference: DSM
     initial: DSM
     points: PointCloud
     orthos: Mapping[str, Image]
@@ -93,7 +93,7 @@ class City:
     @property
     def grid(self) -> Grid:
         """The reference grid."""
-        return self.truth.grid
+        return self.reference.grid
 
 
 LEAST_IMAGE_GSD = 0.05
@@ -171,7 +171,7 @@ def make_city(
     else:
         world = surface_world(seed, reach, surface)
     maker = _Maker(seed, grid, world, variation, image_gsd or gsd * variation.image_gsd)
-    truth, masks = maker.truth_and_masks()
+    reference, masks = maker.reference_and_masks()
     (photo_a, radiance_a, error_a), (photo_b, _, error_b) = maker.satellite("a"), maker.satellite("b")
     points, heights = maker.match(photo_a, photo_b, radiance_a)
     initial = DSM(heights, grid)
@@ -194,7 +194,7 @@ def make_city(
     }
     if version == 2:
         notes |= {"version": version, "variation": variation.notes()}
-    return City(seed, truth, initial, points, orthos, ndvi, masks, (photo_a, photo_b), aerials, notes)
+    return City(seed, reference, initial, points, orthos, ndvi, masks, (photo_a, photo_b), aerials, notes)
 
 
 def _numbers(ortho: Image) -> Image:
@@ -252,7 +252,7 @@ class _Maker:
             stations = varied_stations(rng, self._target(), extent, self.image_gsd, *shape)
         return dict(zip(IMAGES, stations, strict=False))
 
-    def truth_and_masks(self) -> tuple[DSM, dict[str, Mask]]:
+    def reference_and_masks(self) -> tuple[DSM, dict[str, Mask]]:
         """Return the highest surface at every pixel centre and the classes of what is there."""
         x, y = self._grid.centres()
         ceiling = self._high + 10.0
@@ -310,7 +310,7 @@ class _Maker:
             second.camera,
             self._grid.bounds,
             (self._low - 2.0, self._high + 2.0),
-            gsd=self._variation.matching_share * self.image_gsd,
+            gsd=self._variation.matching_fraction * self.image_gsd,
             options=self._variation.match,
         )
 

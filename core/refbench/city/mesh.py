@@ -74,7 +74,7 @@ class MeshBuilder:
         self._count += len(vertices)
 
     def add_polygon(self, corners: NDArray[np.float64], surface: int) -> None:
-        """Add a convex polygon [n, 3] as a fan of triangles."""
+        """Add a convex polygon [n, 3] as a fan of triangles. Metres in the city's frame."""
         count = len(corners)
         fan = np.stack([np.zeros(count - 2, np.int64), np.arange(1, count - 1), np.arange(2, count)], axis=1)
         self.add(corners, fan, surface)

@@ -138,13 +138,16 @@ class CoverMap:
         return self._at(self.values, xy)
 
     def is_free(self, xy: NDArray[np.float64], radius: float) -> bool:
-        """Return whether nothing is built and no water lies within ``radius`` of the point ``xy`` [2]."""
+        """Return whether nothing is built and no water lies within ``radius`` of the point ``xy`` [2].
+
+        Metres of the street frame.
+        """
         turn = np.arange(8) * (np.pi / 4)
         around = np.concatenate([xy[None], xy + radius * np.column_stack([np.cos(turn), np.sin(turn)])])
         return not (self._at(self.built, around).any() or (self.cover_at(around) == Cover.WATER).any())
 
     def is_dry(self, xy: NDArray[np.float64]) -> bool:
-        """Return whether none of the points [n, 2] lies in water."""
+        """Return whether none of the points [n, 2] lies in water. Metres of the street frame."""
         return not (self.cover_at(xy) == Cover.WATER).any()
 
 

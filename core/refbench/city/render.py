@@ -63,7 +63,10 @@ class Tracer:
         )
 
     def shadowed(self, point: NDArray[np.float64], towards: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether anything stands between ``point`` [n, 3] and the light far along ``towards`` [3]."""
+        """Return whether anything stands between ``point`` [n, 3] and the light far along ``towards`` [3].
+
+        Metres in the city's frame; bool [n].
+        """
         rays = self._rays(point, np.broadcast_to(towards, point.shape))
         return np.asarray(self._scene.test_occlusions(rays).numpy(), bool)
 
@@ -77,7 +80,7 @@ class Sun:
 
     @property
     def direction(self) -> NDArray[np.float64]:
-        """Unit vector to the sun (east, north, up)."""
+        """Unit vector to the sun (east, north, up). Float64 [3], no unit."""
         azimuth, elevation = np.radians(self.azimuth), np.radians(self.elevation)
         level = np.cos(elevation)
         return np.array([level * np.sin(azimuth), level * np.cos(azimuth), np.sin(elevation)])
@@ -100,7 +103,10 @@ class Renderer:
         self._surface, self._texture, self._sun = mesh.surface, texture, sun
 
     def render(self, origin: NDArray[np.float64], direction: NDArray[np.float64]) -> Rendered:
-        """Return what rays from ``origin`` [n, 3] along ``direction`` [n, 3] see; black where they see nothing."""
+        """Return what rays from ``origin`` [n, 3] along ``direction`` [n, 3] see; black where they see nothing.
+
+        Origins are metres in the city's frame, directions of any length.
+        """
         radiance = np.zeros((len(origin), 4), np.float32)
         distance = np.full(len(origin), np.inf)
         for start in range(0, len(origin), BLOCK):

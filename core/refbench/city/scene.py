@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,8 @@ import yaml
 from refbench.contracts.errors import InputError
 from refbench.contracts.raster import Image
 from refbench.contracts.scene import Reference, Scene, View
+from refbench.files.new_folder import check_new, new_folder
+from refbench.files.out_guard import CONTENTS_FILE, foreign_names, write_contents
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource
 from refbench.scenes.scene_yaml import write_scene
@@ -35,7 +35,7 @@ def city_scene(city: City) -> Scene:
         ndvi=ArraySource(city.ndvi),
         views={name: View(name, ArraySource(p.image), p.camera) for name, p in photos.items()},
         masks={name: ArraySource(mask) for name, mask in city.masks.items()},
-        reference=Reference(ArraySource(city.truth), None, depths),
+        reference=Reference(ArraySource(city.reference), None, depths),
         origin=(*city.grid.origin, 0.0),
         vertical=city.grid.vertical,
     )
@@ -46,8 +46,8 @@ def input_statistics(city: City) -> dict[str, float]:
 
     NMAD, RMSE and the 95th percentile of the absolute error are taken after removal of the median; MAE is not.
     """
-    valid = city.initial.valid & city.truth.valid
-    error = (city.initial.heights - city.truth.heights)[valid].astype(np.float64)
+    valid = city.initial.valid & city.reference.valid
+    error = (city.initial.heights - city.reference.heights)[valid].astype(np.float64)
     median = float(np.median(error))
     centred = np.abs(error - median)
     figures = {
@@ -72,45 +72,33 @@ def write_city(city: City, folder: str | Path, *, overwrite: bool = False) -> Pa
         The folder is there and not empty (without ``overwrite``), or cannot be written.
     """
     folder = Path(folder)
-    check_free(folder, overwrite)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise InputError(f"Cannot write below {folder.parent}: {error.strerror}.") from error
-    try:
-        write_scene(scratch, city_scene(city))
+    with new_folder(folder, lambda: check_free(folder, overwrite)) as partial:
+        write_scene(partial, city_scene(city))
         notes: dict[str, Any] = {**city.notes, "input_error_m": input_statistics(city)}
-        (scratch / "notes.yaml").write_text(yaml.safe_dump(notes, sort_keys=False), encoding="utf-8")
-        scratch.chmod(0o755)
-        _swap(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        (partial / "notes.yaml").write_text(yaml.safe_dump(notes, sort_keys=False), encoding="utf-8")
+        write_contents(partial)
     return folder / "scene.yaml"
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise ``InputError`` where ``folder`` is taken: a file, or a folder with something in it."""
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; give a folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise InputError(f"{folder} is there and not empty; give another folder or --overwrite.")
-        if not (folder / "scene.yaml").is_file():
-            raise InputError(f"{folder} holds something else than a scene, which --overwrite does not replace.")
+    """Refuse a folder that holds something, unless it is a city, nothing else, and may be overwritten.
 
-
-def _swap(scratch: Path, folder: Path) -> None:
-    """Put ``scratch`` in the place of ``folder``; the old one survives until the new one is there."""
-    if not folder.exists():
-        scratch.rename(folder)
+    Raises
+    ------
+    InputError
+        It is a file, or holds something that is not replaced.
+    """
+    if not overwrite or not folder.is_dir() or not any(folder.iterdir()):
+        try:
+            check_new(folder)
+        except InputError as error:
+            hint = ", or --overwrite to replace a city" if folder.is_dir() else ""
+            raise InputError(f"{str(error).removesuffix('.')}{hint}.") from None
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    folder.rename(old / folder.name)
-    try:
-        scratch.rename(folder)
-    except OSError:
-        (old / folder.name).rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    if not ((folder / "scene.yaml").is_file() and (folder / CONTENTS_FILE).is_file()):
+        raise InputError(f"{folder} holds something else than a city of refbench, which --overwrite does not replace.")
+    if foreign := foreign_names(folder):
+        raise InputError(
+            f"{folder} holds files that are not of its city, such as {foreign[0]}, which --overwrite would delete; "
+            "move them or give another folder."
+        )

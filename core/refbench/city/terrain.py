@@ -40,7 +40,10 @@ class Terrain:
     step: float
 
     def at(self, x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Return ground heights, bilinear, the edge repeated outside."""
+        """Return ground heights, bilinear, the edge repeated outside.
+
+        Metres, in the shape of ``x`` and ``y``, which are metres in the city's frame.
+        """
         col = (np.asarray(x, np.float64) + self.half) / self.step
         row = (np.asarray(y, np.float64) + self.half) / self.step
         nodes = [np.atleast_1d(row), np.atleast_1d(col)]

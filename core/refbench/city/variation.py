@@ -18,7 +18,7 @@ from refbench.geometry.match_options import MatchOptions
 if TYPE_CHECKING:
     from refbench.city.sensor import Optics
 
-MATCHING_SHARE = 0.8
+MATCHING_FRACTION = 0.8
 """Pixel of the matching frame over that of the images: below 1 few cells of the grid stay without a point."""
 
 
@@ -62,7 +62,7 @@ class Variation:
     lean: tuple[float, float] | None = None
     base: tuple[float, float] = (0.35, 0.0)
     """Base-to-height ratio and its azimuth in radians, where ``lean`` is given."""
-    matching_share: float = MATCHING_SHARE
+    matching_fraction: float = MATCHING_FRACTION
     match: MatchOptions = field(default_factory=MatchOptions)
     making: Making = field(default_factory=Making)
     dates: Dates = field(default_factory=Dates)
@@ -118,7 +118,7 @@ def drawn(seed: int) -> Variation:
         image_gsd=float(rng.uniform(0.6, 1.15)),
         lean=(off_nadir * np.cos(towards), off_nadir * np.sin(towards)),
         base=(0.1 + 0.5 * float(rng.random()) ** 0.8, float(rng.uniform(0, 2 * np.pi))),
-        matching_share=float(rng.uniform(0.7, 1.1)),
+        matching_fraction=float(rng.uniform(0.7, 1.1)),
         match=_match_options(rng),
         making=draw_making(rng),
         dates=dates,

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refbench.cli.completion import complete_suites
+from refbench.cli.executor_options import executor_choice, executor_options
 from refbench.engine.job.result import Status
 from refbench.engine.sweeps.jobs import plan_rows, seed_note
 from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
@@ -28,7 +29,11 @@ from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from refbench.engine.job.result import Result
+    from refbench.engine.sweeps.executor import ExecutorChoice
+    from refbench.engine.sweeps.finished import SweepJob
     from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite
 
@@ -41,16 +46,21 @@ RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all
 @click.command()
 @click.argument("suite", shell_complete=complete_suites)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many jobs run at once.")
+@executor_options
 @click.option("--resume", is_flag=True, help="Continue the sweep in --out: run only what is missing or stale.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Jobs by method, scene or id; repeatable.")
-@click.option("--retry", multiple=True, type=click.Choice(RETRIES), help="Run such jobs again; repeatable.")
+@click.option(
+    "--retry", multiple=True, type=click.Choice(RETRIES), help="Re-run jobs that ended with this status; repeatable."
+)
 @click.option("--trust", is_flag=True, help="Run the interpreters that a suite from elsewhere names.")
 @click.option("--dry-run", is_flag=True, help="List the jobs and stop.")
 def command(
     suite: str,
     out: Path,
     workers: int,
+    kind: str | None,
+    scheduler: str | None,
+    worker_memory: int | None,
     resume: bool,
     only: tuple[str, ...],
     retry: tuple[str, ...],
@@ -67,13 +77,26 @@ def command(
     if dry_run:
         check_trust(loaded, trust)
         return _dry_run(loaded, only)
-    results = _run(loaded, out, workers, resume or bool(retry), only, _statuses(retry), trust)
-    print_results(results)
-    _write(out)
-    return int(any(result.status in FAILURES for result in results.values()))
+    results = run_shown(
+        loaded,
+        out,
+        resume=resume or bool(retry),
+        only=only,
+        retry=statuses_of(retry),
+        trust=trust,
+        executor=executor_choice(workers, kind, scheduler, worker_memory),
+    )
+    print_results(results.items())
+    write_reports(out)
+    return failed_code(results.values())
 
 
-def _write(out: Path) -> None:
+def failed_code(results: Iterable[Result]) -> int:
+    """Return the exit code of jobs that have run: 1 where one failed in any way."""
+    return int(any(result.status in FAILURES for result in results))
+
+
+def write_reports(out: Path) -> None:
     """Write the tables and the page into the folder, and say where they are."""
     with atomic_file(out / TABLE_FILE) as file:
         file.write(write_tables(sweep_tables(out), "md").encode())
@@ -81,7 +104,8 @@ def _write(out: Path) -> None:
     echo(f"Other formats: refbench table {out} --format latex | csv | html | json")
 
 
-def _statuses(names: tuple[str, ...]) -> frozenset[Status]:
+def statuses_of(names: tuple[str, ...]) -> frozenset[Status]:
+    """Return the ends that names of ``RETRIES`` mean."""
     found: set[Status] = set()
     for name in names:
         found |= set(Status) - {Status.OK} if name == "all" else FAILURES if name == "failed" else {Status(name)}
@@ -103,17 +127,10 @@ def _dry_run(suite: Suite, only: tuple[str, ...]) -> int:
     return 2 if any(faults.values()) else 0
 
 
-def _run(
-    suite: Suite,
-    out: Path,
-    workers: int,
-    resume: bool,
-    only: tuple[str, ...],
-    retry: frozenset[Status],
-    trust: bool,
-) -> dict[PlannedJob, Result]:
+def run_shown(suite: Suite, out: Path, *, executor: ExecutorChoice, **arguments: Any) -> dict[PlannedJob, Result]:  # noqa: ANN401  # those of run_sweep
+    """Run a suite and show its progress; ``arguments`` are those of ``run_sweep``."""
     console = terminal(stderr=True)
-    arguments: dict[str, Any] = {"workers": workers, "resume": resume, "only": only, "retry": retry, "trust": trust}
+    arguments["executor"] = executor.make()
     if not console.is_terminal:
         reporter = _Lines()
         return run_sweep(suite, out, progress=reporter.show, **arguments)
@@ -153,18 +170,20 @@ def live_view(name: str, state: SweepState) -> Group:
         lines.append(ProgressBar(total=state.total, completed=state.done, width=60))
     if state.note:
         lines.append(Text(state.note, style="dim"))
-    lines += [Text(f"  {job}: {phase} {100 * share:.0f} %") for job, (phase, share) in sorted(state.running.items())]
+    lines += [
+        Text(f"  {job}: {phase} {100 * fraction:.0f} %") for job, (phase, fraction) in sorted(state.running.items())
+    ]
     return Group(*lines)
 
 
-def print_results(results: dict[PlannedJob, Result]) -> None:
-    """Print one line for every job: status, errors in metres with the 95 % interval, CPU seconds."""
+def print_results(results: Collection[tuple[PlannedJob | SweepJob, Result]]) -> None:
+    """Print one line for every job and its result: status, errors in metres, CPU seconds."""
     table = Table(box=SIMPLE_HEAD, title="MAE in metres on the common pixels; [95 % interval]", title_justify="left")
     for heading, justify in (("method", "left"), ("scene", "left"), ("seed", "right"), ("status", "left")):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for heading in ("input ↓", "refined ↓", "CPU s ↓"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for job, result in results.items():
+    for job, result in results:
         cpu = result.cost.cpu_s
         table.add_row(
             Text(job.label),
@@ -177,7 +196,7 @@ def print_results(results: dict[PlannedJob, Result]) -> None:
         )
     console = terminal(width=None if sys.stdout.isatty() else WIDTH)
     console.print(table)
-    for job, result in results.items():
+    for job, result in results:
         if result.status is not Status.OK:
             console.print(Text(f"{job.id}: {result.status.value}: {result.reason}"), soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""``refbench city``: a procedural city scene with its own ground truth."""
+"""``refbench city``: a procedural city scene with its own reference."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     table = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[index]) for row in table) for index in range(len(header))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+        "  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip() for row in table
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -15,19 +15,26 @@ from refbench.cli.options import (
     json_option,
     mask_option,
     max_pixels_option,
+    memory_option,
     nodata_in_option,
 )
 from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.coregistration import coregister as find_shift
-from refbench.evaluation.coregistration import shifted
 from refbench.evaluation.definitions import DEFINITIONS, by_definition
 from refbench.evaluation.evaluate import evaluate
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
+from refbench.evaluation.streaming.sources import Moved
+from refbench.evaluation.surfaces import grid_of
 from refbench.formats.raster import open_dsm, open_mask
 from refbench.reporting.summary import assessor_tables
+from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
+
+if TYPE_CHECKING:
+    from refbench.contracts.raster import DSM
+    from refbench.contracts.source import RasterSource
 
 WIDE = 112
 """Terminals of fewer columns show less; --json holds everything."""
@@ -40,6 +47,7 @@ WIDE = 112
 @click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
 @nodata_in_option
 @max_pixels_option
+@memory_option
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
 @click.option("--coregister", is_flag=True, help="Co-register EVALUATED to REFERENCE first and apply that shift.")
@@ -60,6 +68,7 @@ def command(
     masks: dict[str, Path],
     gt_mask: Path | None,
     nodata_in: float | None,
+    memory: int,
     crs: str | None,
     height_unit: str | None,
     coregister: bool,
@@ -72,25 +81,25 @@ def command(
 ) -> None:
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
-    facts = {"crs": crs, "height_unit": height_unit}
     sources = {
-        "evaluated": open_dsm(evaluated, nodata=nodata_in, **facts),
-        "reference": open_dsm(reference, nodata=nodata_in, **facts),
+        name: open_dsm(path, nodata=nodata_in, crs=crs, height_unit=height_unit)
+        for name, path in (("evaluated", evaluated), ("reference", reference))
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
-    truth = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs).read()
-    surfaces = {name: source.read() for name, source in sources.items()}
-    held = {name: source.read() for name, source in mask_sources.items()}
-    shift = find_shift(surfaces["evaluated"], surfaces["reference"], held) if coregister else None
+    known = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
+    surface: RasterSource[DSM] = sources["evaluated"]
+    against = sources["reference"]
+    shift = find_shift(surface, against, mask_sources) if coregister else None
     if shift is not None:
-        surfaces["evaluated"] = shifted(surfaces["evaluated"], shift)
+        surface = Moved(surface, shift)
     found = evaluate(
-        surfaces["evaluated"],
-        surfaces["reference"],
-        held,
-        gt_mask=truth,
+        surface,
+        against,
+        mask_sources,
+        gt_mask=known,
         bootstrap=not no_bootstrap,
         seed=seed,
+        memory_bytes=memory,
     )
     if "empty" in found["notes"]:
         raise InputError(
@@ -100,17 +109,19 @@ def command(
     if shift is not None:
         found["coregistration"] = shift.values()
         found["notes"]["coregistration"] = f"EVALUATED was moved by {shift}"
-    if definitions:
-        pair = surfaces["evaluated"], surfaces["reference"]
-        found["definitions"] = {name: by_definition(name, *pair, held, truth) for name in definitions}
+    pair = (surface.read(), against.read()) if definitions or assessors else None  # these see whole rasters
+    held = {name: source.read() for name, source in mask_sources.items()} if pair else {}
+    if definitions and pair:
+        gt = None if known is None else known.read()
+        found["definitions"] = {name: by_definition(name, *pair, held, gt) for name in definitions}
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]
     warnings += found["notes"].get("warnings", [])
-    grids = (surfaces["evaluated"].grid, surfaces["reference"].grid)
+    grids = (grid_of(surface), against.grid)
     if differences := "; ".join(grids[1].differences(grids[0])):
         warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")
-    if assessors:
-        assessed, failed = assess(surfaces["evaluated"], surfaces["reference"], held, assessors, assessor_options)
+    if assessors and pair:
+        assessed, failed = assess(*pair, held, assessors, assessor_options)
         found[KEY] = dict(assessed)
         warnings += failed
     if as_json:
@@ -145,7 +156,7 @@ def _strata_table(found: dict[str, Any], width: int) -> Table:
         table.add_column(metric.narrow_heading, justify="right", no_wrap=True)
     for name, values in found.items():
         if name != KEY and isinstance(values, dict) and "mae" in values:
-            table.add_row(name.replace("_", " "), *(metric.text(values[metric.key]) for metric in columns))
+            table.add_row(stratum_words(name), *(metric.text(values[metric.key]) for metric in columns))
     return table
 
 

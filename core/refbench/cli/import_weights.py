@@ -9,9 +9,10 @@ import click
 
 from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import method_option, official_option
-from refbench.contracts.errors import MissingFileError
+from refbench.contracts.errors import InputError, MissingFileError
 from refbench.engine.inputs.weights import user_weights_folder
 from refbench.reporting.terminal import echo
+from refbench.weights.weights_folder import check_weights_target, is_weights_folder
 
 
 @click.command()
@@ -22,14 +23,18 @@ from refbench.reporting.terminal import echo
     type=click.Path(path_type=Path),
     help="Folder to write; by default one named like SOURCE among your weights.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace weights that are there.")
 @official_option
-def command(method: str, source: Path, out: Path | None, options: dict[str, Any]) -> None:
+def command(method: str, source: Path, out: Path | None, overwrite: bool, options: dict[str, Any]) -> None:
     """Turn the official checkpoint SOURCE into a weights folder. Nothing in it is executed."""
     with official_files(method) as files:
         check_official_options(f"import-weights of {method}", options, files.import_options)
         if not source.exists():
             raise MissingFileError(f"There is no checkpoint {source}.")
         folder = out if out is not None else user_weights_folder() / method / source.stem
+        check_weights_target(folder)
+        if is_weights_folder(folder) and not overwrite:
+            raise InputError(f"{folder} already holds weights; give another folder with --out, or --overwrite.")
         notes = files.import_weights(source, folder, options)
     for key, value in notes.items():
         echo(f"{key}: {value}")

@@ -27,8 +27,8 @@ def command(name: str) -> None:
     if record.is_unlicensed:
         echo("  WARNING: the official code grants no licence. This re-implementation is independent of it;")
         echo("           official weights and data may not be free to use either.")
-    for number in record.reported:
-        echo(f"  reported: {number.metric} {number.value:g} ({number.table}; {number.dataset}; {number.protocol})")
+    for line in _published(record):
+        echo(line)
     _echo_config(record)
 
 
@@ -51,6 +51,16 @@ def _origin(record: MethodRecord) -> list[tuple[str, str]]:
         ("licence", f"{record.licence} (this implementation)"),
         ("official code", official),
     ]
+
+
+def _published(record: MethodRecord) -> list[str]:
+    """Return a line per published number, and one on those that could not be had."""
+    found = [
+        f"  published: {number.metric} {number.value:g}"
+        f" ({'; '.join(filter(None, (number.table, number.dataset, number.protocol, number.source)))})"
+        for number in record.reported
+    ]
+    return found + ([f"  published: none available: {record.unreported}"] if record.unreported else [])
 
 
 def _packages(record: MethodRecord) -> list[tuple[str, str]]:

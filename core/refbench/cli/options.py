@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
+from refbench.files.sizes import parse_size
 from refbench.formats.limits import LIMIT_VARIABLE
 
 
@@ -74,7 +75,7 @@ assessor_option = click.option(
     multiple=True,
     metavar="NAME",
     shell_complete=complete_assessors,
-    help="A further look at the DSM; see refbench plugins.",
+    help="Additional quality check on the DSM; list them with `refbench plugins`.",
 )
 assessor_values_option = click.option(
     "--option",
@@ -98,6 +99,15 @@ nodata_in_option = click.option(
 )
 
 
+resampling_option = click.option(
+    "--resampling",
+    default="auto",
+    show_default=True,
+    metavar="KERNEL",
+    help="How rasters come to another grid: auto (bilinear, average of finer), nearest, bilinear, cubic, average.",
+)
+
+
 def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     del ctx, param
     if value is not None:
@@ -110,4 +120,23 @@ max_pixels_option = click.option(
     callback=_limit_pixels,
     expose_value=False,
     help="Largest number of pixels that a raster may declare; default: 2^31, less on a machine of little memory.",
+)
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Turn ``4GB`` into bytes; a callback of click."""
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
+
+
+memory_option = click.option(
+    "--memory",
+    callback=parse_bytes,
+    default="2GiB",
+    show_default=True,
+    help="Budget of what is read of rasters at once: tiles processed at once, strips that are scored.",
 )

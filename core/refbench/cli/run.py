@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from refbench.cli.completion import complete_reporters
 from refbench.cli.dry_run import dry_run
+from refbench.cli.executor_options import executor_choice, executor_options
 from refbench.cli.options import (
     assessor_option,
     assessor_values_option,
@@ -20,45 +18,32 @@ from refbench.cli.options import (
     json_option,
     mask_option,
     max_pixels_option,
+    memory_option,
     method_option,
     nodata_in_option,
+    parse_bytes,
+    resampling_option,
     set_option,
     weights_option,
 )
-from refbench.cli.verbosity import is_quiet
+from refbench.cli.run_regions import show_region, show_regions
+from refbench.cli.show_run import show_run
+from refbench.contracts.errors import InputError
 from refbench.engine.inputs.check import check_inputs
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.scene import official_run
-from refbench.engine.job.launch import input_paths, run_job
+from refbench.engine.job.launch import input_paths
 from refbench.engine.job.request import LISTS, JobRequest
-from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import check_assessors
 from refbench.files.out_guard import check_out
-from refbench.files.sizes import parse_size
-from refbench.registry.records import resolve
 from refbench.registry.registry import load_registry
-from refbench.reporting.summary import print_summary
-from refbench.reporting.terminal import echo
-from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
     from refbench.contracts.scene import Scene
     from refbench.engine.inputs.config import ResolvedConfig
-    from refbench.engine.job.result import Result
     from refbench.registry.records import ReporterRecord
 
-logger = logging.getLogger("refbench.run")
 RUNS_FOLDER = "refbench-runs"
-
-
-def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Turn ``4GB`` into bytes; a callback of click."""
-    if value is None:
-        return None
-    try:
-        return parse_size(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None
 
 
 @click.command()
@@ -78,8 +63,17 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--ndvi", type=click.Path(path_type=Path), help="NDVI in [-1, 1].")
 @click.option("--reference", type=click.Path(path_type=Path), help="The true DSM, for scoring only.")
 @mask_option
-@click.option("--gsd", type=click.FloatRange(min=0, min_open=True), help="Pixel in metres where no raster says it.")
+@click.option(
+    "--gsd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Pixel size (m) of the output grid when no raster defines one.",
+)
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
+@click.option(
+    "--target-crs",
+    metavar="CRS",
+    help="CRS in metres to work in; own: that of a DSM in feet, in metres. Default: the DSM's, else its UTM zone.",
+)
 @click.option("--vertical", help="Vertical datum: ellipsoid, an EPSG code, unknown.")
 @click.option("--scene-id", metavar="NAME", help="Name of the scene in results; default: that of the file.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
@@ -99,12 +93,12 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder where the method keeps its state and goes on from after an interruption.",
+    help="Folder of the method's checkpoints; a run that was interrupted is resumed from there.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch and BLAS.")
-@click.option("--memory", callback=parse_bytes, default="2GiB", show_default=True, help="Budget of tiles in flight.")
+@memory_option
 @click.option("--memory-cap", callback=parse_bytes, help="Hard limit of the process' address space.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Deadline in seconds.")
 @click.option(
@@ -115,11 +109,10 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     type=click.Choice(["none", "initial-once"]),
     default="none",
     show_default=True,
-    help="initial-once: lay the initial DSM on the reference and move every DSM by that one shift before scoring.",
+    help="initial-once: co-register the initial DSM to the reference and apply that shift to every DSM before scoring.",
 )
-@click.option(
-    "--resampling", default="bilinear", show_default=True, help="How a DSM comes to the reference's grid for scoring."
-)
+@resampling_option
+@click.option("--back", is_flag=True, help="Also write dsm_back.tif: refined, in the input's CRS, grid and unit.")
 @click.option(
     "--no-bridge",
     "no_bridges",
@@ -127,6 +120,17 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     metavar="NAME",
     help="Switch off a conversion that a method could use or needs, such as images-to-orthos; repeatable.",
 )
+@click.option(
+    "--regions",
+    type=click.IntRange(min=1),
+    help="Cut the raster into so many regions with halo, run them by --executor, join them: the same pixels.",
+)
+@click.option(
+    "--region-index", type=int, help="Run this region of --of alone, counted from 0; refbench merge joins them."
+)
+@click.option("--of", type=int, help="How many regions there are, with --region-index.")
+@executor_options
+@click.option("--stac", is_flag=True, help="Write item.json, a STAC item of what the run made.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with memory and time, and stop.")
 @assessor_option
 @assessor_values_option
@@ -149,6 +153,7 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     check_assessors(options["assessors"])
     reporters = [load_registry().reporters.get(name) for name in options["reporters"]]
     request = JobRequest.from_options(record.name, {"scene": scene, **options}, _spelt)
+    _check_regions(request, options)
     if not request.out:
         request = replace(request, out=str(_numbered(record.name)))
     config = load_config(record, request.config, request.overrides)
@@ -156,9 +161,44 @@ def command(scene: Path | None, method: str, **options: Any) -> int:  # noqa: AN
     if options["dry_run"]:
         return max(dry_run(one, config) for one in requests)
     opened = [check_inputs(one, config).scene for one in requests]
-    for one in requests:
+    for one in requests if request.region is None else ():
         check_out(one.folder, options["overwrite"], input_paths(one))
-    return max(_run(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
+    return max(_shown(one, scene, reporters, options) for one, scene in zip(requests, opened, strict=True))
+
+
+def _shown(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
+    """Run one request, whole or by regions, and return its exit code."""
+    shown = {name: options[name] for name in ("overwrite", "as_json")}
+    if request.region is not None:
+        return show_region(request, opened, **shown)
+    shown |= {"report": not options["no_report"], "stac": options["stac"]}
+    if options["regions"] is not None:
+        choice = executor_choice(*(options[name] for name in ("workers", "kind", "scheduler", "worker_memory")))
+        return show_regions(request, opened, options["regions"], choice, **shown)
+    return show_run(request, opened, reporters=reporters, **shown)
+
+
+def _check_regions(request: JobRequest, options: dict[str, Any]) -> None:
+    """Refuse options of regions that do not go together.
+
+    Raises
+    ------
+    InputError
+        Both kinds of regions, a region without a folder that others find, or an executor without regions.
+    """
+    if request.region is not None and options["regions"] is not None:
+        raise InputError("--regions runs all regions and --region-index one of them; give one of the two.")
+    if request.region is not None and not request.out:
+        raise InputError("--region-index needs --out, the same for all regions.")
+    if options["regions"] is None:
+        for name, given in (
+            ("--executor", options["kind"]),
+            ("--scheduler", options["scheduler"]),
+            ("--worker-memory", options["worker_memory"]),
+            ("--workers", None if options["workers"] == 1 else options["workers"]),
+        ):
+            if given is not None:
+                raise InputError(f"{name} is for --regions N: a run without regions is one job.")
 
 
 def _per_data_set(request: JobRequest, config: ResolvedConfig) -> list[JobRequest]:
@@ -174,56 +214,6 @@ def _of_data_set(request: JobRequest, name: str) -> JobRequest:
     kept = None if request.checkpoints is None else str(Path(request.checkpoints) / name)
     scene = replace(request.scene, name=name)
     return replace(request, out=str(request.folder / name), scene=scene, checkpoints=kept)
-
-
-def _run(request: JobRequest, opened: Scene, reporters: list[ReporterRecord], options: dict[str, Any]) -> int:
-    """Run one job with a progress bar, print what came out, and return its exit code."""
-
-    def finish(folder: Path, result: Result) -> None:
-        if not options["no_report"]:
-            from refbench.reporting.page.rerun_command import command_line  # brings matplotlib
-            from refbench.reporting.report import write_report
-
-            write_report(folder, result, opened, command_line(request))
-        for reporter in reporters:
-            if result.status is Status.OK:
-                resolve(reporter.target)([result], folder)
-
-    console = terminal(stderr=True)
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[message]}", markup=False),
-        _TimeLeft(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal or is_quiet(),
-    ) as bar:
-        task = bar.add_task("start", total=1.0, message="")
-
-        phases = [""]
-
-        def show(phase: str, share: float, message: str) -> None:
-            if phase != phases[-1]:
-                logger.info("%s: %s", request.method, phase)
-                phases.append(phase)
-            bar.update(task, description=f"{request.method}: {phase}", completed=share, message=message)
-
-        result = run_job(request, overwrite=options["overwrite"], progress=show, finish=finish)
-    if options["as_json"]:
-        echo((request.folder / "result.json").read_text())
-    elif not is_quiet():
-        print_summary(result, request.folder)
-    elif result.status is not Status.OK:
-        echo(f"{result.status.value}: {result.reason}", err=True)
-    return result.status.exit_code
-
-
-class _TimeLeft(TimeRemainingColumn):
-    """The time left by the fraction done, where the method does not say a time of its own: one line, one time."""
-
-    def render(self, task: Task) -> Text:
-        return Text() if "left" in str(task.fields["message"]) else super().render(task)
 
 
 def _spelt(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from refbench.cli.official import check_official_options, official_files
 from refbench.cli.options import mask_option, nodata_in_option, official_option
-from refbench.contracts.errors import InputError
+from refbench.files.new_folder import check_new, folder_in_place
 from refbench.reporting.terminal import echo
 
 
@@ -56,14 +55,10 @@ def export(method: str, options: dict[str, Any], scene: Path, folder: Path) -> N
 
     with official_files(method) as files:
         check_official_options(f"scene export of {method}", options, files.export_options)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} is there and not empty; give a new folder.")
+        check_new(folder)
         loaded = load_scene(scene)
-        try:
+        with folder_in_place(folder):  # official files name it
             notes = files.export_scene(loaded, folder, options)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
     for key, value in notes.items():
         echo(f"{key}: {value}")
     echo(f"Wrote {folder}.")
@@ -91,8 +86,7 @@ def from_images(more: tuple[Path, ...], images: tuple[Path, ...], out: Path, **o
     """Make a scene from satellite images with RPC: DSM, cloud, orthos, views."""
     from refbench.stereo.write import write_scene_from_images
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there and not empty; give a new folder.")
+    check_new(out)
     notes = write_scene_from_images((*images, *more), out, note=lambda text: echo(text, err=True), **options)
     for sentence in notes:
         echo(sentence)

@@ -23,7 +23,7 @@ from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
 from refbench.scenes.scan import scanned
 from refbench.scenes.scene_yaml import load_scene
-from refbench.weights.weights_folder import is_weights_folder
+from refbench.weights.weights_folder import check_weights_target
 
 RUN_FOLDER = "run"
 RANK_VARIABLE = "LOCAL_RANK"
@@ -70,8 +70,7 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
     is_first = os.environ.get(RANK_VARIABLE, "0") == "0"
     if is_first and out.exists() and not options["resume"] and any(out.iterdir()):
         raise InputError(f"--out {out} is not empty; give another folder, or --resume to go on with it.")
-    if weights.exists() and not is_weights_folder(weights):
-        raise InputError(f"{weights} exists and holds no weights; give another --out.")
+    check_weights_target(weights)
     opened = [scanned(load_scene(path)) for path in scenes]
     learner = record.load()(config.instance, start)
     if not isinstance(learner, TrainableMethod):
@@ -82,8 +81,8 @@ def command(scenes: tuple[Path, ...], method: str | None, out: Path, **options: 
     with Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=console, transient=True) as bar:
         task = bar.add_task("start", total=1.0)
 
-        def report(share: float, message: str) -> None:
-            bar.update(task, completed=share, description=message)
+        def report(fraction: float, message: str) -> None:
+            bar.update(task, completed=fraction, description=message)
 
         context = Context(device=options["device"], seed=options["seed"], report=report)
         run = out / RUN_FOLDER

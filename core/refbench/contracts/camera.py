@@ -6,13 +6,14 @@ everywhere. ``refbench.geometry.camera_model.CameraModel`` holds what most of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rasterio.crs import CRS
     from torch import Tensor
+    from typing_extensions import Self
 
     Floats = NDArray[np.float64]
     Projected = tuple[Floats, Floats, Floats]

@@ -153,7 +153,10 @@ class Grid:
     def pixel_of(
         self, x: NDArray[np.float64], y: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return fractional (col, row) in corner coordinates; ``floor`` gives the pixel that holds the point."""
+        """Return fractional (col, row) in corner coordinates; ``floor`` gives the pixel that holds the point.
+
+        ``x`` and ``y`` are metres in the grid's CRS, of any one shape, which the pixels keep.
+        """
         inverse = ~self.transform
         # Local to the grid's corner first: in UTM coordinates the products would lose digits.
         dx, dy = np.asarray(x, np.float64) - self.transform.c, np.asarray(y, np.float64) - self.transform.f

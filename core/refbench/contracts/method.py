@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from refbench.contracts.errors import CancelledError
+from refbench.contracts.errors import CancelledError, UnsupportedError
 from refbench.contracts.tiles import TilePlan
 
 if TYPE_CHECKING:
@@ -36,6 +36,28 @@ def derived_rng(seed: int, *scope: str | int) -> np.random.Generator:
     return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(str(part).encode()) for part in scope)])
 
 
+class RunsMethods(Protocol):
+    """What runs other methods for one that joins their answers."""
+
+    def __call__(self, name: str, scene: Scene, context: Context, options: Mapping[str, Any]) -> MemberAnswer:
+        """Return what the method ``name`` gives on ``scene``; ``options`` are those of its configuration.
+
+        Raises
+        ------
+        UnknownNameError, ConfigError
+            There is no such method, or it has no such option.
+        SkippedError, UnsupportedError
+            Its packages or weights are missing, or the scene lacks something that nothing stands in for.
+        MethodError
+            It did not keep to its contract.
+        """
+
+
+def _no_methods(name: str, scene: Scene, context: Context, options: Mapping[str, Any]) -> MemberAnswer:
+    del scene, context, options
+    raise UnsupportedError(f"{name} can be run for another method inside a job only.")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a method may use of its surroundings: everything else is off limits."""
@@ -50,6 +72,8 @@ class Context:
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
     checkpoints: Path | None = None
     """Where a method that optimises on a scene keeps its state between runs; None: nothing is kept."""
+    run_method: RunsMethods = _no_methods
+    """Runs another method on a scene, bridges included, as it would run alone; in this process."""
 
     def rng(self, *scope: str | int) -> np.random.Generator:
         """Return the generator of one purpose, derived from the job's seed."""
@@ -82,6 +106,17 @@ class Prediction:
     provenance: NDArray[np.uint8] | None = None
     files: Mapping[str, Path] = field(default_factory=_empty)
     notes: Mapping[str, Any] = field(default_factory=_empty)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemberAnswer:
+    """What another method gave, and what has to be told of it: notes of JSON types (weights and their hashes, bridges,
+    its own notes) and warnings in sentences.
+    """
+
+    prediction: Prediction
+    notes: Mapping[str, Any] = field(default_factory=_empty)
+    warnings: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -120,6 +155,14 @@ class EstimatesCost(Protocol):
 
     def estimate(self, scene: Scene) -> Estimate:
         """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages."""
+
+
+@runtime_checkable
+class NamesMembers(Protocol):
+    """What a method fulfils that runs other methods; a dry run adds their costs."""
+
+    def members(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the methods that it runs: name -> options of its configuration."""
 
 
 class TileMethod(ABC):
@@ -226,6 +269,6 @@ class TrainableMethod(Protocol):
         """Train on ``scenes`` for ``steps`` optimiser steps (None: as configured) and return what was learnt.
 
         The method itself stays as it is: its weights, or a fresh network of the seed, are the start. Checkpoints and
-        logs go to ``folder``; ``resume`` goes on from the last one there. ``refbench.training.Trained`` is such a
+        logs go to ``folder``; ``resume`` continues from the last one there. ``refbench.training.Trained`` is such a
         result.
         """

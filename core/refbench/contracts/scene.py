@@ -57,8 +57,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """Any of: grid, initial DSM, points, orthos and pairs, NDVI, views; masks; a reference.
+    """Any of: grid, initial DSM, points, orthos and pairs, NDVI, views; masks; layers; a reference.
 
+    ``layers`` are rasters of one band on the grid that say how well the initial heights are known: ``sigma`` is their
+    standard deviation in metres, any other is what its pipeline calls so (confidence, ambiguity, correlation).
     ``areas`` are rectangles of the grid: only they are refined; empty stands for the whole grid.
     ``origin`` (x, y, z) in metres is what float32 coordinates are relative to. ``warnings`` are sentences for the
     user (NoData repaired, feet converted); ``bridges`` name the conversions that made what the files did not hold.
@@ -80,6 +82,7 @@ class Scene:
     warnings: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
     areas: tuple[Window, ...] = ()
+    layers: Mapping[str, RasterSource[Image]] = field(default_factory=_empty)
 
     def has(self, need: Need) -> bool:
         """Return whether the scene holds ``need`` itself, without any bridge."""

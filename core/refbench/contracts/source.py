@@ -39,6 +39,15 @@ class RasterSource(Protocol[T_co]):
 
 
 @runtime_checkable
+class StatesNoData(Protocol):
+    """A raster source whose file has a NoData code of its own: what is made from it is written with the same code."""
+
+    @property
+    def nodata(self) -> float | None:
+        """The code; None where the file has none."""
+
+
+@runtime_checkable
 class PointSource(Protocol):
     """A point cloud that is read on demand."""
 

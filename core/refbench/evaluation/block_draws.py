@@ -93,32 +93,55 @@ class BlockDraws:
 
 
 class ResidualSample:
-    """Residuals e of the pixels of draws, float64 [N] in metres, and their means and medians in every draw."""
+    """``DrawnResiduals`` in memory: residuals [rows, cols] in metres, of which only the pixels of the draws count.
+
+    Medians come from histograms with ``MEDIAN_BINS`` bins between the extremes after compression by asinh,
+    interpolated inside a bin: far finer than intervals are wide.
+    """
 
     def __init__(self, residuals: Floats, draws: BlockDraws) -> None:
-        self.e = residuals.ravel()[draws.inside].astype(np.float64)
+        self._e = residuals.ravel()[draws.inside].astype(np.float64)
         self._draws = draws
 
+    @property
+    def mean(self) -> Floats:
+        """Mean e in every draw, float64 [repeats]."""
+        return self._mean(self._e)
+
+    @property
+    def mean_size(self) -> Floats:
+        """Mean a in every draw, float64 [repeats]."""
+        return self._mean(np.abs(self._e))
+
+    @property
+    def root_mean_square(self) -> Floats:
+        """Square root of the mean of e² in every draw, float64 [repeats]."""
+        return np.asarray(np.sqrt(self._mean(self._e * self._e)), np.float64)
+
+    @property
+    def median(self) -> Floats:
+        """Median e in every draw, float64 [repeats]."""
+        return self._median(self._e)
+
+    @property
+    def median_size(self) -> Floats:
+        """Median a in every draw, float64 [repeats]."""
+        return self._median(np.abs(self._e))
+
+    @property
+    def spread(self) -> Floats:
+        """NMAD in every draw, about the median of all, which varies little against the spread itself."""
+        return NMAD_FACTOR * self._median(np.abs(self._e - np.median(self._e)))
+
     @cached_property
-    def count(self) -> Floats:
-        """Number of pixels in every draw, float64 [repeats]."""
+    def _count(self) -> Floats:
         return self._draws.sums()
 
-    def mean(self, values: Floats) -> Floats:
-        """Return the mean of values [N] in every draw, float64 [repeats]."""
-        return self._draws.sums(values) / self.count
+    def _mean(self, values: Floats) -> Floats:
+        return self._draws.sums(values) / self._count
 
-    def median(self, values: Floats) -> Floats:
-        """Return the median of values [N] in every draw, float64 [repeats].
-
-        It comes from histograms with ``MEDIAN_BINS`` bins between the extremes after compression by asinh,
-        interpolated inside a bin: far finer than intervals are wide.
-        """
+    def _median(self, values: Floats) -> Floats:
         return _medians(values, self._draws.index, self._draws.weights)
-
-    def spread(self) -> Floats:
-        """Return the NMAD in every draw, about the median of all, which varies little against the spread itself."""
-        return NMAD_FACTOR * self.median(np.abs(self.e - np.median(self.e)))
 
 
 def _medians(values: Floats, index: NDArray[np.int64], weights: Floats) -> Floats:

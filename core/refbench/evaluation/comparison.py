@@ -11,7 +11,8 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.raster import DSM
 from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, block_ids
-from refbench.evaluation.evaluate import COMPLETENESS, scored
+from refbench.evaluation.conventions import COMPLETENESS
+from refbench.evaluation.evaluate import scored
 from refbench.evaluation.grids import on_grid
 from refbench.evaluation.ground import Ground
 from refbench.evaluation.metrics import RANKED

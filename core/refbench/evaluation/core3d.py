@@ -26,7 +26,7 @@ class Core3DOptions:
 
     mask: str | None = None
     dtm: str | None = None
-    truth: str = "building"
+    reference_mask: str = "building"
 
 
 def assess_core3d(
@@ -50,22 +50,24 @@ def assess_core3d(
     InputError
         No reference, no building mask on either side, or files that cannot be read.
     """
+    # Requests of an older refbench say ``reference``.
+    options = {"reference_mask" if key == "truth" else key: value for key, value in options.items()}
     chosen = typed_config(Core3DOptions, options, "--option")
     if reference is None:
         raise InputError("core3d compares with a reference DSM, and there is none; give one with --reference.")
-    if chosen.truth not in masks:
-        raise InputError(f"core3d needs the reference's building mask; give it with --mask {chosen.truth}=FILE.")
+    if chosen.reference_mask not in masks:
+        raise InputError(f"core3d needs the reference's buildings: give --mask {chosen.reference_mask}=FILE.")
     if chosen.mask is None:
         raise InputError("core3d needs a building mask of the evaluated DSM; give it with --option core3d.mask=FILE.")
-    truth, found = masks[chosen.truth], mask_on_grid(open_mask(chosen.mask).read(), evaluated)
+    true, found = masks[chosen.reference_mask], mask_on_grid(open_mask(chosen.mask).read(), evaluated)
     known = evaluated.valid & reference.valid
-    for mask in (truth, found):
+    for mask in (true, found):
         known &= mask.is_class | mask.is_other
     ignored = ~known
-    scores = _named("2d", footprint_scores(found.is_class, truth.is_class, ignored))
-    errors = (evaluated.heights.astype(np.float64) - reference.heights)[found.is_class & truth.is_class & known]
+    scores = _named("2d", footprint_scores(found.is_class, true.is_class, ignored))
+    errors = (evaluated.heights.astype(np.float64) - reference.heights)[found.is_class & true.is_class & known]
     pixel = evaluated.grid.resolution[::-1]
-    outlines = horizontal_errors(found.is_class, truth.is_class, ignored, (pixel[0], pixel[1]))
+    outlines = horizontal_errors(found.is_class, true.is_class, ignored, (pixel[0], pixel[1]))
     accuracy = relative_accuracy(errors, outlines)
     scores |= {key: _number(accuracy[key]) for key in ("z50", "zrmse", "z90", "zrmse_explicit", "h50", "hrmse", "h90")}
     if chosen.dtm is not None:
@@ -73,7 +75,7 @@ def assess_core3d(
         ignored = ignored | ~terrain.valid
         test, held = (dsm.heights.astype(np.float64) - terrain.heights for dsm in (evaluated, reference))
         cell = abs(evaluated.grid.transform.determinant)
-        volumes = volume_scores(test, held, found.is_class, truth.is_class, ignored, cell)
+        volumes = volume_scores(test, held, found.is_class, true.is_class, ignored, cell)
         scores |= _named("3d", volumes["3D"])
         scores |= {key: _number(value) for key, value in volumes["volume"].items()}
     return scores

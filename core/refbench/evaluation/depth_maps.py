@@ -44,10 +44,10 @@ def depth_scores(
     with np.errstate(invalid="ignore"):
         known = np.isfinite(reference) & (reference > 0)
         both = known & np.isfinite(depth) & (depth > 0)
-    truth = reference[both].astype(np.float64)
-    pair = DepthPair(aligned(depth[both].astype(np.float64), truth, alignment), truth, int(known.sum()))
-    scores: dict[str, float | int | str | None] = {"n": int(truth.size), "alignment": alignment}
+    expected = reference[both].astype(np.float64)
+    pair = DepthPair(aligned(depth[both].astype(np.float64), expected, alignment), expected, int(known.sum()))
+    scores: dict[str, float | int | str | None] = {"n": int(expected.size), "alignment": alignment}
     for metric in DEPTH:
-        value = metric.compute(pair) if truth.size or metric.key == "completeness_valid" else None
+        value = metric.compute(pair) if expected.size or metric.key == "completeness_valid" else None
         scores[metric.key] = None if value is None else float(value)
     return scores

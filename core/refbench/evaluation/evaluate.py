@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refbench.contracts.raster import DSM
+from refbench.evaluation.conventions import CONVENTIONS, LAYERS, own_completeness
 from refbench.evaluation.grids import KERNEL, on_grid
 from refbench.evaluation.ground import Ground
-from refbench.evaluation.metrics.residual import COMMON
 from refbench.evaluation.misalignment import misalignment_warnings
 from refbench.evaluation.statistics import relative_gain
+from refbench.evaluation.streaming.evaluate import INPUT, REFINED, scores_of_one, scores_of_pair
+from refbench.evaluation.surfaces import grid_of, in_memory, is_large, rasters_of
 from refbench.evaluation.uncertainty import LEVEL, interval, intervals, paired_difference
 
 if TYPE_CHECKING:
@@ -22,61 +24,64 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.grid import Grid
-    from refbench.contracts.raster import Mask
     from refbench.evaluation.ground import Ordered
+    from refbench.evaluation.surfaces import AnyDSM, AnyMask
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
 
-LAYERS = ("strata", "slope", "shape")
-CONVENTIONS = {
-    "residual": "evaluated minus reference, metres",
-    "nmad": "1.4826 median|e - median e|",
-    "le90": "90th percentile of |e|",
-    "resampling": f"{KERNEL}, any invalid contributor makes the pixel invalid; masks nearest",
-    "coregistration": "none",
-}
-COMPLETENESS = "completeness_valid"
+MEMORY_BYTES = 2 << 30
 
 
 def evaluate(
-    evaluated: DSM,
-    reference: DSM,
-    masks: Mapping[str, Mask] | None = None,
+    evaluated: AnyDSM,
+    reference: AnyDSM,
+    masks: Mapping[str, AnyMask] | None = None,
     *,
-    gt_mask: Mask | None = None,
+    gt_mask: AnyMask | None = None,
     domain: Bools | None = None,
     layers: Collection[str] = LAYERS,
     bootstrap: bool = True,
     seed: int = 0,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> dict[str, Any]:
     """Return stratum -> key -> value (None where missing), with ``shape``, ``intervals`` and ``notes`` beside.
 
     Parameters
     ----------
     evaluated
-        The DSM to score; on another grid it is resampled to that of the reference.
+        The DSM to score, or a source of one, which is read by window where it is large; on another grid it is
+        resampled to that of the reference.
     reference
-        The reference DSM, metres.
+        The reference DSM, metres, or a source.
     masks
-        Class masks by name; ``building``, ``water``, ``forest`` make the strata of ResDepth and ImpliCity.
+        Class masks by name, or sources; ``building``, ``water``, ``forest`` make the strata of ResDepth and ImpliCity.
     gt_mask
         Where the reference counts: 1.
     domain
-        A further restriction, bool on the reference's grid: what other DSMs are valid on, for a common domain.
+        A further restriction, bool on the reference's grid: what other DSMs are valid on, for a common domain. With
+        one, everything is scored in memory.
     layers
         Of ``LAYERS``: land strata, slope classes (percent, on the reference), slopes, normals, edges, planes.
     bootstrap
         Whether to give 95 % intervals for the stratum ``all``.
     seed
         Of the bootstrap.
+    memory_bytes
+        Bounds the strips that are read of large rasters; the numbers do not depend on it.
 
     Raises
     ------
     InputError
         The reference's CRS is geographic: slopes need metres. A mask on a grid of another CRS.
     """
-    ground = Ground(reference, masks, gt_mask, domain, seed=seed)
+    if domain is None and is_large(evaluated, reference):
+        rasters = rasters_of({REFINED: evaluated}, reference, masks, gt_mask)
+        grid = grid_of(evaluated)
+        return scores_of_one(rasters, grid, layers, bootstrap=bootstrap, seed=seed, budget_bytes=memory_bytes)
+    evaluated, reference = in_memory(evaluated), in_memory(reference)
+    held_masks = {name: in_memory(mask) for name, mask in (masks or {}).items()}
+    ground = Ground(reference, held_masks, None if gt_mask is None else in_memory(gt_mask), domain, seed=seed)
     return scored(
         ground, on_grid(evaluated, reference), evaluated.grid, layers, bootstrap="common" if bootstrap else ""
     )
@@ -121,28 +126,50 @@ def scored(
 
 
 def evaluate_pair(
-    initial: DSM | None,
-    refined: DSM,
-    reference: DSM,
-    masks: Mapping[str, Mask] | None = None,
+    initial: AnyDSM | None,
+    refined: AnyDSM,
+    reference: AnyDSM,
+    masks: Mapping[str, AnyMask] | None = None,
     *,
-    gt_mask: Mask | None = None,
+    gt_mask: AnyMask | None = None,
+    kernel: str = KERNEL,
     bootstrap: bool = True,
     seed: int = 0,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> dict[str, Any]:
     """Return ``input`` and ``refined`` on their common pixels, ``own_domain`` for each on its own, and the ``gain``.
 
     ``input`` is None where there is no initial DSM. ``completeness_valid`` beside the errors is each one's own, over
     the reference's domain: a method that drops hard pixels lowers its error and shows it here. ``refined`` has the
-    metrics of the pair as well: what the refinement did to the input, pixel by pixel.
+    metrics of the pair as well: what the refinement did to the input, pixel by pixel. DSMs on other grids are
+    resampled by ``kernel``; the rest is as ``evaluate`` takes it.
     """
-    refined = on_grid(refined, reference)
+    options: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}
+    if is_large(initial, refined, reference):
+        surfaces = {INPUT: initial, REFINED: refined} if initial is not None else {REFINED: refined}
+        rasters = rasters_of(surfaces, reference, masks, gt_mask, kernel)
+        grids = {name: grid_of(surface) for name, surface in surfaces.items()}
+        if initial is None:
+            return _alone(scores_of_one(rasters, grids[REFINED], LAYERS, **options, budget_bytes=memory_bytes))
+        return scores_of_pair(rasters, grids, **options, budget_bytes=memory_bytes)
+    reference = in_memory(reference)
+    held_masks = {name: in_memory(mask) for name, mask in (masks or {}).items()}
+    counted = None if gt_mask is None else in_memory(gt_mask)
+    aligned = on_grid(in_memory(refined), reference, kernel)
     if initial is None:
-        alone = evaluate(refined, reference, masks, gt_mask=gt_mask, bootstrap=bootstrap, seed=seed)
-        return {"input": None, "refined": alone, "own_domain": {"input": None, "refined": alone}, "gain": None}
-    pair = {"input": on_grid(initial, reference), "refined": refined}
-    ground = Ground(reference, masks, gt_mask, seed=seed)
-    common = pair["input"].valid & refined.valid
+        return _alone(evaluate(aligned, reference, held_masks, gt_mask=counted, **options))
+    pair = {INPUT: on_grid(in_memory(initial), reference, kernel), REFINED: aligned}
+    return _pair(pair, Ground(reference, held_masks, counted, seed=seed), bootstrap=bootstrap)
+
+
+def _alone(scores: dict[str, Any]) -> dict[str, Any]:
+    """Return ``evaluate_pair`` where there is no initial DSM."""
+    return {INPUT: None, REFINED: scores, "own_domain": {INPUT: None, REFINED: scores}, "gain": None}
+
+
+def _pair(pair: Mapping[str, DSM], ground: Ground, *, bootstrap: bool) -> dict[str, Any]:
+    """Return ``evaluate_pair`` of two DSMs on the grid of the reference."""
+    common = pair[INPUT].valid & pair[REFINED].valid
     metrics: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for name, dsm in pair.items():
@@ -157,13 +184,10 @@ def evaluate_pair(
             own[name] = {**ground.statistics(every, ("all", *ground.land)), "notes": dict(CONVENTIONS)}
         else:  # the same pixels
             own[name] = {key: copy.deepcopy(scores[key]) for key in ("all", *ground.land, "notes")}
-        for stratum, values in own[name].items():
-            if isinstance(scores.get(stratum), dict) and COMPLETENESS in values:
-                scores[stratum][COMMON.key] = scores[stratum][COMPLETENESS]
-                scores[stratum][COMPLETENESS] = values[COMPLETENESS]
+        own_completeness(scores, own[name])
     metrics["own_domain"] = own
     metrics["gain"] = relative_gain(metrics["input"]["all"], metrics["refined"]["all"])
-    errors = ground.residuals(pair["input"]), ground.residuals(refined)
+    errors = ground.residuals(pair[INPUT]), ground.residuals(pair[REFINED])
     for stratum, values in ground.pair(*errors, ground.base & common, LAYERS).items():
         metrics["refined"][stratum] |= values
     if bootstrap:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refbench.contracts.raster import DSM, Mask
+    from refbench.evaluation.states import ShapeState
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
@@ -63,7 +64,7 @@ class Ground:
         block_px: int = BLOCK_PX,
         repeats: int = REPEATS,
     ) -> None:
-        check_metric(reference)
+        check_metric(reference.grid)
         self.reference = reference
         height, width = reference.grid.resolution[::-1]
         self.block_sides = block_sides((height, width), block_px)
@@ -220,7 +221,7 @@ class Strata:
             self.counts[name] = int(np.count_nonzero(base & where))
 
 
-def shape_scores(pair: ShapePair) -> dict[str, Any]:
+def shape_scores(pair: ShapeState) -> dict[str, Any]:
     """Return the metrics of shape that the strata allow, ``n`` pixels with slopes, and the roofs one by one."""
     found: dict[str, Any] = {"n": pair.n}
     found |= {m.key: m.compute(pair) for m in SHAPE if set(m.strata) <= pair.strata.keys()}

@@ -28,9 +28,9 @@ def image_scores(evaluated: NDArray[np.float32], reference: NDArray[np.float32])
     if not both.any():
         empty: dict[str, float | int | None] = dict.fromkeys(("psnr_db", "ssim", "ssim_cropped", "data_range", "fill"))
         return {**empty, "n_valid_windows": 0}
-    truth = reference[both].astype(np.float64)
-    span, fill = float(truth.max() - truth.min()), float(truth.mean())
-    error = evaluated[both].astype(np.float64) - truth
+    expected = reference[both].astype(np.float64)
+    span, fill = float(expected.max() - expected.min()), float(expected.mean())
+    error = evaluated[both].astype(np.float64) - expected
     mse = float(np.mean(error**2))
     similarity = ssim_map(
         np.where(both, evaluated, fill).astype(np.float64), np.where(both, reference, fill).astype(np.float64), span

@@ -62,12 +62,12 @@ class Orientation:
         return replace(grid, width=width, height=height, transform=t)
 
     def apply(self, values: NDArray[T]) -> NDArray[T]:
-        """Return a view of [rows, cols] that is turned."""
+        """Return a view of [rows, cols] that is turned. Any unit."""
         turned = values[:: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
         return turned.T if self.transposed else turned
 
     def undo(self, turned: NDArray[T]) -> NDArray[T]:
-        """Return a view of a turned array as it lay before."""
+        """Return a view of a turned array as it lay before. [rows, cols], in its own unit."""
         values = turned.T if self.transposed else turned
         return values[:: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
 

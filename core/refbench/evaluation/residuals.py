@@ -20,13 +20,26 @@ NMAD_FACTOR = 1.4826
 
 
 class Residuals:
-    """Residuals e, ascending float64 [N] in metres, of a stratum on which the reference has ``n_ref_valid`` pixels."""
+    """A ``ResidualState`` in memory: residuals e, ascending float64 [N] in metres.
+
+    ``n_ref_valid`` is the number of pixels of the reference in the stratum.
+    """
 
     def __init__(self, ordered: Floats, n_ref_valid: int) -> None:
         self.e = ordered
         self.n = int(ordered.size)
         self.n_ref_valid = n_ref_valid
         self._distances: dict[tuple[float, float], float] = {}
+
+    @property
+    def smallest(self) -> float:
+        """Smallest e."""
+        return float(self.e[0])
+
+    @property
+    def largest(self) -> float:
+        """Largest e."""
+        return float(self.e[-1])
 
     @cached_property
     def mean(self) -> float:

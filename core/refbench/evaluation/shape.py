@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from refbench.evaluation.orientation import Orientation
 from refbench.evaluation.slope import angle_between_normals_deg, horn_gradient, slope_rad
+from refbench.evaluation.states import Values
 from refbench.evaluation.strata import SQUARE, dilated, eroded
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Surface:
 
 
 class ShapePair:
-    """Two surfaces on one grid and what the metrics of shape take from them.
+    """A ``ShapeState`` in memory: two surfaces on one grid and what the metrics of shape take from them.
 
     Parameters
     ----------
@@ -94,21 +95,25 @@ class ShapePair:
         return [(g[0][self.where], g[1][self.where]) for g in (self._evaluated.gradient, self._reference.gradient)]
 
     @cached_property
-    def slope_error_deg(self) -> Floats:
+    def slope_error_deg(self) -> Values:
         """Slope evaluated minus reference, degrees [n]."""
         first, second = (np.degrees(slope_rad(*gradient)) for gradient in self._gradients)
-        return np.asarray(first - second, np.float64)
+        return Values(first - second)
 
     @cached_property
-    def normal_angle_deg(self) -> Floats:
-        """Angle between the normals, degrees [n]."""
+    def _angles(self) -> Floats:
         return angle_between_normals_deg(*self._gradients)
 
-    @property
-    def roof_normal_angle_deg(self) -> Floats:
+    @cached_property
+    def normal_angle_deg(self) -> Values:
+        """Angle between the normals, degrees [n]."""
+        return Values(self._angles)
+
+    @cached_property
+    def roof_normal_angle_deg(self) -> Values:
         """The same on roofs: building mask eroded by 3 [<= n]."""
         roofs = eroded(self.strata["building_undilated"], ROOF_EROSION_NORMALS, self._reference.pixel)
-        return np.asarray(self.normal_angle_deg[roofs[self.where]], np.float64)
+        return Values(self._angles[roofs[self.where]])
 
     def gradient_ratio(self, stratum: str) -> float | None:
         """Return the sum of gradient magnitudes in a stratum over that of the reference; None where that is 0."""

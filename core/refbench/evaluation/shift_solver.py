@@ -15,6 +15,8 @@ from refbench.contracts.errors import InputError
 from refbench.evaluation.residuals import Residuals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Bools = NDArray[np.bool_]
@@ -51,6 +53,16 @@ class Samples:
     """dz/dy [N], metres a metre."""
     gsd: float
     """Metres."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Return the points of one or several parts of one reference."""
+        if len(parts) == 1:
+            return parts[0]
+        heights, east, north = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("heights", "east", "north")
+        )
+        return cls(heights, east, north, parts[0].gsd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,6 +59,7 @@ def florinsky_gradient(heights: NDArray[np.float32] | Floats, transform: Affine)
     """Return dz/dx and dz/dy by Florinsky's third-order polynomial over 5 x 5 cells (divisor 420 pixels).
 
     NaN on the two outer rings and where any of the 25 cells is NaN.
+    ``heights`` and both results are [rows, cols]; metres a metre, x east, y north.
     """
     z = heights.astype(np.float64)
     out_x, out_y = np.full(z.shape, np.nan), np.full(z.shape, np.nan)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench.evaluation.states import ResidualState
+
 TRUNCATION_M = 5.0
 TRUNCATED = f"truncated_{TRUNCATION_M:g}m"
 # Beside the metrics: some of them of the residuals with |e| <= 5 m, as a published evaluation prints them.
@@ -40,13 +42,17 @@ def statistics(residuals: NDArray[np.float64], n_ref_valid: int | None = None) -
 
 
 def ordered_statistics(e: NDArray[np.float64], n_ref_valid: int | None = None) -> dict[str, Any]:
-    """Return ``statistics`` of residuals that are ascending already."""
-    of = Residuals(e, e.size if n_ref_valid is None else int(n_ref_valid))
+    """Return ``statistics`` of residuals that are ascending already. ``e`` is float64 [n], metres."""
+    return statistics_of(Residuals(e, e.size if n_ref_valid is None else int(n_ref_valid)))
+
+
+def statistics_of(of: ResidualState) -> dict[str, Any]:
+    """Return ``statistics`` of a state of residuals."""
     values: dict[str, Any] = {m.key: m.compute(of) if of.n or m.key in COUNTS else None for m in RESIDUAL}
     return {**values, TRUNCATED: _truncated(of) if of.n else None}
 
 
-def _truncated(of: Residuals) -> dict[str, Any]:
+def _truncated(of: ResidualState) -> dict[str, Any]:
     """Return the metrics of the residuals that ResDepth keeps: |e| <= T."""
     kept = of.truncated(TRUNCATION_M)
     return {m.key: m.compute(kept) if kept.n or m.key == "n" else None for m in RESIDUAL if m.key in _TRUNCATED_KEYS}

@@ -28,6 +28,7 @@ def element(number: int, pixel: Pixel = SQUARE) -> NDArray[np.uint8]:
 
     ``pixel`` is the size of a pixel down the rows and along the columns. With square pixels it is the diamond of that
     radius in pixels; with oblong ones the diamond of the same radius in mean pixels, at least one pixel each way.
+    Uint8 [2 k + 1, 2 l + 1].
     """
     mean = (pixel[0] * pixel[1]) ** 0.5
     down, right = (max(1.0, number * mean / size) for size in pixel)

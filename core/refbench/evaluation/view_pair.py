@@ -30,12 +30,12 @@ class ViewPair:
         Another size.
     """
 
-    def __init__(self, rendered: Image, photograph: Image) -> None:
-        if rendered.shape != photograph.shape:
-            raise InputError(f"A view rendered in {rendered.shape} pixels cannot be scored against {photograph.shape}.")
-        self.seen = _seen(rendered) & _seen(photograph)
+    def __init__(self, rendered: Image, image: Image) -> None:
+        if rendered.shape != image.shape:
+            raise InputError(f"A view rendered in {rendered.shape} pixels cannot be scored against {image.shape}.")
+        self.seen = _seen(rendered) & _seen(image)
         """bool [rows, cols]."""
-        self._pair = _unit(rendered), _unit(photograph)
+        self._pair = _unit(rendered), _unit(image)
 
     @cached_property
     def error(self) -> Floats:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from refbench.contracts.raster import Image
 
 
-def view_scores(rendered: Image, photograph: Image) -> dict[str, float | int | None]:
+def view_scores(rendered: Image, image: Image) -> dict[str, float | int | None]:
     """Return the metrics of a rendered view on the pixels that it covers, and ``n`` pixels.
 
     Parameters
@@ -26,5 +26,5 @@ def view_scores(rendered: Image, photograph: Image) -> dict[str, float | int | N
     InputError
         Another size.
     """
-    pair = ViewPair(rendered, photograph)
+    pair = ViewPair(rendered, image)
     return {**{metric.key: metric.compute(pair) for metric in VIEWS}, "n": int(pair.seen.sum())}

@@ -39,6 +39,7 @@ def hash_values(values: Any) -> str:  # noqa: ANN401  # any JSON value
 def scene_files(scene: Scene) -> tuple[Path, ...]:
     """Return the files behind a scene, each once, in a fixed order."""
     sources: list[Any] = [scene.dsm, scene.points, *scene.orthos.values(), scene.ndvi, *scene.masks.values()]
+    sources += scene.layers.values()
     for view in scene.views.values():
         sources += [view.image, view.depth, view.mask]
     if scene.reference is not None:

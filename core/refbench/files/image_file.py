@@ -1,4 +1,4 @@
-"""Pictures for people: PNG with an alpha channel where nothing is seen."""
+"""Images for people: PNG with an alpha channel where nothing is seen."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 LEVELS = 255
 
 
-def write_picture(path: str | Path, picture: NDArray[np.float32]) -> None:
-    """Write a picture as PNG of 8 bits, rounded to nearest.
+def write_image(path: str | Path, image: NDArray[np.float32]) -> None:
+    """Write an image as PNG of 8 bits, rounded to nearest.
 
     Parameters
     ----------
     path
         The file.
-    picture
+    image
         [1 or 3, rows, cols], in [0, 1] (what lies outside is clipped); NaN is transparent.
 
     Raises
@@ -33,10 +33,10 @@ def write_picture(path: str | Path, picture: NDArray[np.float32]) -> None:
     InputError
         Another number of bands, or a file that cannot be written.
     """
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        raise InputError(f"A picture has one or three bands [bands, rows, cols], got shape {picture.shape}.")
-    known = np.isfinite(picture).all(axis=0)
-    levels = np.rint(np.clip(np.nan_to_num(picture), 0, 1) * LEVELS).astype(np.uint8)
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise InputError(f"An image has one or three bands [bands, rows, cols], got shape {image.shape}.")
+    known = np.isfinite(image).all(axis=0)
+    levels = np.rint(np.clip(np.nan_to_num(image), 0, 1) * LEVELS).astype(np.uint8)
     pixels: NDArray[Any] = np.moveaxis(np.broadcast_to(levels, (3, *levels.shape[1:])), 0, -1)[..., ::-1]
     if not known.all():
         pixels = np.concatenate([pixels, np.where(known, LEVELS, 0).astype(np.uint8)[..., None]], axis=-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.files.posix import try_lock
 from refbench.files.regular import read_regular, remove
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 RESULT_FILE = "result.json"
 RESULT_LIMIT = 64 << 20
 CONTENTS_FILE = ".contents"
-"""In a result's folder: the names of what the run put there, one a line."""
+"""In a folder that refbench made: the paths of the files that it put there, one a line."""
 _USUAL = (RESULT_FILE, CONTENTS_FILE, "log.txt", "report.html", "request.json", "key.json", "official")
+_LATER = ("report.html", "key.json")
+"""What ``report`` and sweeps put there afterwards."""
 _LEFT = re.compile(r"\.(partial|old)-\d+(?:-\w+)*(?:\.(?:partial|old)-\d+(?:-\w+)*)*")
 
 
@@ -53,19 +55,25 @@ def check_out(out: Path, overwrite: bool, inputs: Iterable[str | Path] = ()) -> 
 
 
 def foreign_names(folder: Path) -> list[str]:
-    """Return the names in a result's folder that its run did not put there.
+    """Return the files in a folder that refbench did not put there, as paths relative to it.
 
-    A folder without a list of contents (of an older refbench) may hold the result's outputs and the usual files.
+    A folder without a list of contents (of an older refbench) may hold a result's outputs and the usual files.
     """
-    known = {*_USUAL, *_outputs(folder)}
-    with contextlib.suppress(InputError, UnicodeDecodeError):
-        known |= set(read_regular(folder / CONTENTS_FILE, RESULT_LIMIT).decode().splitlines())
-    return sorted(path.name for path in folder.iterdir() if path.name not in known)
+    try:
+        listed = read_regular(folder / CONTENTS_FILE, RESULT_LIMIT).decode().splitlines()
+        known = {CONTENTS_FILE, *_LATER, *listed}
+    except (InputError, UnicodeDecodeError):
+        known = {*_USUAL, *_outputs(folder)}
+    # A folder that is known itself is known with all that is in it: so older lists said it.
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    parents = ((path, {path.as_posix(), *(above.as_posix() for above in path.parents)}) for path in found)
+    return sorted(path.as_posix() for path, names in parents if not names & known)
 
 
 def write_contents(folder: Path) -> None:
-    """Write down what is in a result's folder now."""
-    (folder / CONTENTS_FILE).write_text("".join(f"{path.name}\n" for path in sorted(folder.iterdir())))
+    """Write down which files are in a folder now."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    (folder / CONTENTS_FILE).write_text("".join(f"{name}\n" for name in files))
 
 
 def check_out_file(out: Path, inputs: Iterable[str | Path] = ()) -> None:
@@ -124,9 +132,7 @@ def _lock(path: Path) -> int | None:
     """Return the descriptor of a lock file that this process holds; None where another one does."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(handle):
             os.close(handle)
             return None
         with contextlib.suppress(OSError):

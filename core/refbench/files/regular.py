@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
 
@@ -35,18 +35,6 @@ def read_regular(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise InputError(f"Cannot read {path}: it has more than {limit} bytes.")
     return content
-
-
-def head_and_tail(file: BinaryIO, limit: int) -> bytes:
-    """Return the content of an open file where it has at most ``limit`` bytes, else its first and last half of that."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size <= limit:
-        return file.read(limit)
-    half = limit // 2
-    head = file.read(half)
-    file.seek(size - half)
-    return head + f"\n[... {size - 2 * half} bytes left out ...]\n".encode() + file.read(half)
 
 
 def is_plain(path: Path, *, folder: bool = False) -> bool:

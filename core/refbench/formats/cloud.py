@@ -17,6 +17,7 @@ from refbench.formats.cloud_index import DiskIndex, HeldIndex, bounds_of
 from refbench.formats.cloud_survey import Survey, drop_flagged
 from refbench.formats.cloud_write import write_points
 from refbench.formats.crs import (
+    crs_title,
     metric_vertical,
     parse_crs,
     reconcile_crs,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from rasterio.crs import CRS
 
+    from refbench.formats.cloud_crs import Way
     from refbench.formats.cloud_index import Arrays
     from refbench.formats.cloud_reader import CloudReader
 
@@ -96,14 +98,19 @@ class PointFile:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self._reader.path,)
+        """The file, or the files of one cloud that its reader joins."""
+        return self._reader.files
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user; those about points are known after the first read."""
         path, settings = str(self._reader.path), self._settings
         notes = list(self._reader.notes)
+        if (way := settings.way) is not None and way.source is not None:
+            notes.append(
+                f"{path}: its points came from {crs_title(way.source)} to {crs_title(way.crs)}, each by itself, "
+                "so nothing is interpolated."
+            )
         if settings.unit != "metre":
             unit = settings.unit.replace("_", " ")
             notes.append(f"{path}: coordinates are in {unit}; they were converted to metres.")
@@ -116,6 +123,8 @@ class PointFile:
     def _stated_bounds(self) -> Bounds | None:
         """Return what the header says of the rectangle, in metres."""
         box, factor = self._reader.bounds, METRES_PER_UNIT[self._settings.unit]
+        if self._settings.way is not None and self._settings.way.source is not None:
+            return None  # it is in another CRS
         return box and Bounds(box.west * factor, box.south * factor, box.east * factor, box.north * factor)
 
     def bounds(self) -> Bounds:
@@ -188,6 +197,8 @@ class PointFile:
         for chunk in self._reader.chunks():
             if (scale != 1).any():
                 chunk["xyz"] = chunk["xyz"] * scale
+            if settings.way is not None:
+                chunk["xyz"] = settings.way(chunk["xyz"])
             yield drop_flagged(chunk, keep_noise=settings.keep_noise, survey=survey)
 
     def _check_count(self, survey: Survey) -> None:
@@ -225,6 +236,7 @@ class PointSettings:
     budget_bytes: int = BUDGET_BYTES
     scratch: Path | None = None
     keep_noise: bool = False
+    way: Way | None = None
 
 
 def _s(count: int) -> str:
@@ -240,8 +252,9 @@ def open_points(
     keep_noise: bool = False,
     budget_bytes: int = BUDGET_BYTES,
     scratch: Path | None = None,
+    target: str | CRS | None = None,
 ) -> PointFile:
-    """Open a point cloud (LAZ, LAS, PLY, NPZ); only its header is read.
+    """Open a point cloud (LAZ, LAS, PLY, NPZ); only its header is read, and first points where these tell the zone.
 
     Parameters
     ----------
@@ -255,21 +268,23 @@ def open_points(
         Keep points of the classes 7 and 18, which are dropped otherwise. Withheld points are always dropped.
     budget_bytes
         Larger clouds are not held in memory but sorted into a temporary folder in ``scratch``.
+    target
+        CRS in metres that the points are brought to. Default: their own where it is in metres, else (degrees, feet,
+        geocentric) the UTM zone of their middle; ``own``: a map in feet counted in metres.
 
     Raises
     ------
     InputError
-        A missing, damaged or unknown file, a folder, fewer than two points, a CRS not in metres, or a contradiction.
+        A missing, damaged or unknown file, a folder, fewer than two points, a place beyond UTM, or a contradiction.
     """
     reader = open_reader(Path(path))
     where = str(reader.path)
     if reader.count < 2:
         raise InputError(f"{where} holds {reader.count} point{_s(reader.count)}; a cloud needs at least 2.")
     resolved = reconcile_crs(where, reader.crs.horizontal, None if crs is None else parse_crs(crs))
-    own_unit = None
-    if resolved is not None:
-        resolved, own_unit = settle_crs(reader, resolved)
-    datum = reconcile_vertical(where, reader.crs.vertical, vertical)
+    way = None if resolved is None else settle_crs(reader, resolved, target)
+    own_unit = None if way is None else way.unit
+    datum = reconcile_vertical(where, "ellipsoid" if way and way.is_geocentric else reader.crs.vertical, vertical)
     unit = resolve_unit(where, "the unit of its coordinates", reader.unit or own_unit)
     found = [("its vertical CRS", reader.crs.height_unit), (f"the vertical datum {datum}", vertical_unit(datum))]
     height = resolve_height_unit(where, height_unit, found)
@@ -277,8 +292,12 @@ def open_points(
         height = unit  # a file that says one unit means all three axes
     if height != "metre":
         datum = metric_vertical(datum)
-    settings = PointSettings(unit, height, budget_bytes, scratch, keep_noise)
-    return PointFile(reader, resolved, datum, settings)
+    if way is not None and way.source is not None:
+        if way.is_geocentric and height_unit not in (None, "metre"):
+            raise InputError(f"{where}: geocentric coordinates are metres; leave out the unit {height_unit}.")
+        unit = "metre"  # the transformation takes the file's own numbers
+    settings = PointSettings(unit, height, budget_bytes, scratch, keep_noise, way)
+    return PointFile(reader, None if way is None else way.crs, datum, settings)
 
 
 def read_points(path: str | Path) -> PointCloud:

@@ -13,6 +13,31 @@ if TYPE_CHECKING:
     from refbench.contracts.source import PointSource
 
 
+ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
+"""Pixel sizes that are chosen are these times a power of ten, metres."""
+
+
+def spacing(points: PointSource) -> float:
+    """Return the side in metres of cells that hold a point each on average, rounded up to a plain number.
+
+    Raises
+    ------
+    InputError
+        The points span no area.
+    """
+    bounds, count = points.bounds(), points.count()
+    sides = bounds.east - bounds.west, bounds.north - bounds.south
+    area = sides[0] * sides[1]
+    # Bounds hold their outermost points, so that a line of points is a hair wide.
+    if not (count and math.isfinite(area) and min(sides) > 1e-6):
+        name = points.files[0] if points.files else "the points"
+        raise InputError(f"{name} spans no area, so no pixel size follows from it; give one with --gsd.")
+    side = math.sqrt(area / count)
+    power = 10.0 ** math.floor(math.log10(side))
+    # A hair of tolerance: 0.5 m must not become 1 m for the last digit of a bound.
+    return next(round(power * step, 9) for step in ROUND if power * step >= side * (1 - 1e-6))
+
+
 def grid_over(points: PointSource, gsd: float | None) -> Grid:
     """Return the north-up grid of ``gsd`` metres over all points, its corners multiples of ``gsd``.
 

@@ -65,7 +65,10 @@ def inside(xyz: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
 
 
 def bounds_of(xyz: NDArray[np.float64]) -> Bounds:
-    """Return the rectangle around points; its open sides lie just beyond the outermost ones."""
+    """Return the rectangle around points; its open sides lie just beyond the outermost ones.
+
+    ``xyz`` is [n, 3], metres in the cloud's CRS.
+    """
     if not len(xyz):
         raise InputError("A point cloud without points has no bounds.")
     low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)

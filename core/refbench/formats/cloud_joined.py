@@ -58,7 +58,7 @@ class JoinedPoints:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files, in the order they were given."""
-        return tuple(part.files[0] for part in self._parts)
+        return tuple(path for part in self._parts for path in part.files)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -105,8 +105,15 @@ def _name(crs: CRS | None) -> str:
     return "no CRS" if crs is None else str(crs.to_string())
 
 
-def open_clouds(paths: Sequence[Path], **declared: Any) -> PointFile | JoinedPoints:  # noqa: ANN401  # of open_points
+def open_clouds(
+    paths: Sequence[Path],
+    *,
+    target: CRS | str | None = None,
+    **declared: Any,  # noqa: ANN401  # of open_points
+) -> PointFile | JoinedPoints:
     """Open one file as it is, several as one cloud; ``declared`` are keywords of ``open_points``.
+
+    Without a ``target`` all come to the CRS in metres of the first that has one.
 
     Raises
     ------
@@ -114,5 +121,9 @@ def open_clouds(paths: Sequence[Path], **declared: Any) -> PointFile | JoinedPoi
         See ``open_points`` and ``JoinedPoints``.
     """
     budget = BUDGET_BYTES // len(paths)
-    parts = [open_points(path, budget_bytes=budget, **declared) for path in paths]
+    parts: list[PointFile] = []
+    for path in paths:
+        parts.append(open_points(path, budget_bytes=budget, target=target, **declared))
+        if target in (None, "own"):
+            target = parts[-1].crs or target
     return parts[0] if len(parts) == 1 else JoinedPoints(parts)

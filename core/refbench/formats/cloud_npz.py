@@ -122,7 +122,7 @@ class NpzReader(CloudReader):
             raw = chunk.pop(self._xyz)
             if raw is None:
                 return
-            with np.errstate(all="ignore"):  # giants become infinite and are dropped
+            with np.errstate(all="ignore"):  # values beyond float32 become infinite and are dropped
                 xyz = raw.astype(np.float64) * self._scale + self._offset
             extras = {self._extras[key]: values for key, values in chunk.items() if values is not None}
             if "classes" in extras:

@@ -32,6 +32,11 @@ class CloudReader(ABC):
     unit: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are read."""
+        return (self.path,)
+
     @abstractmethod
     def chunks(self) -> Iterator[Arrays]:
         """Yield the points as they stand in the file, xyz float64 and maybe not finite.

@@ -47,7 +47,10 @@ class Survey:
         self._example: NDArray[np.float64] | None = None
 
     def saw(self, xyz: NDArray[np.float64]) -> None:
-        """Widen the rectangle of all finite points, whether they count or not: that is what headers state."""
+        """Widen the rectangle of all finite points, whether they count or not: that is what headers state.
+
+        ``xyz`` is [n, 3], metres.
+        """
         if len(xyz):
             low, high = xyz[:, :2].min(axis=0), xyz[:, :2].max(axis=0)
             self._box = np.stack([np.fmin(self._box[0], low), np.fmax(self._box[1], high)])
@@ -65,6 +68,7 @@ class Survey:
 
         One corrupt coordinate would else stretch the cloud over a continent. The bulk is what lies between the order
         statistics that leave out ``TRIM`` at either end.
+        Blocks of points are [n, 3], metres.
         """
         sample, self._sample = np.concatenate(self._sample), []
         if self.kept < FEWEST:

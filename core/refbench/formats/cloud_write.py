@@ -72,7 +72,10 @@ def _write_npz(file: BinaryIO, cloud: PointCloud) -> None:
 
 
 def as_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
-    """Return values in LAS's 16 bits: bytes are spread, floats in [0, 1] are shares, all else is clipped."""
+    """Return values in LAS's 16 bits: bytes are spread, floats in [0, 1] are fractions, all else is clipped.
+
+    Any shape, which stays; bytes become levels times 257.
+    """
     if values.dtype == np.uint8:
         return np.asarray(values.astype(np.uint16) * 257)
     if values.dtype.kind == "f" and values.size and values.min() >= 0 and values.max() <= 1:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from refbench.contracts.raster import DSM, Image, Mask
+from refbench.contracts.source import StatesNoData
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,11 @@ class Cropped(Generic[T]):
     def files(self) -> tuple[Path, ...]:
         """The files of the whole raster."""
         return self.source.files
+
+    @property
+    def nodata(self) -> float | None:
+        """The NoData code of the whole raster."""
+        return self.source.nodata if isinstance(self.source, StatesNoData) else None
 
     def read(self, window: Window | None = None) -> T:
         """Return the window, or a window of it."""

@@ -17,7 +17,7 @@ from refbench.formats.units import METRES_PER_UNIT, parse_unit, unit_of_factor
 VERTICAL_TAG = "REFBENCH_VERTICAL"
 
 # NAVD88 and NGVD29 exist in feet and in metres under different codes.
-_METRIC_TWIN = {"EPSG:8228": "EPSG:5703", "EPSG:6360": "EPSG:5703", "EPSG:5702": "EPSG:7968"}
+_METRIC_EQUIVALENT = {"EPSG:8228": "EPSG:5703", "EPSG:6360": "EPSG:5703", "EPSG:5702": "EPSG:7968"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _axis_unit(part: dict[str, Any]) -> str | None:
     return parse_unit(unit) or unit
 
 
-def _tree(crs: CRS) -> dict[str, Any]:
+def crs_tree(crs: CRS) -> dict[str, Any]:
     """Return a CRS as PROJJSON, without what binds it to another; empty where PROJ cannot say it."""
     try:
         tree: dict[str, Any] = crs.to_dict(projjson=True)
@@ -74,7 +74,7 @@ def split_crs(crs: CRS | None) -> SplitCRS:
     """
     if crs is None:
         return SplitCRS(None)
-    tree = _tree(crs)
+    tree = crs_tree(crs)
     if tree.get("type") == "CompoundCRS":
         flat, up = tree["components"][0], tree["components"][1]
         horizontal = CRS.from_user_input(_code(flat) or json.dumps(flat))
@@ -93,7 +93,7 @@ def _is_geocentric(tree: dict[str, Any]) -> bool:
 
 def is_geocentric(crs: CRS) -> bool:
     """Return whether a CRS has x, y and z from the middle of the Earth."""
-    return _is_geocentric(_tree(crs))
+    return _is_geocentric(crs_tree(crs))
 
 
 def _flat(crs: CRS, tree: dict[str, Any]) -> CRS:
@@ -125,7 +125,7 @@ def local_unit(where: str, crs: CRS) -> LocalUnit | None:
     InputError
         Its axes have different units, or one that is no length.
     """
-    tree = _tree(crs)
+    tree = crs_tree(crs)
     if tree.get("type") != "EngineeringCRS":
         return None
     units = {json.dumps(axis.get("unit")) for axis in tree["coordinate_system"]["axis"][:2]}
@@ -140,7 +140,7 @@ def local_unit(where: str, crs: CRS) -> LocalUnit | None:
 
 def metric_local(crs: CRS) -> CRS:
     """Return a local CRS with its axes in metres."""
-    tree = json.loads(json.dumps(_tree(crs)))
+    tree = json.loads(json.dumps(crs_tree(crs)))
     for axis in tree["coordinate_system"]["axis"]:
         axis["unit"] = "metre"
     tree.pop("id", None)
@@ -157,40 +157,61 @@ def require_metric(where: str, crs: CRS | None) -> CRS:
     """
     if crs is None:
         raise InputError(f"{where} has no CRS, and metres are needed; declare one with --crs or crs: in scene.yaml.")
-    tree = _tree(crs)
+    tree = crs_tree(crs)
     kind = str(tree.get("type", ""))
     if crs.is_geographic or kind.endswith("GeographicCRS"):
         raise InputError(
-            f"{where} has a geographic CRS ({_title(crs)}), and metres are needed; reproject it to UTM first."
+            f"{where} has a geographic CRS ({crs_title(crs)}), and metres are needed; reproject it to UTM first."
         )
     if kind == "GeodeticCRS":
         raise InputError(
-            f"{where} has a geocentric CRS ({_title(crs)}), whose heights are none; reproject it to UTM first."
+            f"{where} has a geocentric CRS ({crs_title(crs)}), whose heights are none; reproject it to UTM first."
         )
     if kind == "EngineeringCRS":  # nothing is projected: its own axes are the metres
         unit, factor = crs.units_factor if (own := local_unit(where, crs)) is None else (own.name, own.metres)
     elif crs.is_projected:
         unit, factor = crs.linear_units_factor
     else:
-        raise InputError(f"{where} has a CRS without easting and northing ({_title(crs)}); declare a projected one.")
+        raise InputError(f"{where} has a CRS without easting and northing ({crs_title(crs)}); declare a projected one.")
     if not math.isclose(factor, 1.0):
         raise InputError(
-            f"{where}: its CRS ({_title(crs)}) counts in {unit}, and metres are needed; reproject it first."
+            f"{where}: its CRS ({crs_title(crs)}) counts in {unit}, and metres are needed; reproject it first."
         )
     return crs
 
 
-def _title(crs: CRS) -> str:
+def require_map(where: str, crs: CRS | None) -> CRS:
+    """Return ``crs`` where coordinates in it are places on a map or in degrees, whatever their unit.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is geocentric or vertical alone.
+    """
+    if crs is not None and (crs.is_geographic or crs.is_projected):
+        return crs
+    return require_metric(where, crs)
+
+
+def map_unit(crs: CRS) -> str | None:
+    """Return the unit of a map projection that does not count in metres; None for all else, or an unknown one."""
+    if not crs.is_projected:
+        return None
+    unit = unit_of_factor(float(crs.linear_units_factor[1]))
+    return None if unit == "metre" else unit
+
+
+def crs_title(crs: CRS) -> str:
     """Return a CRS as its code, else its name: a WKT would drown a sentence."""
     text: str = crs.to_string()
-    return text if len(text) < 60 else str(_tree(crs).get("name") or f"{text[:50]}...")
+    return text if len(text) < 60 else str(crs_tree(crs).get("name") or f"{text[:50]}...")
 
 
 def reconcile_crs(where: str, found: CRS | None, declared: CRS | None) -> CRS | None:
     """Return the file's CRS, or the declared one where the file carries none; raise where they contradict."""
     if found is not None and declared is not None and found != declared:
         raise InputError(
-            f"{where} has the CRS {_title(found)}, but crs says {_title(declared)}; "
+            f"{where} has the CRS {crs_title(found)}, but crs says {crs_title(declared)}; "
             "crs is only for files that carry none."
         )
     return found if found is not None else declared
@@ -206,7 +227,7 @@ def check_vertical(text: str) -> str:
         raise InputError(f"{wanted}, got {text!r}.")
     try:
         with rasterio.Env():
-            tree = _tree(CRS.from_epsg(int(code)))
+            tree = crs_tree(CRS.from_epsg(int(code)))
     except (CRSError, OverflowError, ValueError):
         raise InputError(f"{wanted}; EPSG knows no CRS {text[:40]}.") from None
     kind = str(tree.get("type", ""))
@@ -234,7 +255,7 @@ def vertical_unit(vertical: str | None) -> str | None:
     if vertical is None or not vertical.startswith("EPSG:"):
         return None
     try:
-        return _axis_unit(_tree(CRS.from_epsg(int(vertical.removeprefix("EPSG:")))))
+        return _axis_unit(crs_tree(CRS.from_epsg(int(vertical.removeprefix("EPSG:")))))
     except (CRSError, ValueError, KeyError):
         return None
 
@@ -243,7 +264,7 @@ def metric_vertical(vertical: str) -> str:
     """Return the vertical datum of heights after conversion to metres: a CRS in feet cannot name it any more."""
     if vertical_unit(vertical) in (None, "metre"):
         return vertical
-    return _METRIC_TWIN.get(vertical, "unknown")
+    return _METRIC_EQUIVALENT.get(vertical, "unknown")
 
 
 def compound_crs(crs: CRS | None, vertical: str) -> CRS | None:
@@ -260,7 +281,7 @@ def ellipsoidal_wkt(crs: CRS | None) -> str | None:
     GeoTIFF 1.1 says it by the code of the geographic CRS of three axes (EPSG:4979 for WGS 84) as vertical key. GDAL
     writes that key only for a vertical CRS which bears the code.
     """
-    tree = {} if crs is None else _tree(crs)
+    tree = {} if crs is None else crs_tree(crs)
     if crs is None or tree.get("type") != "ProjectedCRS" or crs.to_epsg() is None:
         return None
     base = json.loads(json.dumps(tree["base_crs"]))

@@ -1,4 +1,4 @@
-"""Where a raster file lies: its geotransform and CRS in metres, or a sentence that says why it lies nowhere."""
+"""Where a raster file lies: its geotransform and CRS in metres, or a sentence that says what is missing."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refbench.contracts.source import StatesNoData
+
 if TYPE_CHECKING:
     from refbench.contracts.source import RasterSource
 
@@ -32,7 +34,7 @@ def output_nodata(asked: float | None, source: RasterSource[Any] | None) -> Outp
     """
     if asked is not None:
         return OutputCode(asked)
-    own = getattr(source, "nodata", None)
+    own = source.nodata if isinstance(source, StatesNoData) else None
     if own is None or math.isinf(own) or not (math.isnan(own) or float(np.float32(own)) == own):
         return OutputCode(DEFAULT_NODATA, moves_heights=True)
     return OutputCode(float(own), moves_heights=True)

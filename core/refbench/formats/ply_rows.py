@@ -27,6 +27,8 @@ def _cut(element: Element, done: int) -> ValueError:
 def text_rows(file: BinaryIO, element: Element, step: int, *, keep: bool = False) -> Iterator[list[NDArray[Any]]]:
     """Yield the columns of text rows, one line each, by ``step`` rows; nothing is converted without ``keep``.
 
+    A column is [rows], in the file's own unit and type.
+
     Raises
     ------
     ValueError
@@ -89,6 +91,8 @@ def _typed(values: NDArray[np.float64], kind: str) -> NDArray[Any]:
 
 def vertex_rows(file: BinaryIO, vertex: Element, order: str, step: int) -> Iterator[list[NDArray[Any]]]:
     """Yield the columns of binary rows by ``step`` rows, native byte order.
+
+    A column is [rows], in the file's own unit and type.
 
     Raises
     ------

@@ -14,7 +14,15 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Grid, Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
-from refbench.formats.crs import VERTICAL_TAG, metric_vertical, reconcile_vertical, require_metric, vertical_unit
+from refbench.formats.crs import (
+    VERTICAL_TAG,
+    map_unit,
+    metric_vertical,
+    reconcile_vertical,
+    require_map,
+    require_metric,
+    vertical_unit,
+)
 from refbench.formats.georeference import georeference
 from refbench.formats.raster_file import RasterFile, padded
 from refbench.formats.raster_sources import DSMFile, DSMScan, ImageFile, MaskFile
@@ -118,6 +126,7 @@ def open_dsm(
     crs: str | CRS | None = None,
     vertical: str | None = None,
     nodata: float | None = None,
+    any_crs: bool = False,
 ) -> DSMFile:
     """Open a DSM; only its header is read.
 
@@ -133,6 +142,8 @@ def open_dsm(
         ``ellipsoid``, ``unknown`` or an EPSG code, for files that carry none.
     nodata
         A NoData code that the file does not declare, as its pixels hold it (before scale and offset).
+    any_crs
+        Take coordinates in degrees or feet as they are; see ``refbench.formats.in_metres``.
 
     Raises
     ------
@@ -147,7 +158,7 @@ def open_dsm(
     _real(file, "heights")
     band = header.data_bands[0] - 1
     place = georeference(where, header, crs)
-    metric = require_metric(where, place.crs)
+    metric = require_map(where, place.crs) if any_crs else require_metric(where, place.crs)
     if place.transform is None:
         raise InputError(
             f"{where} has no geotransform; georeference it first, for example with gdal_translate -a_ullr."
@@ -160,10 +171,13 @@ def open_dsm(
     ]
     if place.local_unit is not None and height_unit is None and not any((text or "").strip() for _, text in found):
         found.append(("its local CRS", place.local_unit))
+    notes = place.notes
+    if height_unit is None and not any((text or "").strip() for _, text in found) and (of_map := map_unit(metric)):
+        found.append(("its CRS", of_map))
+        notes = (*notes, f"{where}: its heights name no unit; they are taken to be in that of its CRS.")
     unit = resolve_height_unit(where, height_unit, found)
     if unit != "metre":
         datum = metric_vertical(datum)
-    notes = place.notes
     if np.dtype(header.dtypes[band]).itemsize == 1:
         notes = (*notes, f"{where}: integer heights of 256 levels; is it an image rather than a DSM?")
     return DSMFile(file, place.grid(where, header, metric, datum), unit, notes, nodata)

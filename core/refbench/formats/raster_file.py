@@ -151,6 +151,7 @@ def equals_code(values: NDArray[Any], code: float | None) -> NDArray[np.bool_] |
     """Return where ``values`` equal a NoData code compared in their own type; None where no value can.
 
     A code that the type cannot hold (−9999 in a byte) marks nothing. NaN is left to the caller.
+    Bool in the shape of ``values``.
     """
     if code is None or np.isnan(code):
         return None

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refbench.contracts.grid import Window
+from refbench.contracts.grid import Grid, Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
 from refbench.formats.acquisition import acquisition_time
+from refbench.formats.crs import VERTICAL_TAG, split_crs
 from refbench.formats.raster_file import padded
 from refbench.formats.units import METRES_PER_UNIT, conversion_warning
 from refbench.formats.validity import FAR_METRES, HEIGHT_CODES, NEGATIVE_CODES, Validity, undeclared_notes
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench.contracts.grid import Grid
     from refbench.formats.raster_file import RasterFile
 
 
 @dataclass(frozen=True, slots=True)
 class DSMScan:
-    """What one pass over a DSM found: numbers of pixels with a height, and of undeclared infinities and giants."""
+    """What one pass over a DSM found: pixels with a height, undeclared infinities and values above 1e30."""
 
     valid: int
     undeclared: int
@@ -80,9 +80,25 @@ class DSMFile(_FileSource):
         super().__init__(file, grid, notes)
         band = file.header.data_bands[0]
         declared = () if nodata is None else (nodata,)
-        self._factor, self._band = METRES_PER_UNIT[unit], band
+        self.unit, self._factor, self._band = unit, METRES_PER_UNIT[unit], band
         floor = FAR_METRES / self._factor
         self._validity = Validity(file, [band], HEIGHT_CODES, floor=floor, declared=declared)
+
+    @property
+    def place_in_file(self) -> Grid:
+        """The grid as the file says it, in its own CRS and unit, heights included; see ``unit``."""
+        header = self._file.header
+        return Grid(header.width, header.height, header.transform, header.crs or self.grid.crs)
+
+    @property
+    def vertical_in_file(self) -> str:
+        """The vertical datum as the file says it, before heights became metres; ``unknown`` where it does not."""
+        header = self._file.header
+        return split_crs(header.crs).vertical or header.tags.get(VERTICAL_TAG, "unknown")
+
+    def strips(self) -> list[Window]:
+        """Return windows over whole rows that cover the raster once."""
+        return self._file.strips()
 
     def read(self, window: Window | None = None) -> DSM:
         """Return the whole DSM or a window of it, NaN past the edge."""

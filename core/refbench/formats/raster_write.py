@@ -110,7 +110,10 @@ class CogWriter:
         return dataset
 
     def write_bands(self, window: Window, values: NDArray[Any]) -> None:
-        """Write ``values`` [bands, rows, cols] into a window; what lies past the edge is cropped."""
+        """Write ``values`` [bands, rows, cols] into a window; what lies past the edge is cropped.
+
+        In the unit of each band.
+        """
         if values.shape != (self.bands, window.height, window.width):
             raise GridMismatchError(f"{self.path}: {values.shape} values were given for {window}.")
         rows, cols = self.shape
@@ -216,8 +219,9 @@ class DSMWriter(CogWriter):
         nodata: float | OutputCode = DEFAULT_NODATA,
         tags: Mapping[str, str] | None = None,
         description: str = "height",
+        unit: str = "metre",
     ) -> None:
-        """Say where the DSM will lie.
+        """Say where the DSM will lie; ``unit`` is that of the heights that it will be given.
 
         Raises
         ------
@@ -228,11 +232,12 @@ class DSMWriter(CogWriter):
         self._moves, nodata = code.moves_heights, code.value
         if not math.isnan(nodata) and (math.isinf(nodata) or float(np.float32(nodata)) != nodata):
             raise InputError(f"The NoData code {nodata} cannot be held by float32; use -9999 or nan.")
-        if vertical_unit(grid.vertical) not in (None, "metre"):
+        if vertical_unit(grid.vertical) not in (None, unit):
             raise InputError(f"Heights are written in metres, but the vertical CRS {grid.vertical} is not in metres.")
         super().__init__(
-            path, grid.shape, "float32", grid=grid, nodata=nodata, descriptions=(description,), unit="metre", tags=tags
-        )
+            path, grid.shape, "float32", grid=grid, nodata=nodata, descriptions=(description,),
+            unit=unit.replace("_", " "), tags=tags,
+        )  # fmt: skip
 
     def __enter__(self) -> DSMWriter:
         """Create the temporary file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Distortion:
-    """Radial k1, k2 and tangential p1, p2 of a lens, OpenCV's model."""
+    """Radial k1, k2, k3 and tangential p1, p2 of a lens, OpenCV's model."""
 
     k1: float = 0.0
     k2: float = 0.0
     p1: float = 0.0
     p2: float = 0.0
+    k3: float = 0.0
 
 
 class UndistortedImage:
@@ -56,7 +57,7 @@ class UndistortedImage:
         import cv2
 
         image = self.source.read()
-        lens = np.array([self.distortion.k1, self.distortion.k2, self.distortion.p1, self.distortion.p2])
+        lens = np.array(astuple(self.distortion))
         K, size = np.asarray(self.camera.K), self.shape[::-1]
         across, down = cv2.initUndistortRectifyMap(K, lens, np.eye(3), K, size, cv2.CV_32FC1)
         known = np.ones(self.shape, np.uint8) if image.valid is None else image.valid.astype(np.uint8)

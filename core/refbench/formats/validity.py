@@ -51,7 +51,7 @@ class CodeSearch:
     high: dict[float, int] = field(default_factory=dict)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Look at the raw values [n] of a block that hold data by all that is declared."""
+        """Look at the raw values [n] of a block that hold data by all that is declared. In the file's own unit."""
         if not values.size:
             return
         lowest, highest = values.min(), values.max()
@@ -166,7 +166,10 @@ class Validity:
         return valid, wild_number
 
     def valid(self, raw: NDArray[Any], part: Window) -> NDArray[np.bool_]:
-        """Return where raw values [bands, rows, cols] of a window inside the raster hold data, by the whole rule."""
+        """Return where raw values [bands, rows, cols] of a window inside the raster hold data, by the whole rule.
+
+        Bool [rows, cols]; raw values are in the file's own unit, float or integer (uint8, int16, ...).
+        """
         found = self.declared_valid(raw, part)
         valid = found[0]
         if self._nothing_to_find:

@@ -7,7 +7,7 @@ better; see ``refbench.formats.camera_files`` for its file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from refbench.contracts.errors import UnsupportedError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.crs import CRS
+    from typing_extensions import Self
 
     from refbench.contracts.camera import PinholeMatrices, Projected, TorchCamera
 

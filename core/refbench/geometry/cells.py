@@ -93,12 +93,12 @@ def deviations(xyz: NDArray[np.float64], values: NDArray[Any], grid: Grid) -> ND
     return np.sqrt(divided(squares, number)).reshape(grid.shape)
 
 
-def quantiles(xyz: NDArray[np.float64], values: NDArray[Any], grid: Grid, share: float) -> NDArray[np.float64]:
+def quantiles(xyz: NDArray[np.float64], values: NDArray[Any], grid: Grid, fraction: float) -> NDArray[np.float64]:
     """Return a quantile of every cell, float64 [rows, cols], linear between order statistics; NaN where empty.
 
     Parameters
     ----------
-    share
+    fraction
         0 to 1; 0.5 is the median.
     """
     ordered, number = _by_cell(xyz, values, grid)
@@ -111,7 +111,7 @@ def quantiles(xyz: NDArray[np.float64], values: NDArray[Any], grid: Grid, share:
         cells = order[start:stop]
         count = int(number[cells[0]])
         if count:
-            out[cells] = _row_quantile(ordered[first[cells, None] + np.arange(count)], share)
+            out[cells] = _row_quantile(ordered[first[cells, None] + np.arange(count)], fraction)
     return out.reshape(grid.shape)
 
 
@@ -131,9 +131,9 @@ def _by_cell(
     return np.asarray(matrix.data, np.float64), np.diff(matrix.indptr).astype(np.int64)
 
 
-def _row_quantile(matrix: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+def _row_quantile(matrix: NDArray[np.float64], fraction: float) -> NDArray[np.float64]:
     """Return the quantile of every row of [n, count]."""
-    place = share * (matrix.shape[1] - 1)
+    place = fraction * (matrix.shape[1] - 1)
     low = int(place)
     high = min(low + 1, matrix.shape[1] - 1)
     matrix.sort(axis=1)
@@ -142,5 +142,5 @@ def _row_quantile(matrix: NDArray[np.float64], share: float) -> NDArray[np.float
 
 
 def divided(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``total / weight``, NaN where the weight is 0."""
+    """Return ``total / weight``, NaN where the weight is 0. Float64 in the shape of both, in the unit of ``total``."""
     return np.asarray(np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0))

@@ -86,9 +86,9 @@ def _fitted(source: CRS, target: CRS, west: float, south: float, east: float, no
         coefficients = _fit(source, target, box, degree)
         check = np.linspace(-1, 1, 2 * degree + 5)
         u, v = (a.ravel() for a in np.meshgrid(check, check))
-        truth = transform_exact(source, target, *_denormalised(u, v, box))
+        reference = transform_exact(source, target, *_denormalised(u, v, box))
         with np.errstate(invalid="ignore"):
-            error = np.abs(evaluated(coefficients, u, v) - np.stack(truth)).max()
+            error = np.abs(evaluated(coefficients, u, v) - np.stack(reference)).max()
         if error <= tolerance:
             coefficients.flags.writeable = False
             return CrsMap(source, target, box, coefficients)
@@ -140,7 +140,7 @@ def evaluated(coefficients: NDArray[np.float64], u: NDArray[np.float64], v: NDAr
 
 
 def normalised(x: NDArray[np.float64], y: NDArray[np.float64], box: Bounds) -> Pair:
-    """Return coordinates in [-1, 1] over the box."""
+    """Return coordinates in [-1, 1] over the box. ``x`` and ``y`` of one shape, which stays."""
     u = (x - 0.5 * (box.west + box.east)) / (0.5 * (box.east - box.west))
     v = (y - 0.5 * (box.south + box.north)) / (0.5 * (box.north - box.south))
     return u, v

@@ -45,6 +45,9 @@ def best_shift(
 
 
 def parabola_vertex(values: NDArray[np.floating]) -> float:
-    """Return where the parabola through three values has its vertex, counted from the middle one."""
+    """Return where the parabola through three values has its vertex, counted from the middle one.
+
+    ``values`` is [3], of any unit; the answer is in steps between them, such as pixels.
+    """
     bend = float(values[0] - 2 * values[1] + values[2])
     return 0.0 if bend >= 0 else float(0.5 * (values[0] - values[2]) / bend)

@@ -32,7 +32,10 @@ def filled(heights: NDArray[Floating]) -> NDArray[Floating]:
 
 
 def continued(layers: NDArray[Any], part: tuple[slice, slice], shape: tuple[int, int]) -> NDArray[Any]:
-    """Return ``layers`` [..., rows, cols], known on ``part`` only, continued to all of ``shape`` by reflection."""
+    """Return ``layers`` [..., rows, cols], known on ``part`` only, continued to all of ``shape`` by reflection.
+
+    The unit of each layer stays, metres for heights.
+    """
     rows, cols = part
     if (rows.stop - rows.start, cols.stop - cols.start) == shape:
         return layers

@@ -196,6 +196,7 @@ class RPC(CameraModel):
         """Return (lon, lat) in degrees of image coordinates at known heights, by Newton to 1e-9 px.
 
         Where Newton does not arrive (far outside the RPC's domain) both are NaN.
+        Image coordinates are pixels, heights metres above the ellipsoid, all of one shape, which stays.
         """
         col, row, h = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (col, row, h)))
         wanted, height = np.stack([col.ravel(), row.ravel()]), h.ravel()

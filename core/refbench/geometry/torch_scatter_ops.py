@@ -50,7 +50,10 @@ def scatter_max(values: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 def scatter_mean(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """Return the mean of the points of every cell, [size, ...]; 0 in empty cells. See ``scatter_max``."""
+    """Return the mean of the points of every cell, [size, ...]; 0 in empty cells. See ``scatter_max``.
+
+    ``values`` is [n, ...] of any unit, ``index`` int64 [n] the cell of each point.
+    """
     if backend is not None:
         return _typed(backend.scatter_mean(values, index, dim=0, dim_size=size))
     total = values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)

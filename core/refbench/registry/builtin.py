@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from refbench.registry.hookspecs import hookimpl
+from refbench.registry.layouts import LAYOUTS
 from refbench.registry.records import AssessorRecord, ImporterRecord, Score
 
 
 @hookimpl
 def refbench_importers() -> list[ImporterRecord]:
-    """Return the reader of COLMAP folders."""
-    return [
-        ImporterRecord(
-            name="colmap",
-            target="refbench.scenes.importers.colmap:open_colmap",
-            recognises="refbench.scenes.importers.colmap:is_colmap_folder",
-            summary="A COLMAP reconstruction: images beside a sparse model, text or binary.",
-        )
-    ]
+    """Return the readers of layouts that belong to no method."""
+    return list(LAYOUTS)
 
 
 @hookimpl
@@ -44,7 +38,7 @@ def refbench_assessors() -> list[AssessorRecord]:
             options={
                 "mask": "a building mask of the evaluated DSM, a raster of 0 and 1",
                 "dtm": "the reference terrain, for volumes; without it there are none",
-                "truth": "the scene's mask to score against; default building",
+                "reference_mask": "the scene's mask to score against; default building",
             },
             reference="Bosch et al.: Metric evaluation pipeline for 3D modeling of urban scenes, ISPRS Archives 2017",
         )

@@ -45,7 +45,10 @@ class Reported:
     dataset: str
     """Ground that it was measured on."""
     protocol: str
-    """How it was measured."""
+    """How it was measured: ``own``, ``common``, ``common/building`` or ``assessor:NAME`` as refbench measures, else
+    words."""
+    source: str = ""
+    """Publication or address that prints it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class MethodRecord:
     """Publication."""
     reported: tuple[Reported, ...] = ()
     """Numbers of the publication."""
+    unreported: str = ""
+    """Which numbers of the publication could not be had, and why; empty: there are none beside ``reported``."""
     config: str | None = None
     configs_in: str | None = None
     """Folder of ``refbench.configs`` (or ``"package:folder"``) with the method's defaults and variants, or a pattern
@@ -163,7 +168,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class AssessorRecord:
-    """A further look at a DSM, asked for by name: ``target`` is ``"module:function"``.
+    """An additional quality check on a DSM, asked for by name: ``target`` is ``"module:function"``.
 
     It is called as ``f(evaluated, reference, masks, options) -> Mapping[str, float]``: the ``DSM`` to look at, NaN
     where it does not count; the true ``DSM`` or None; each ``Mask`` of the scene by name, all on one grid; and the

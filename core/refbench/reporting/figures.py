@@ -42,7 +42,7 @@ def hillshade(heights: NDArray[np.float32], transform: Affine) -> NDArray[np.flo
     return np.asarray(np.clip(shade, 0.0, 1.0), np.float64)
 
 
-def surface_picture(heights: NDArray[np.float32], transform: Affine, low: float, high: float) -> NDArray[np.float64]:
+def surface_image(heights: NDArray[np.float32], transform: Affine, low: float, high: float) -> NDArray[np.float64]:
     """Return a hillshade tinted by height between ``low`` and ``high`` metres: RGB in [0, 1], [rows, cols, 3]."""
     shade = hillshade(heights, transform)
     span = max(high - low, 1e-6)
@@ -52,8 +52,11 @@ def surface_picture(heights: NDArray[np.float32], transform: Affine, low: float,
     return np.asarray(np.clip(image, 0, 1), np.float64)
 
 
-def error_picture(error: NDArray[np.float64], scale: ErrorScale) -> NDArray[np.float64]:
-    """Return an error map (blue too low, white right, red too high, violet missing): RGB in [0, 1]."""
+def error_image(error: NDArray[np.float64], scale: ErrorScale) -> NDArray[np.float64]:
+    """Return an error map (blue too low, white right, red too high, violet missing): RGB in [0, 1].
+
+    ``error`` is [rows, cols], metres; the colours are [rows, cols, 3].
+    """
     fraction = np.clip(np.nan_to_num(error) / scale.limit_m * 0.5 + 0.5, 0, 1)
     image = mpl.colormaps["RdBu_r"](fraction)[..., :3]
     image[~np.isfinite(error)] = NODATA_COLOUR

@@ -11,6 +11,7 @@ from refbench.engine.job.result import Status
 from refbench.engine.scoring.assess import KEY
 from refbench.evaluation.metrics import DEPTH, METRICS, VIEWS, shown_in
 from refbench.registry.registry import load_registry
+from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal_console import console as terminal
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def print_summary(result: Result, folder: Path) -> None:
             console.print(f"  {line}")
     if ((result.metrics or {}).get("refined") or {}).get("all"):
         console.print(_table(result))
+        if (by_mask := strata_table(result.metrics or {})) is not None:
+            console.print(by_mask)
     elif result.status is Status.OK and result.metrics_reason:
         console.print(f"DSM not scored: {result.metrics_reason}")
     for table in view_tables(result.metrics or {}):
@@ -70,6 +73,32 @@ def print_summary(result: Result, folder: Path) -> None:
             console.print(f"  {folder / name}")
 
 
+def strata_table(metrics: dict[str, Any]) -> Table | None:
+    """Return the MAE of the strata that masks make (building, terrain ...), None where there was no mask.
+
+    Classes of slope are left to the page: they are there for every reference.
+    """
+    before, after = (metrics.get(which) or {} for which in ("input", "refined"))
+    names = [
+        name
+        for name, scores in after.items()
+        if name not in ("all", KEY)
+        and not name.startswith("slope_")
+        and isinstance(scores, dict)
+        and scores.get("mae") is not None
+    ]
+    if not names:
+        return None
+    table = Table(title="MAE by stratum", title_justify="left")
+    for heading in ("", "pixels", "input", "refined", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name in names:
+        values = [(of.get(name) or {}).get("mae") for of in (before, after)]
+        texts = [number(value, "mae") for value in values]
+        table.add_row(stratum_words(name), f"{after[name]['n']:,}", *texts, change(*values))
+    return table
+
+
 def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
     """Return assessor -> its scores, a column for each DSM that ``metrics`` holds scores of."""
     found = {which: scores for which, of in metrics.items() if isinstance(of, dict) and (scores := of.get(KEY))}
@@ -81,8 +110,8 @@ def assessor_tables(metrics: dict[str, Any]) -> dict[str, Table]:
         given = [scores.get(name) or {} for scores in found.values()]
         arrows = {score.key: _ARROWS[score.higher_is_better] for score in load_registry().assessors.get(name).scores}
         for key in dict.fromkeys(key for values in given for key in values):
-            cells = ("–" if (value := values.get(key)) is None else f"{value:.4g}" for values in given)
-            table.add_row(f"{key} {arrows.get(key, '')}".rstrip(), *cells)
+            entries = ("–" if (value := values.get(key)) is None else f"{value:.4g}" for values in given)
+            table.add_row(f"{key} {arrows.get(key, '')}".rstrip(), *entries)
         tables[name] = table
     return tables
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from rasterio.crs import CRS
 
 from refbench.contracts.errors import ConfigError, GridMismatchError, InputError
-from refbench.contracts.grid import GRID_TOLERANCE_PX
 from refbench.contracts.scene import Reference, Scene, View
 from refbench.formats.camera_files import read_camera, rpc_of_image
 from refbench.formats.cloud_grid import grid_over
 from refbench.formats.cloud_joined import open_clouds
-from refbench.formats.crs import parse_crs, require_metric
+from refbench.formats.crs import parse_crs, require_map, require_metric
+from refbench.formats.in_metres import in_metres, metric_target
 from refbench.formats.raster import DSMFile, ImageFile, MaskFile, open_dsm, open_image, open_mask
+from refbench.formats.utm import utm_zone
+from refbench.scenes.align import NEAREST, Aligner, parse_target, scene_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
     from refbench.contracts.camera import Camera
     from refbench.contracts.grid import Grid
+    from refbench.contracts.raster import DSM, Image, Mask
     from refbench.formats.cloud import PointFile
     from refbench.formats.cloud_joined import JoinedPoints
+    from refbench.formats.warped import Warped
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +69,22 @@ class SceneFiles:
     """NoData code of the heights in DSM and reference that their files do not declare."""
     keep_noise: bool = False
     """Keep points of the noise classes 7 and 18."""
+    target_crs: str | None = None
+    """The CRS in metres of the scene; ``own``: that of its DSM counted in metres."""
+    resampling: str = "auto"
+    """Kernel by which rasters come to the scene's grid; see ``refbench.formats.warped``."""
+    layers: Mapping[str, Path] = field(default_factory=dict)
+    """What is known of the initial heights beside themselves, such as ``sigma``: name -> raster of one band."""
 
 
 @dataclass(slots=True)
 class _Opened:
     """Sources whose headers have been read."""
 
-    dsm: DSMFile | None
-    reference: DSMFile | None
+    dsm: DSMFile | Warped[DSM] | None
+    reference: DSMFile | Warped[DSM] | None
     points: PointFile | JoinedPoints | None
-    orthos: dict[str, ImageFile]
+    orthos: dict[str, ImageFile | Warped[Image]]
     images: dict[str, ImageFile]
 
 
@@ -84,40 +94,48 @@ def build_scene(files: SceneFiles) -> Scene:
     Raises
     ------
     InputError
-        Any file that is missing, unreadable or of the wrong kind; sources in different CRSs; a pair on different
-        grids; a reference, mask or NDVI off the scene's grid.
+        Any file that is missing, unreadable or of the wrong kind; a raster that does not overlap the scene's
+        grid, or has no place and another size.
     """
     opened = _open(files)
     crs, notes = _scene_crs(files, opened)
     _give_crs(opened, crs)
+    kernel = scene_kernel(files.resampling)
+    if isinstance(opened.dsm, DSMFile):
+        opened.dsm = in_metres(opened.dsm, crs, gsd=files.gsd, kernel=kernel)
+    elif isinstance(opened.reference, DSMFile):
+        opened.reference = in_metres(opened.reference, crs, gsd=files.gsd, kernel=kernel)
     grid = _scene_grid(files, opened)
     base = opened.dsm or opened.reference
-    anchor = f"the grid of {base.files[0]}" if base else "the grid of the scene"
+    aligner = Aligner(grid, f"the grid of {base.files[0]}" if base else "the grid of the scene", kernel)
     if opened.reference is not None:
-        check_same_grid(opened.reference, grid, anchor)
-    for ortho in opened.orthos.values():
-        check_lattice(ortho, grid, anchor)
-    aligned = _aligned(files, crs, grid, anchor)
+        opened.reference = aligner.onto(opened.reference)
+    opened.orthos = aligner.orthos(opened.orthos)
+    aligned = _aligned(files, crs, aligner)
     views = {name: _view(name, view, opened.images[name], crs) for name, view in files.views.items()}
     vertical, vertical_notes = _vertical(opened)
     return Scene(
         files.id, _with_vertical(grid, vertical), opened.dsm, opened.points, opened.orthos,
-        _pairs(files, opened.orthos), aligned.ndvi, views, aligned.masks,
+        _pairs(files, opened.orthos, aligner), aligned.ndvi, views, aligned.masks,
         _reference(files, opened, aligned, views), _origin(grid, opened), vertical, files.folder,
-        (*notes, *vertical_notes, *_source_warnings(opened)),
+        (*notes, *vertical_notes, *_source_warnings(opened), *aligner.notes), layers=aligned.layers,
     )  # fmt: skip
 
 
 def _open(files: SceneFiles) -> _Opened:
     declared: dict[str, Any] = {"height_unit": files.height_unit, "crs": files.crs, "vertical": files.vertical}
-    heights = {**declared, "nodata": files.nodata}
-    return _Opened(
+    heights = {**declared, "nodata": files.nodata, "any_crs": True}
+    opened = _Opened(
         None if files.dsm is None else open_dsm(files.dsm, **heights),
         None if files.reference_dsm is None else open_dsm(files.reference_dsm, **heights),
-        open_clouds(files.points, keep_noise=files.keep_noise, **declared) if files.points else None,
+        None,
         {name: _open_ortho(path, files.crs) for name, path in files.orthos.items()},
         {name: open_image(view.image, in_camera=True) for name, view in files.views.items()},
     )
+    if files.points:
+        target = _raster_crs(files, opened)
+        opened.points = open_clouds(files.points, keep_noise=files.keep_noise, target=target, **declared)
+    return opened
 
 
 def _open_ortho(path: Path, crs: str | None) -> ImageFile:
@@ -125,35 +143,38 @@ def _open_ortho(path: Path, crs: str | None) -> ImageFile:
     if image.grid is None:
         raise InputError(f"{path} has no geotransform, so it is no ortho; give an image with a camera as a view.")
     if image.grid.crs is not None:
-        require_metric(str(path), image.grid.crs)
+        require_map(str(path), image.grid.crs)
     return image
 
 
-def _sources_with_crs(opened: _Opened) -> Iterator[tuple[Path, CRS]]:
+def _grids(opened: _Opened) -> Iterator[tuple[Path, Grid]]:
+    """Yield the rasters that have a CRS, first the one that the scene's grid comes from."""
     for raster in (opened.dsm, opened.reference, *opened.orthos.values()):
         if raster is not None and raster.grid is not None and raster.grid.crs is not None:
-            yield raster.files[0], raster.grid.crs
-    if opened.points is not None and opened.points.crs is not None:
-        yield opened.points.files[0], opened.points.crs
+            yield raster.files[0], raster.grid
+
+
+def _raster_crs(files: SceneFiles, opened: _Opened) -> CRS | str | None:
+    """Return the CRS in metres that the rasters give the scene, else what the user names: a CRS or ``own``."""
+    target = parse_target(files.target_crs)
+    for path, grid in _grids(opened):
+        return metric_target(str(path), grid, target) or grid.crs
+    return target
 
 
 def _scene_crs(files: SceneFiles, opened: _Opened) -> tuple[CRS | None, tuple[str, ...]]:
     """Return the one CRS of the scene and what the user should know about it."""
-    found = list(_sources_with_crs(opened))
-    for path, crs in found[1:]:
-        if crs != found[0][1]:
-            raise GridMismatchError(
-                f"{path} is in {crs.to_string()}, but {found[0][0]} is in {found[0][1].to_string()}; "
-                "reproject one of them."
-            )
-    if found:
-        return found[0][1], ()
+    found = _raster_crs(files, opened)
+    if isinstance(found, CRS):
+        return found, ()
+    if opened.points is not None and opened.points.crs is not None:
+        return opened.points.crs, ()
     if files.crs is not None:
         return require_metric("crs", parse_crs(files.crs)), ()
     for name, view in files.views.items():
         for camera in (_camera(view, opened.images[name], None), rpc_of_image(opened.images[name])):
             if camera is not None and camera.lonlat is not None:
-                crs = _utm(*camera.lonlat)
+                crs = utm_zone(*camera.lonlat, f"View {name}")
                 return crs, (f"The scene names no CRS; {crs.to_string()} was taken from the RPC of view {name}.",)
     # Points beside pinhole views may live in an arbitrary frame; orthos and points alone may not.
     if opened.orthos:
@@ -163,16 +184,10 @@ def _scene_crs(files: SceneFiles, opened: _Opened) -> tuple[CRS | None, tuple[st
     return None, ()
 
 
-def _utm(lon: float, lat: float) -> CRS:
-    """Return the UTM zone (WGS 84) of a place in degrees."""
-    zone = int((lon + 180) // 6) % 60 + 1
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
-
-
 def _give_crs(opened: _Opened, crs: CRS | None) -> None:
     """Give the scene's CRS to those that carry none."""
     for ortho in opened.orthos.values():
-        if ortho.grid is not None and ortho.grid.crs is None:
+        if isinstance(ortho, ImageFile) and ortho.grid is not None and ortho.grid.crs is None:
             ortho.grid = replace(ortho.grid, crs=crs)
     if opened.points is not None and opened.points.crs is None:
         opened.points.crs = crs
@@ -188,39 +203,10 @@ def _scene_grid(files: SceneFiles, opened: _Opened) -> Grid | None:
     return grid_over(opened.points, files.gsd)
 
 
-def check_same_grid(source: DSMFile | ImageFile | MaskFile, grid: Grid | None, anchor: str) -> None:
-    """Raise ``GridMismatchError`` with the differences where a source does not lie on ``grid``."""
-    if grid is None:
-        return
-    if source.grid is None:
-        raise GridMismatchError(f"{source.files[0]} has no geotransform; it must lie on {anchor}.")
-    differences = list(source.grid.differences(grid))
-    if differences:
-        raise GridMismatchError(f"{source.files[0]} does not lie on {anchor}: {', '.join(differences)}.")
-
-
-def check_lattice(ortho: ImageFile, grid: Grid | None, anchor: str) -> None:
-    """Check that an ortho can be used with ``grid``: it overlaps, and pixels of equal size are not shifted.
-
-    Another resolution is allowed, and so is a crop by whole pixels.
-    """
-    mine = ortho.grid
-    if grid is None or mine is None:
-        return
-    a, b = mine.bounds, grid.bounds
-    if a.west >= b.east or a.east <= b.west or a.south >= b.north or a.north <= b.south:
-        raise GridMismatchError(f"{ortho.files[0]} does not overlap {anchor}.")
-    if max(abs(m / g - 1) for m, g in zip(mine.resolution, grid.resolution, strict=True)) > 1e-6:
-        return
-    col, row = ~grid.transform @ (mine.transform.c, mine.transform.f)
-    shift = math.hypot(col - round(col), row - round(row))
-    if shift > GRID_TOLERANCE_PX:
-        raise GridMismatchError(
-            f"{ortho.files[0]} has the pixel size of {anchor}, but is shifted by {shift:.3g} px against it."
-        )
-
-
-def _pairs(files: SceneFiles, orthos: Mapping[str, ImageFile]) -> tuple[tuple[str, ...], ...]:
+def _pairs(
+    files: SceneFiles, orthos: dict[str, ImageFile | Warped[Image]], aligner: Aligner
+) -> tuple[tuple[str, ...], ...]:
+    """Return the pairs; orthos that form one come to the grid of its first."""
     pairs = files.pairs
     if pairs is None:
         pairs = (tuple(orthos)[:2],) if len(orthos) >= 2 else ()
@@ -230,7 +216,8 @@ def _pairs(files: SceneFiles, orthos: Mapping[str, ImageFile]) -> tuple[tuple[st
                 raise ConfigError(f"pairs names the ortho {name!r}, but there are {', '.join(orthos) or 'none'}.")
         first = orthos[pair[0]]
         for name in pair[1:]:
-            check_same_grid(orthos[name], first.grid, f"the grid of {first.files[0]}, with which it forms a pair")
+            beside = Aligner(first.grid, f"the grid of {first.files[0]}", aligner.kernel, aligner.notes)
+            orthos[name] = beside.onto(orthos[name])
     return pairs
 
 
@@ -238,24 +225,31 @@ def _pairs(files: SceneFiles, orthos: Mapping[str, ImageFile]) -> tuple[tuple[st
 class _Aligned:
     """Sources that must lie on the scene's grid."""
 
-    ndvi: ImageFile | None
-    masks: dict[str, MaskFile]
-    reference_mask: MaskFile | None
+    ndvi: ImageFile | Warped[Image] | None
+    masks: dict[str, MaskFile | Warped[Mask]]
+    layers: dict[str, ImageFile | Warped[Image]]
+    reference_mask: MaskFile | Warped[Mask] | None
 
 
-def _aligned(files: SceneFiles, crs: CRS | None, grid: Grid | None, anchor: str) -> _Aligned:
+def _aligned(files: SceneFiles, crs: CRS | None, aligner: Aligner) -> _Aligned:
     ndvi = None if files.ndvi is None else open_image(files.ndvi, crs=files.crs)
     masks = {name: open_mask(path, name=name, crs=files.crs) for name, path in files.masks.items()}
+    layers = {name: open_image(path, crs=files.crs) for name, path in files.layers.items()}
     mask = None if files.reference_mask is None else open_mask(files.reference_mask, name="reference", crs=files.crs)
-    for source in (ndvi, *masks.values(), mask):
-        if source is None:
-            continue
-        check_same_grid(source, grid, anchor)
-        if source.grid is not None and source.grid.crs is None:
+    for source in (ndvi, *masks.values(), *layers.values(), mask):
+        if source is not None and source.grid is not None and source.grid.crs is None:
             source.grid = replace(source.grid, crs=crs)
     if ndvi is not None and ndvi.bands != 1:
         raise InputError(f"{files.ndvi} has {ndvi.bands} bands; NDVI has exactly 1.")
-    return _Aligned(ndvi, masks, mask)
+    for name, layer in layers.items():
+        if layer.bands != 1:
+            raise InputError(f"{layer.files[0]} has {layer.bands} bands; the layer {name} has exactly 1.")
+    return _Aligned(
+        None if ndvi is None else aligner.onto(ndvi),
+        {name: aligner.onto(source, NEAREST) for name, source in masks.items()},
+        {name: aligner.onto(layer) for name, layer in layers.items()},
+        None if mask is None else aligner.onto(mask, NEAREST),
+    )
 
 
 def _camera(files: ViewFiles, image: ImageFile, crs: CRS | None) -> Camera | None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +11,14 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Bounds, Window
 from refbench.contracts.scene import Reference
+from refbench.files.new_folder import check_new, new_folder
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource
 from refbench.scenes.scene_yaml import write_scene
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from refbench.contracts.scene import Scene
 
 SMALLEST_PX = 16
@@ -65,6 +65,7 @@ def cut_scene(scene: Scene, window: Window, name: str) -> Scene:
         orthos={key: cut(ortho) for key, ortho in scene.orthos.items()},
         ndvi=cut(scene.ndvi),
         masks={key: cut(mask) for key, mask in scene.masks.items()},
+        layers={key: cut(layer) for key, layer in scene.layers.items()},
         reference=None
         if reference is None
         else Reference(cut(reference.dsm), cut(reference.mask), dict(reference.depths)),
@@ -91,18 +92,8 @@ def write_cut(scene: Scene, size_m: float, folder: Path, name: str) -> Path:
     InputError
         See ``central_window``; or the folder is there, or cannot be written.
     """
-    if folder.exists():
-        raise InputError(f"{folder} is there; give a new folder.")
+    check_new(folder)
     piece = cut_scene(scene, central_window(scene, size_m), name)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise InputError(f"Cannot write below {folder.parent}: {error.strerror}.") from error
-    try:
-        write_scene(scratch, piece)
-        scratch.chmod(0o755)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with new_folder(folder) as partial:
+        write_scene(partial, piece)
     return folder / "scene.yaml"

@@ -28,6 +28,8 @@ def scene_from_files(
     *,
     gsd: float | None = None,
     crs: str | None = None,
+    target_crs: str | None = None,
+    resampling: str = "auto",
     vertical: str | None = None,
     height_unit: str | None = None,
     keep_noise: bool = False,
@@ -49,6 +51,11 @@ def scene_from_files(
         Pixel size in metres of the grid that is laid over the points where there is no raster to take it from.
     crs, vertical, height_unit
         For files that do not say it themselves.
+    target_crs
+        The CRS in metres of the scene; ``own``: that of a DSM in feet, counted in metres. Default: the DSM's where it
+        is in metres, else the UTM zone of its middle.
+    resampling
+        Kernel by which rasters come to the scene's grid: auto, nearest, bilinear, cubic or average.
     keep_noise
         Keep points of the noise classes 7 and 18.
     nodata_in
@@ -77,6 +84,8 @@ def scene_from_files(
     files = SceneFiles(
         scene_id or given[0].stem,
         crs=crs,
+        target_crs=target_crs,
+        resampling=resampling,
         vertical=vertical,
         height_unit=height_unit,
         nodata=nodata_in,

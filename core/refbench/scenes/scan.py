@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from refbench.contracts.errors import InputError
 from refbench.formats.cloud import PointFile
 from refbench.formats.cloud_joined import JoinedPoints
+from refbench.formats.in_metres import warp_note
 from refbench.formats.raster import DSMFile, ImageFile, MaskFile
+from refbench.formats.warped import Warped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +34,10 @@ def scanned(scene: Scene) -> Scene:
     """
     notes: list[str] = []
     for raster in (scene.dsm, scene.reference.dsm if scene.reference else None):
-        if isinstance(raster, DSMFile):
-            notes += _scan_dsm(raster)
+        if isinstance(source := unwarped(raster), DSMFile):
+            notes += _scan_dsm(source)
+        if isinstance(raster, Warped):
+            notes.append(warp_note(raster))
     for source in _images_and_masks(scene):
         notes += source.check()
     if isinstance(scene.points, PointFile | JoinedPoints) and scene.points.count() <= MAX_SCANNED_POINTS:
@@ -53,9 +57,15 @@ def _scan_dsm(raster: DSMFile) -> list[str]:
 def _images_and_masks(scene: Scene) -> Iterator[ImageFile | MaskFile]:
     """Yield the raster files of a scene that are no DSMs."""
     reference = scene.reference
-    sources: list[object] = [*scene.orthos.values(), scene.ndvi, *scene.masks.values()]
+    sources: list[object] = [*scene.orthos.values(), scene.ndvi, *scene.masks.values(), *scene.layers.values()]
     if reference is not None:
         sources += [reference.mask, *reference.depths.values()]
     for view in scene.views.values():
         sources += [view.image, view.depth, view.mask]
-    yield from (source for source in sources if isinstance(source, (ImageFile, MaskFile)))
+    plain = (unwarped(source) for source in sources)
+    yield from (source for source in plain if isinstance(source, (ImageFile, MaskFile)))
+
+
+def unwarped(source: object) -> object:
+    """Return the source behind a resampled one, any other as it is."""
+    return source.source if isinstance(source, Warped) else source

@@ -54,6 +54,8 @@ class SceneModel:
     """Name of the scene in results; default: that of its folder."""
     crs: str | None = None
     """CRS of files that carry none, such as EPSG:32632; a contradiction is refused."""
+    target_crs: str | None = None
+    """CRS in metres that everything is brought to; own: that of a DSM in feet, counted in metres."""
     vertical: str | None = None
     """Vertical datum: ellipsoid, an EPSG code, unknown."""
     height_unit: str | None = None
@@ -78,5 +80,7 @@ class SceneModel:
     """Images with cameras by name."""
     masks: dict[str, str] | None = None
     """Masks by name, for strata: any number but 0 is inside."""
+    layers: dict[str, str] | None = None
+    """What is known of the initial heights, one band each: sigma is their standard deviation (m), others as named."""
     reference: ReferenceItem | None = field(default=None)
     """The reference, for scoring only; no method sees it."""

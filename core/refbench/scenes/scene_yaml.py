@@ -25,7 +25,7 @@ def embedded_scene_path() -> Path:
     return Path(__file__).parent / "embedded"
 
 
-def load_scene(path: str | Path) -> Scene:
+def load_scene(path: str | Path, *, resampling: str = "auto") -> Scene:
     """Return the scene of a folder with ``scene.yaml``, or of that file; only headers are read.
 
     Parameters
@@ -37,7 +37,9 @@ def load_scene(path: str | Path) -> Scene:
         read as one cloud), ``keep_noise`` (points of the classes 7 and 18 stay), ``orthos``
         (name: file), ``pairs`` (lists of names), ``ndvi``, ``views`` (name: image, camera, depth, mask, depth_range,
         acquired), ``masks``
-        (name: file), ``reference`` (dsm, mask, depths).
+        and ``layers`` (name: file), ``reference`` (dsm, mask, depths), ``target_crs`` (what everything is brought to).
+    resampling
+        Kernel by which rasters come to the scene's grid: auto, nearest, bilinear, cubic or average.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def load_scene(path: str | Path) -> Scene:
         if not path.is_file():
             raise MissingFileError(f"{path.parent} is no scene: it holds no {SCENE_FILE}.")
     refuse_data_file(path)
-    return build_scene(_files(path))
+    return build_scene(_files(path, resampling))
 
 
 def refuse_data_file(path: Path) -> None:
@@ -69,7 +71,7 @@ def refuse_data_file(path: Path) -> None:
         raise InputError(f"{path} is a raster, not a scene; give it as --dsm {path}.")
 
 
-def _files(path: Path) -> SceneFiles:
+def _files(path: Path, resampling: str) -> SceneFiles:
     """Return what a scene file says, its paths absolute."""
     # Not at module level: the listing verbs share this file, and pydantic takes its time.
     from refbench.files.typed_config import typed_config
@@ -104,6 +106,5 @@ def _files(path: Path) -> SceneFiles:
         tuple(folder / name for name in clouds), files(said.orthos),
         None if said.pairs is None else tuple(map(tuple, said.pairs)),
         file(said.ndvi), views, files(said.masks), file(reference.dsm), file(reference.mask), files(reference.depths),
-        said.nodata,
-        said.keep_noise,
+        said.nodata, said.keep_noise, said.target_crs, resampling, files(said.layers),
     )  # fmt: skip

@@ -32,6 +32,7 @@ _COMMENTS = {
     "ndvi": "NDVI in [-1, 1].",
     "views": "Images in their own pixels; camera is a YAML file where the image brings no RPC.",
     "masks": "Class masks by name: 1 class, 0 other, 255 unknown.",
+    "layers": "What is known of the initial heights: sigma is their standard deviation (m).",
     "reference": "The reference: used for scoring and training only.",
 }
 _EXAMPLES = {
@@ -48,6 +49,7 @@ _EXAMPLES = {
     "ndvi": "ndvi.tif",
     "views": "{left: {image: left.tif, camera: left.yaml}}",
     "masks": "{building: building.tif}",
+    "layers": "{sigma: sigma.tif}",
     "reference": "{dsm: reference.tif}",
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
@@ -12,7 +15,7 @@ from refbench.files.yaml_text import yaml_document
 from refbench.formats.camera_files import image_tags, write_camera
 from refbench.formats.cloud_write import write_points
 from refbench.formats.output_nodata import output_nodata
-from refbench.formats.raster_write import write_dsm, write_image, write_mask
+from refbench.formats.raster_write import write_band, write_dsm, write_image, write_mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +64,10 @@ def write_scene(folder: str | Path, scene: Scene, *, points_suffix: str = ".laz"
         content["views"] = {name: writer.view(name, view) for name, view in scene.views.items()}
     if scene.masks:
         content["masks"] = writer.masks(scene.masks)
+    if scene.layers:
+        content["layers"] = {
+            name: writer.layer(f"layer_{as_file_name(name)}.tif", layer) for name, layer in scene.layers.items()
+        }
     if scene.reference is not None:
         content["reference"] = writer.reference(scene.reference)
     text = yaml_document(content)
@@ -90,6 +97,14 @@ class _Writer:
 
     def image(self, name: str, source: RasterSource[Image], rpcs: Mapping[str, str] | None = None) -> str:
         write_image(self._target(name), source.read(), rpcs=rpcs)
+        return name
+
+    def layer(self, name: str, source: RasterSource[Image]) -> str:
+        image = source.read()
+        # Floats have NaN for what is not known; an image's integers would lose their zeros to the NoData code.
+        values = image.pixels[0].astype(np.float32)
+        known = values if image.valid is None else np.where(image.valid, values, np.float32(np.nan))
+        write_band(self._target(name), known, image.grid, Path(name).stem, nodata=math.nan)
         return name
 
     def mask(self, name: str, source: RasterSource[Mask]) -> str:

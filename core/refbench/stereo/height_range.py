@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COARSEST, COARSE_PX = 8.0, 128
 """The first pass is so many times coarser than the images, unless the rectangle would have fewer pixels a side."""
+COARSER, TOO_COARSE = 1.5, 32.0
+"""By how much the first pass is made coarser where it must be, and where that ends."""
 MIDDLE = 3 / 8
 """Of the first pass's pixel, that of the second."""
 LEAST_POINTS = 100
@@ -78,15 +80,42 @@ def coarse_heights(pair: RankedPair, bounds: Bounds, pixel: float, options: Matc
     if len(known) < len(ranges):
         raise UnsupportedError(f"The cameras of {pair.first.name} and {pair.second.name} tell no range of heights.")
     heights = max(low for low, _ in known), min(high for _, high in known)
-    xyz = np.zeros((0, 3))
     extent = max(bounds.east - bounds.west, bounds.north - bounds.south)
     coarse = min(COARSEST, max(1.0, extent / pixel / COARSE_PX))
-    for factor in (coarse, max(1.0, coarse * MIDDLE)):
-        xyz = pair_points(pair, bounds, heights, gsd=factor * pixel, options=options)
-        if len(xyz) < LEAST_POINTS:
-            raise UnsupportedError(
-                f"Views {pair.first.name} and {pair.second.name} could be matched at {len(xyz)} points only; "
-                "check that they show the same place and that their RPCs belong to them."
-            )
-        heights = height_limits(xyz[:, 2])
+    xyz, coarse = _first_pass(pair, bounds, pixel, heights, coarse, options)
+    heights = height_limits(_enough(pair, xyz))
+    xyz = pair_points(pair, bounds, heights, gsd=max(1.0, coarse * MIDDLE) * pixel, options=options)
+    _enough(pair, xyz)
     return CoarseHeights(xyz)
+
+
+def _first_pass(
+    pair: RankedPair,
+    bounds: Bounds,
+    pixel: float,
+    heights: tuple[float, float],
+    coarse: float,
+    options: MatchOptions,
+) -> tuple[Floats, float]:
+    """Return the points over all heights, and how many times coarser than the images the pass was.
+
+    Over hundreds of metres of height points leave their epipolar row by so many metres, which is a smaller part of a
+    coarser pixel: where the matcher refuses the pair for that, the pass is made coarser.
+    """
+    while True:
+        try:
+            return pair_points(pair, bounds, heights, gsd=coarse * pixel, options=options), coarse
+        except UnsupportedError:
+            if coarse >= TOO_COARSE:
+                raise
+            coarse = min(TOO_COARSE, coarse * COARSER)
+
+
+def _enough(pair: RankedPair, xyz: Floats) -> Floats:
+    """Return the heights [N] of the points; ``UnsupportedError`` where there are too few."""
+    if len(xyz) < LEAST_POINTS:
+        raise UnsupportedError(
+            f"Views {pair.first.name} and {pair.second.name} could be matched at {len(xyz)} points only; "
+            "check that they show the same place and that their RPCs belong to them."
+        )
+    return xyz[:, 2]

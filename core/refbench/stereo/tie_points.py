@@ -48,7 +48,10 @@ def find_features(view: View, ground: Floats) -> Features:
 
 
 def as_bytes(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Stretch an image [rows, cols] to 8 bits between its 0.5 and 99.5 percent quantiles; NaN becomes 0."""
+    """Stretch an image [rows, cols] to 8 bits between its 0.5 and 99.5 percent quantiles; NaN becomes 0.
+
+    Uint8 [rows, cols].
+    """
     known = np.nan_to_num(grey)
     low, high = np.quantile(known, (0.005, 0.995))
     return np.asarray(np.clip((known - low) * (255 / max(float(high - low), 1e-9)), 0, 255), np.uint8)

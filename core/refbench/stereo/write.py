@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +13,8 @@ from refbench.contracts.points import PointCloud
 from refbench.contracts.raster import DSM
 from refbench.contracts.scene import Reference, Scene
 from refbench.files.atomic import atomic_file
+from refbench.files.new_folder import new_folder
+from refbench.files.regular import remove
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource, open_dsm
 from refbench.formats.raster_write import provenance_path, write_band, write_dsm
@@ -25,6 +24,7 @@ from refbench.stereo.from_images import StereoOptions, surface_from_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from refbench.contracts.source import RasterSource
     from refbench.stereo.from_images import StereoSurface
@@ -72,22 +72,11 @@ def write_scene_from_images(
     target = None if reference is None else open_dsm(reference)
     grid = open_dsm(like).grid if like is not None else None if target is None else target.grid
     options = StereoOptions(gsd=gsd, grid=grid, crs=crs, most_pairs=most_pairs)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"Cannot write below {out.parent}: {error.strerror}.") from error
-    try:
+    with new_folder(out) as folder:
         scratch = folder / "scratch"
         found = surface_from_images(images, options, scratch, note)
-        shutil.rmtree(scratch)
+        remove(scratch)
         _write(folder, found, out.name, target)
-        folder.chmod(0o755)
-        if out.exists():
-            out.rmdir()  # it is empty
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return [
         f"pairs    {'; '.join(found.notes['pairs'])}",
         f"grid     {found.grid!r}",

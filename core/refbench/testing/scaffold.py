@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from refbench.contracts.errors import InputError
 from refbench.files.atomic import atomic_file
+from refbench.files.new_folder import new_folder
 from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def write_package(kind: Kind, name: str, out: Path) -> Path:
         The name cannot be used or is taken, the folder is there, or ``out`` cannot be written.
     """
     folder = out / name
-    if folder.exists():
+    if os.path.lexists(folder):
         raise InputError(f"{folder} exists; give another name or another --out.")
     package = _package_of(kind, name)
     values = {
@@ -61,13 +63,11 @@ def write_package(kind: Kind, name: str, out: Path) -> Path:
         "extras": "training" if kind == "learned" else "",
     }
     rendered = {target: _rendered(source, values) for target, source in _files(kind, package).items()}
-    try:
+    with new_folder(folder) as partial:
         for target, text in {**rendered, f"{package}/py.typed": ""}.items():
-            (folder / target).parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(folder / target) as file:
+            (partial / target).parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(partial / target) as file:
                 file.write(text.encode())
-    except OSError as error:
-        raise InputError(f"Cannot write {folder}: {error.strerror}.") from error
     return folder
 
 

@@ -137,14 +137,14 @@ def scene(
         Its id.
     """
     held, grid = set(holding), utm_grid() if grid is None else grid
-    truth, initial = surface(grid, base), noisy_dsm(grid, seed, base, holes=holes)
-    block = Mask((truth.heights - base > BLOCK_M / 2).astype(np.uint8), grid, "building")
+    reference, initial = surface(grid, base), noisy_dsm(grid, seed, base, holes=holes)
+    block = Mask((reference.heights - base > BLOCK_M / 2).astype(np.uint8), grid, "building")
     made = Scene(
         name,
         grid=grid,
         origin=(*grid.origin, 0.0),
         masks={"building": ArraySource(block)},
-        reference=Reference(dsm=ArraySource(truth)),
+        reference=Reference(dsm=ArraySource(reference)),
     )
     if Need.DSM in held:
         made = replace(made, dsm=ArraySource(initial))
@@ -160,7 +160,7 @@ def scene(
     if held & {Need.VIEWS, Need.DEPTHS}:
         whole = noisy_dsm(grid, seed, base, holes=False)
         cameras = {f"v{number}": pinhole(grid, *eye, base=base) for number, eye in enumerate(_EYES)}
-        views = {label: view(label, camera, truth, whole) for label, camera in cameras.items()}
+        views = {label: view(label, camera, reference, whole) for label, camera in cameras.items()}
         if Need.DEPTHS not in held:
             views = {label: replace(one, depth=None) for label, one in views.items()}
         made = replace(made, views=views)

@@ -14,8 +14,8 @@ from refbench.contracts.errors import ArrayError, MethodError, RefbenchError
 from refbench.contracts.method import TileMethod
 from refbench.contracts.need import Need
 from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.method import asked_weights, load_method
 from refbench.engine.job.request import JobRequest, SceneRequest
-from refbench.engine.job.steps import asked_weights, load_method
 from refbench.registry.registry import load_registry
 from refbench.testing import scenes
 from refbench.testing.require import NotApplicableError, require
@@ -101,7 +101,7 @@ class Subject:
         SkippedError
             A package or the weights are missing.
         """
-        found = asked_weights(self.record, self.resolved, self.request()) if weights is None else weights
+        found = asked_weights(self.record, self.resolved, self.request().weights) if weights is None else weights
         return load_method(self.record, self.resolved, found, threads=1)
 
     @functools.cached_property
@@ -164,7 +164,10 @@ def difference(first: Trial, second: Trial) -> tuple[float, str]:
 
 
 def largest(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return the largest absolute difference of two arrays; infinite where shapes or NaN differ."""
+    """Return the largest absolute difference of two arrays; infinite where shapes or NaN differ.
+
+    Of any shape and unit, alike in both.
+    """
     if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
         return float("inf")
     known = np.isfinite(a)
@@ -179,7 +182,7 @@ def require_same(first: Trial, second: Trial, what: str, limit: float = SAME_M) 
 
 
 def require_dsm(trial: Trial) -> NDArray[np.float32]:
-    """Return the heights; raises ``NotApplicableError`` for a method that gives none."""
+    """Return the heights; raises ``NotApplicableError`` for a method that gives none. Float32 [rows, cols], metres."""
     if trial.heights is None:
         raise NotApplicableError("it gives no DSM")
     return trial.heights

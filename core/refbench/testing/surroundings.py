@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
 _CACHES = ("/dev/", "/proc/", "__pycache__", "/.cache/", "/.config/", "/matplotlib")
 """Parts of paths that libraries of their own accord write to."""
+_LIBRARIES = ("TORCHINDUCTOR_", "TRITON_", "KMP_")
+"""Beginnings of environment variables that libraries set of their own accord."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
 _active: list[Surroundings] = []
 _installed = threading.Event()
@@ -57,8 +59,9 @@ class Surroundings:
         self.changed += [name for name in before if before[name] != after[name]]
         if os.getcwd() != before["working folder"]:  # noqa: PTH109  # compared as text
             os.chdir(before["working folder"])
-        if dict(os.environ) != before["environment"]:
-            os.environ.clear()
+        if after["environment"] != before["environment"]:
+            for name in after["environment"].keys() - before["environment"].keys():
+                del os.environ[name]
             os.environ.update(before["environment"])
 
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -90,7 +93,7 @@ def _state() -> dict[str, Any]:
     """Return what a run must leave as it was, by its name in sentences."""
     readers: dict[str, Callable[[], Any]] = {
         "working folder": os.getcwd,
-        "environment": lambda: dict(os.environ),
+        "environment": lambda: {k: v for k, v in os.environ.items() if not k.startswith(_LIBRARIES)},
         "random state of Python": random.getstate,
         "random state of numpy": lambda: repr(np.random.get_state()[1:3]) + str(np.random.get_state()[1].sum()),  # type: ignore[index]
         "temporary folder": lambda: tempfile.tempdir,

@@ -15,6 +15,7 @@ from refbench.contracts.errors import CancelledError
 from refbench.contracts.method import Context, Prediction, TileMethod, tile_method_of
 from refbench.contracts.raster import DSM as Heights
 from refbench.engine.inputs.prepare import prepare
+from refbench.engine.job.members import run_method
 from refbench.engine.job.outputs import with_nodata
 from refbench.engine.tiles.stream import CONFIDENCE, DSM, ArrayWriter, run_tiles
 from refbench.formats.raster import ArraySource
@@ -61,7 +62,10 @@ class Trial:
 
     @property
     def answer(self) -> dict[str, NDArray[Any]]:
-        """Heights, depths and views by name: what two runs are compared by."""
+        """Heights, depths and views by name: what two runs are compared by.
+
+        Each is [rows, cols] or [bands, rows, cols].
+        """
         found: dict[str, NDArray[Any]] = {} if self.heights is None else {DSM: self.heights}
         if self.prediction is not None:
             found |= {f"depth of {name}": depth for name, depth in self.prediction.depths.items()}
@@ -107,7 +111,14 @@ def run_trial(
             trial.reports.append((fraction, message))
             trial.reports_after_cancel += cancelled
 
-        context = Context(seed=seed, scratch=scratch, threads=1, report=report, is_cancelled=lambda: cancelled)
+        context = Context(
+            seed=seed,
+            scratch=scratch,
+            threads=1,
+            report=report,
+            is_cancelled=lambda: cancelled,
+            run_method=run_method,
+        )
         preparation = prepare(scene, record)
         bridged = apply_bridges(scene, preparation.bridges, scratch)
         bridged = apply_optional(bridged, preparation.optional, scratch)[0].without_reference()

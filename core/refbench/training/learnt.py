@@ -128,7 +128,7 @@ def read_stored(path: Path, method: str, section: str, kind: type[C]) -> StoredM
 
 
 def in_float32(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors, floating ones as float32."""
+    """Return the tensors, floating ones as float32. Shapes stay."""
     return {str(name): value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 

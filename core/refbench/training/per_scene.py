@@ -167,7 +167,10 @@ def has_settled(losses: Sequence[float], patience: int) -> bool:
 
 
 def digest_of(facts: Mapping[str, Any], arrays: Iterable[torch.Tensor | NDArray[Any]]) -> str:
-    """Return the SHA-256 of ``facts`` of JSON types and of arrays with their types and shapes, in their order."""
+    """Return the SHA-256 of ``facts`` of JSON types and of arrays with their types and shapes, in their order.
+
+    Arrays of any shape and unit.
+    """
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for each in arrays:
         plain = each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else each

@@ -73,7 +73,10 @@ class TrainTask(ABC):
     """Of a second network that is trained against the first; its parameters belong to ``model``, too."""
 
     def adversary_loss(self, batch: Any) -> tuple[torch.Tensor, Values]:  # noqa: ANN401  # the task's type
-        """Return the adversary's loss of a batch, asked for before ``loss``; its optimiser steps in between."""
+        """Return the adversary's loss of a batch, asked for before ``loss``; its optimiser steps in between.
+
+        A scalar with gradients, and plain numbers by name.
+        """
         raise NotImplementedError(f"{type(self).__name__} has an adversary_optimizer, but no adversary_loss.")
 
     @abstractmethod

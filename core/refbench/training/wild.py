@@ -81,7 +81,7 @@ def make_samples(seed: int, surfaces: Sequence[Path] = ()) -> list[WildSample]:
     city = make_city(seed, SIDE, gsd, aerial=0, version=2, surface=surface)
     samples = [_sample(city, city.initial, [city.orthos[name].pixels[0] for name in ("a", "b")])]
     for index in range(DEGRADED):
-        heights = degraded(city.truth.heights, gsd, derived_rng(seed, "degraded", index))
+        heights = degraded(city.reference.heights, gsd, derived_rng(seed, "degraded", index))
         if np.isnan(heights).all():
             continue
         initial = DSM(heights, city.grid)
@@ -117,7 +117,9 @@ def _sample(city: City, initial: DSM, orthos: Sequence[NDArray[Any]]) -> WildSam
         values = np.where(np.isfinite(pixels) & (pixels > 0), pixels, np.nan).astype(np.float32)
         layers.append(np.clip(robust_scale(values).apply(values), -30, 30))
     masks = {name: city.masks[name].is_class for name in ("building", "forest")}
-    return WildSample(initial.heights, city.truth.heights, np.stack(layers).astype(np.float16), city.grid.gsd, **masks)
+    return WildSample(
+        initial.heights, city.reference.heights, np.stack(layers).astype(np.float16), city.grid.gsd, **masks
+    )
 
 
 def fill_cache(cache: Path, seeds: Sequence[int], surfaces: Sequence[Path] = (), *, training: bool = True) -> int:

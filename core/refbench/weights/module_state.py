@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 MAX_MODULES = 100_000
-"""More nesting or more modules than any network has: the file was made to keep the reader busy."""
+"""More nesting or more modules than any network has: the file looks maliciously nested."""
 
 
 def read_module_state(path: Path) -> dict[str, torch.Tensor]:
@@ -24,6 +24,7 @@ def read_module_state(path: Path) -> dict[str, torch.Tensor]:
 
     Names are those of ``Module.state_dict``. Buffers that a module does not count to its state cannot be told apart
     and are returned, too.
+    Tensors keep their shape and float or int type.
 
     Raises
     ------

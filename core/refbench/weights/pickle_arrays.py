@@ -76,11 +76,14 @@ class ArrayMaker:
         return self._array(kind, (), data, "C")[()]
 
     def from_buffer(self, data: object, kind: object, shape: object, order: object) -> NDArray[Any]:
-        """Return an array of its raw bytes."""
+        """Return an array of its raw bytes. Of the shape and element type (float32, int64, ...) that it states."""
         return self._array(kind, shape, data, order)
 
     def with_state(self, state: object) -> NDArray[Any]:
-        """Return the array of a state: version, shape, element type, whether column-major, raw bytes."""
+        """Return the array of a state: version, shape, element type, whether column-major, raw bytes.
+
+        Float, int or bool elements.
+        """
         if not isinstance(state, tuple) or len(state) != 5 or state[0] != 1 or not _is_flag(state[3]):
             raise Unreadable("is damaged: the state of an array is not what numpy writes")
         return self._array(state[2], state[1], state[4], "F" if state[3] else "C")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class WeightsFolder:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the tensors by name.
 
+        Weights in the shape in which they were written.
+
         Raises
         ------
         WeightsError
@@ -73,6 +76,25 @@ class WeightsFolder:
 def is_weights_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder with tensors and their description."""
     return (path / TENSORS_FILE).is_file() and (path / META_FILE).is_file()
+
+
+def check_weights_target(folder: Path) -> None:
+    """Refuse a folder that holds anything but weights: those are replaced, nothing else is.
+
+    Raises
+    ------
+    InputError
+        Nothing is written then.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give another one.")
+    names = {path.name for path in folder.iterdir()}
+    if names and not is_weights_folder(folder):
+        raise InputError(f"{folder} exists and is no weights folder; give another folder.")
+    if foreign := sorted(names - {TENSORS_FILE, META_FILE, CARD_FILE}):
+        raise InputError(f"{folder} holds other files than weights, such as {foreign[0]}; give another folder.")
 
 
 def read_weights(path: Path) -> WeightsFolder:
@@ -120,7 +142,7 @@ def write_weights(
     Raises
     ------
     InputError
-        ``folder`` exists and is not a weights folder.
+        ``folder`` holds something else than weights.
     """
     import shutil
     import tempfile
@@ -129,8 +151,7 @@ def write_weights(
     import yaml
     from safetensors.numpy import save
 
-    if folder.exists() and not is_weights_folder(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is no weights folder; give another folder.")
+    check_weights_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

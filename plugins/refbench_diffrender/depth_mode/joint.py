@@ -107,7 +107,7 @@ class JointSchedule:
             self.view, self.taken = (self.view + 1) % len(steps), 0
 
     def publish_map(self, name: str, depth: Tensor) -> None:
-        """Show the depth map of a view to the others."""
+        """Show the depth map of a view to the others. ``depth`` is [rows, cols], metres."""
         self.maps[name] = depth
         for run in self.runs:
             for number in run.partners:

@@ -141,7 +141,10 @@ class ViewRefinement:
     # --- what moves the mesh ----------------------------------------------------------------------------------------
 
     def view_points(self, stage: Stage) -> Tensor:
-        """Return the vertices [V, 4] in the own view as they are now, moved by what a stage optimises."""
+        """Return the vertices [V, 4] in the own view as they are now, moved by what a stage optimises.
+
+        Metres, OpenGL axes of the view.
+        """
         mode = self._mode(stage)
         return self.mesh.view(
             offset=self.offset if "uv" in mode else None,
@@ -227,7 +230,10 @@ class ViewRefinement:
         return from_rendered(depth, self.initial.offset, self.initial.scale, compat=self.config.compat)
 
     def seen(self, view: Tensor, numbers: Sequence[int]) -> Seen:
-        """Return the mesh as target views see it."""
+        """Return the mesh as target views see it.
+
+        ``view`` is [V, 4], metres, OpenGL axes; images are [B, rows, cols, C].
+        """
         clip = self._clip(view, numbers)
         attributes = self.mesh.uv(self.offset)[None]
         if self._compares_depths:
@@ -258,7 +264,7 @@ class ViewRefinement:
     # --- losses -----------------------------------------------------------------------------------------------------
 
     def losses(self, stage: Stage, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """Return the weighted losses with the views of these numbers."""
+        """Return the weighted losses with the views of these numbers. Scalars by the name of their loss."""
         weights, view = self.config.loss, self.view_points(stage)
         found: dict[str, Tensor] = {}
         state = self.depth_image(self.own_depth(view))
@@ -288,7 +294,10 @@ class ViewRefinement:
         return found
 
     def own_normals(self, view: Tensor) -> Tensor:
-        """Return the normals [1, 3, rows, cols] of the mesh in its own view, x to the left, y up."""
+        """Return the normals [1, 3, rows, cols] of the mesh in its own view, x to the left, y up.
+
+        ``view`` is [V, 4], metres; normals have no unit.
+        """
         clip = (view @ self.own.projection.to(view).T)[None]
         _, places = self.renderer.render(clip, self.mesh.triangles, view[None, :, :3].contiguous(), self.shape)
         return normals_of(places.permute(0, 3, 1, 2))

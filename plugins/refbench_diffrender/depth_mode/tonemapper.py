@@ -41,16 +41,19 @@ class Tonemapper(nn.Module):
         self.compat = compat
 
     def linear(self, image: Tensor, view: int) -> Tensor:
-        """Return scene light of an image [..., rows, cols, 3] that ``view`` took."""
+        """Return scene light of an image [..., rows, cols, 3] that ``view`` took. Colours in [0, 1]."""
         root = (1 / self._response()).clamp(min=DARKEST)
         return linear_of(image).clamp(min=DARKEST) ** root * 2 ** self.exposure[self._index(view)]
 
     def image_of(self, light: Tensor, view: int) -> Tensor:
-        """Return the image [..., rows, cols, 3] that ``view`` would take of scene light."""
+        """Return the image [..., rows, cols, 3] that ``view`` would take of scene light. Colours in [0, 1]."""
         return encoded_of((light / 2 ** self.exposure[self._index(view)]) ** self._response())
 
     def forward(self, image: Tensor, of: int, by: int) -> Tensor:
-        """Return an image [..., rows, cols, 3] that view ``of`` took as view ``by`` would have taken it."""
+        """Return an image [..., rows, cols, 3] that view ``of`` took as view ``by`` would have taken it.
+
+        Colours in [0, 1].
+        """
         return self.image_of(self.linear(image, of), by)
 
     def groups(self) -> list[dict[str, object]]:

@@ -18,7 +18,10 @@ LEAST_SCALE = 1e-8
 
 
 def encoding(uv: Tensor, z: Tensor, frequencies: tuple[int, int]) -> Tensor:
-    """Return [N, 3 + 2 f_uv + f_z]: uv [N, 2] and its sines, z [N, 1] and its sines, the frequency pi 2^i, i from 1."""
+    """Return [N, 3 + 2 f_uv + f_z]: uv [N, 2] and its sines, z [N, 1] and its sines, the frequency pi 2^i, i from 1.
+
+    ``uv`` lies in [0, 1]; ``z`` is a depth in metres or its fraction of a span.
+    """
     parts = [uv, *(torch.sin(math.pi * 2**i * uv) for i in range(1, frequencies[0] + 1))]
     parts += [z, *(torch.sin(math.pi * 2**i * z) for i in range(1, frequencies[1] + 1))]
     return torch.cat(parts, dim=-1)

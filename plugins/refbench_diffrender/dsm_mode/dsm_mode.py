@@ -96,7 +96,10 @@ class DsmMode(TileMethod):
         return (CONSISTENCY,) if "confidence" in self.config.outputs else ()
 
     def refine_tiles(self, batch: TileBatch, context: Context) -> Mapping[str, NDArray[Any]]:
-        """Refine blocks one after the other; one without any height stays without."""
+        """Refine blocks one after the other; one without any height stays without.
+
+        Layers are float32 [tiles, rows, cols]; heights are metres.
+        """
         assert batch.dsm is not None and batch.views is not None  # the scene has a DSM and views
         shape = batch.dsm.shape
         answer = {name: np.full(shape, np.nan, np.float32) for name in ("dsm", *self.quality_layers())}

@@ -129,7 +129,7 @@ class DsmRefinement:
             group["lr"] = self.at.lr * self.gsd * cosine_fraction(left, self.at.steps)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted terms of a step."""
+        """Return the weighted terms of a step. Scalars by the name of their loss."""
         at, heights = self.at, self.surface.heights()
         points = self.surface.points(heights)
         used = sorted({number for target, sources in batch for number in (target, *sources)})
@@ -179,7 +179,10 @@ class DsmRefinement:
     def compared(
         self, target: int, sources: Sequence[int], projected: dict[int, Tensor], z_buffers: dict[int, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return carried images, the target's image and what both see, [sources, rows, cols, 1] each."""
+        """Return carried images, the target's image and what both see, [sources, rows, cols, 1] each.
+
+        Colours are in [0, 1], z-buffers in metres.
+        """
         view = self.views[target]
         clip, triangles = view.clip(projected[target]), self.triangles[target]
         attributes = torch.cat([self.views[n].carried(projected[n]) for n in sources], dim=1)[None]

@@ -63,13 +63,19 @@ def gradients(image: Tensor, size: int = 3) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_blur(image: Tensor, size: int, sigma: float = SIGMA) -> Tensor:
-    """Return the blurred image in the same shape; zeros beyond the border darken it."""
+    """Return the blurred image in the same shape; zeros beyond the border darken it.
+
+    ``image`` is [..., rows, cols] of any unit; ``size`` and ``sigma`` are pixels.
+    """
     line = gaussian_line(size, sigma).tolist()
     return correlate(image, line, line)
 
 
 def forward_differences(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the differences to the next column and the next row; 0 in the last one."""
+    """Return the differences to the next column and the next row; 0 in the last one.
+
+    ``image`` and both results are [..., rows, cols], in the image's unit a pixel.
+    """
     along_cols = functional.pad(image[..., :, 1:] - image[..., :, :-1], (0, 1))
     along_rows = functional.pad(image[..., 1:, :] - image[..., :-1, :], (0, 0, 0, 1))
     return along_cols, along_rows

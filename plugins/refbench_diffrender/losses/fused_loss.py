@@ -55,7 +55,10 @@ class FusedLoss(torch.autograd.Function):
         target: Tensor,
         *arguments: object,
     ) -> Tensor:
-        """Return the loss; keep its gradient for the backward pass."""
+        """Return the loss; keep its gradient for the backward pass.
+
+        A scalar; its gradient has the shape of ``target``.
+        """
         ctx.number = len(arguments)
         value, gradient = kernel(target.detach(), *arguments, ctx.needs_input_grad[1])
         if gradient is not None:
@@ -65,6 +68,9 @@ class FusedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale the gradient that the forward pass left."""
+        """Scale the gradient that the forward pass left.
+
+        The gradient has the shape of the forward pass's ``target``; ``cotangent`` is a scalar.
+        """
         (gradient,) = ctx.saved_tensors
         return (None, gradient * cotangent, *[None] * ctx.number)

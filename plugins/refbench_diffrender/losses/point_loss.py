@@ -17,7 +17,10 @@ DELTA = 0.5
 
 
 def relative_huber(found: Tensor, wanted: Tensor, delta: float = DELTA) -> Tensor:
-    """Return the mean Huber loss of depths in metres, each divided by the depth that was wanted."""
+    """Return the mean Huber loss of depths in metres, each divided by the depth that was wanted.
+
+    ``found`` and ``wanted`` are [N].
+    """
     return (functional.huber_loss(found, wanted, reduction="none", delta=delta) / wanted).mean()
 
 

@@ -70,7 +70,10 @@ class PoissonTerm:
         return terms[0].mean() + terms[1].mean()
 
     def fields(self, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradient fields of ``target`` as they are compared, along columns and along rows."""
+        """Return the gradient fields of ``target`` as they are compared, along columns and along rows.
+
+        All are [rows, cols]: relative depth without a unit, ``valid`` 1 where it is known, else 0.
+        """
         found = [
             spread(step * axis.counted) * axis.inverse if self.blur else step * axis.counted
             for axis, step in zip(self.axes(valid), forward_differences(target), strict=True)

@@ -31,7 +31,10 @@ FLAT = 1e-4
 def penalty_loss(
     found: Tensor, wanted: Tensor, visible: Tensor, *, penalty: Penalty = "charbonnier", scale: float = SCALE
 ) -> Tensor:
-    """Return the mean penalty of colour differences, in units of colour: quadratic near 0, linear beyond ``scale``."""
+    """Return the mean penalty of colour differences, in units of colour: quadratic near 0, linear beyond ``scale``.
+
+    Images are [B, rows, cols, C] in [0, 1], ``visible`` [B, rows, cols, 1] is 1 or a weight.
+    """
     rest = found - wanted
     if penalty == "charbonnier":
         cost = charbonnier(rest, scale)
@@ -41,12 +44,17 @@ def penalty_loss(
 
 
 def charbonnier(values: Tensor, scale: float) -> Tensor:
-    """Return the penalty of values in any shape: about v^2 / (2 ``scale``) near 0, |v| from ``scale`` on."""
+    """Return the penalty of values in any shape: about v^2 / (2 ``scale``) near 0, |v| from ``scale`` on.
+
+    In the unit of the values, such as colours in [0, 1].
+    """
     return torch.sqrt(values**2 + scale**2) - scale
 
 
 def patch_loss(found: Tensor, wanted: Tensor, visible: Tensor, *, patch: Patch = "ssim", size: int = 7) -> Tensor:
     """Return how dissimilar the brightness of patches around visible pixels is, from 0 (alike) to 1 (opposite).
+
+    Images are [B, rows, cols, C] with colours in [0, 1].
 
     Parameters
     ----------

@@ -18,7 +18,10 @@ ROOM = 1e-4
 
 
 def grid_pixels(shape: tuple[int, int], stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows and columns of the vertices: pixels 0, k, 2k, ..., floor(h / k) x floor(w / k) of them."""
+    """Return rows and columns of the vertices: pixels 0, k, 2k, ..., floor(h / k) x floor(w / k) of them.
+
+    Both are int64 [V]; ``shape`` is (rows, cols).
+    """
     return np.arange(shape[0] // stride) * stride, np.arange(shape[1] // stride) * stride
 
 
@@ -77,6 +80,7 @@ def facing(points: NDArray[np.floating], triangles: NDArray[np.integer], steepes
 
     The angle is that between the ray to the middle of a triangle and its normal, whichever side it shows. A triangle
     under a larger one spans a step between two surfaces: nobody saw it.
+    Bool [T]; points are metres, OpenGL axes.
     """
     corners = points[triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from refbench_diffrender.depth_mode.transfer_mlp import TransferFunction
 
 LEAST = 1e-12
-NEAR_ROOM, FAR_SHARE = 1e-6, 0.999
-STEP_SHARE = 0.25
+NEAR_ROOM, FAR_FRACTION = 1e-6, 0.999
+STEP_FRACTION = 0.25
 """Of the distance between vertices, in clip units of half an image."""
 
 
@@ -48,7 +48,7 @@ class MeshState:
         stride: int,
         shape: tuple[int, int],
     ) -> MeshState:
-        """Return the state of view points [V, 3 or 4]; ``planes`` are near and far."""
+        """Return the state of view points [V, 3 or 4]; ``planes`` are near and far. Metres, OpenGL axes."""
         return cls(clipped(view[:, :3], projection), triangles, projection, *planes, stride, shape)
 
     def moved(self, offset: Tensor | None) -> Tensor:
@@ -56,7 +56,7 @@ class MeshState:
         if offset is None:
             return self.position
         rows, cols = self.shape
-        most = STEP_SHARE * self.stride / torch.tensor([cols, rows], dtype=offset.dtype, device=offset.device)
+        most = STEP_FRACTION * self.stride / torch.tensor([cols, rows], dtype=offset.dtype, device=offset.device)
         xy = (self.position[:, :2] + torch.minimum(torch.maximum(offset, -most), most)).clamp(-1, 1)
         return torch.cat([xy, self.position[:, 2:]], dim=1)
 
@@ -96,13 +96,13 @@ class MeshState:
             points = points / points[:, 2:] * -transfer.depth(0.5 * place[:, :2] + 0.5, points[:, 2:])
         if factor is not None:
             points = points / factor.clamp(min=LEAST)
-        points = points * (-FAR_SHARE * self.far / points[:, 2:]).clamp(max=1)
+        points = points * (-FAR_FRACTION * self.far / points[:, 2:]).clamp(max=1)
         points = points * (-(self.near + NEAR_ROOM) / points[:, 2:]).clamp(min=1)
         return torch.cat([points, ones], dim=1)
 
     @torch.no_grad()
     def baked(self, view: Tensor, triangles: Tensor | None = None) -> MeshState:
-        """Return the state whose vertices rest where ``view`` [V, 4] has them."""
+        """Return the state whose vertices rest where ``view`` [V, 4] has them. Metres, OpenGL axes."""
         kept = self.triangles if triangles is None else triangles
         return replace(self, position=clipped(view[:, :3], self.projection), triangles=kept)
 

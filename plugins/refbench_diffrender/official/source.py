@@ -52,7 +52,10 @@ class OfficialSource:
         return self.folder.names[self.number]
 
     def codes(self, key: str) -> NDArray[np.uint16] | None:
-        """Return the view's depth image in the folder that a key names; None where there is none."""
+        """Return the view's depth image in the folder that a key names; None where there is none.
+
+        Uint16 [rows, cols], in the file's unit of depth.
+        """
         return self.folder.codes(self.number, str(self.official.values[key]))
 
 
@@ -122,6 +125,8 @@ def _points(
 
 def checked_depth(source: OfficialSource, key: str) -> NDArray[np.float64]:
     """Return the view's depth map in metres, float64 of its own size, 0 unknown, from the folder that a key names.
+
+    [rows, cols].
 
     Raises
     ------

@@ -61,6 +61,8 @@ class ViewFolder:
     def codes(self, view: int, folder: str) -> NDArray[np.uint16] | None:
         """Read a view's 16-bit depth image from the folder beside the colours; None where there is none.
 
+        Uint16 [rows, cols], in the file's unit of depth.
+
         Raises
         ------
         InputError
@@ -183,6 +185,7 @@ def seen_points(
 
     ``model_view`` takes the model's frame to the view (no turned world). ``compat``: the last image whose name holds
     the view's stem, as published; else the one of that stem.
+    ``model_view`` is [4, 4]; ``near`` is in the model's units.
 
     Raises
     ------

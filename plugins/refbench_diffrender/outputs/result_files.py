@@ -47,7 +47,7 @@ def write_meshes(folder: Path, meshes: Mapping[str, SurfaceMesh], crs: Any = Non
 
 
 def write_confidences(folder: Path, maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Path]:
-    """Write ``confidence_<view>.tif`` of every view, in its pixels."""
+    """Write ``confidence_<view>.tif`` of every view, in its pixels. Maps are float32 [rows, cols] in [0, 1]."""
     found = {}
     for view, values in maps.items():
         name = f"confidence_{as_file_name(view)}"

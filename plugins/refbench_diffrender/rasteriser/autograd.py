@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def applied(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
-    """Call an autograd function that returns one tensor."""
+    """Call an autograd function that returns one tensor. Its shape and unit are the function's."""
     return cast("Tensor", function.apply(*arguments))  # type: ignore[no-untyped-call]
 
 
 def applied_to_all(function: type[torch.autograd.Function], *arguments: object) -> tuple[Tensor, ...]:
-    """Call an autograd function that returns several tensors."""
+    """Call an autograd function that returns several tensors. Their shapes and units are the function's."""
     return cast("tuple[Tensor, ...]", function.apply(*arguments))  # type: ignore[no-untyped-call]

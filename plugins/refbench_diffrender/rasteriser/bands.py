@@ -18,30 +18,33 @@ _BANDS = 8
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
-    """The contiguous values of a CPU tensor."""
+    """The contiguous values of a CPU tensor. The shape and the float or int type stay."""
     values: NDArray[Any] = tensor.detach().contiguous().numpy()
     return values
 
 
 def fresh(buffers: Buffers, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """An uninitialised tensor of the float type of ``like``."""
+    """An uninitialised tensor of the float type of ``like``. Of the shape that is asked for."""
     return torch.from_numpy(buffers.take(shape, array(like.new_empty(0)).dtype))
 
 
 def copied(buffers: Buffers, values: NDArray[Any]) -> NDArray[Any]:
-    """A copy in a buffer."""
+    """A copy in a buffer. The shape and the float or int type stay."""
     out = buffers.take(values.shape, values.dtype)
     out[...] = values
     return out
 
 
 def cotangent(given: Tensor | None, like: Tensor) -> NDArray[Any]:
-    """A cotangent, or one without channels where none came."""
+    """A cotangent, or one without channels where none came.
+
+    Of the shape of ``like`` but for channels; the gradient of a scalar loss.
+    """
     return array(like.new_zeros((*like.shape[:3], 0)) if given is None else given)
 
 
 def of_view(values: NDArray[Any], view: int) -> NDArray[Any]:
-    """What belongs to a view, of one for every view or one for all."""
+    """What belongs to a view, of one for every view or one for all. ``values`` is [B or 1, ...] of any unit."""
     found: NDArray[Any] = values[view if len(values) > 1 else 0]
     return found
 

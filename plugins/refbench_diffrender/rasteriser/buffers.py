@@ -28,7 +28,7 @@ class Buffers:
         self._lock = threading.Lock()
 
     def take(self, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array of any content."""
+        """Return an array of any content. Of the shape and the float or int type that are asked for."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if size < _SMALL:
             return np.empty(shape, dtype)

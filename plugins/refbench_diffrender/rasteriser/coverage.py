@@ -47,7 +47,7 @@ def _cross(a: tuple[Tensor, Tensor, Tensor], b: tuple[Tensor, Tensor, Tensor]) -
 
 
 def centres(count: int, place: Tensor) -> Tensor:
-    """Device coordinates of pixel centres, float64."""
+    """Device coordinates of pixel centres, float64. [count], from -1 to 1."""
     return (2 * place + 1).double() / count - 1.0
 
 

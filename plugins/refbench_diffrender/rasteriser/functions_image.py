@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def texture_gradient(texture: Tensor, uv: Tensor, cotangent: NDArray[Any]) -> Tensor:
-    """Return the gradient to a texture; views that share one follow one another."""
+    """Return the gradient to a texture; views that share one follow one another.
+
+    ``texture`` [1 or B, h, w, C], ``uv`` [B, rows, cols, 2], ``cotangent`` [B, rows, cols, C].
+    """
     places, gradient = array(uv), torch.zeros_like(texture, memory_format=torch.contiguous_format)
     out = gradient.numpy()
     calls = [(places[view], cotangent[view], of_view(out, view)) for view in range(len(places))]
@@ -34,7 +37,7 @@ class Texture(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, buffers: Buffers, texture: Tensor, uv: Tensor) -> Tensor:
-        """Return what was looked up."""
+        """Return what was looked up. Shapes and units as ``Rasteriser`` has them."""
         image, places = array(texture), array(uv)
         sampled = fresh(buffers, (*uv.shape[:3], image.shape[3]), uv)
         out, cut = sampled.numpy(), bands(*places.shape[:2])
@@ -46,7 +49,10 @@ class Texture(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients to texture and coordinates."""
+        """Return the gradients to texture and coordinates.
+
+        Each gradient has the shape of its input; ``given`` that of the output.
+        """
         texture, uv = ctx.saved_tensors
         image, places, slopes = array(texture), array(uv), array(given)
         g_uv, g_texture = None, None
@@ -71,7 +77,7 @@ class Antialias(torch.autograd.Function):
         ctx: Context, buffers: Buffers, colour: Tensor, pos: Tensor, rast: Tensor, triangles: Tensor,
         opposite: NDArray[np.int32], epsilon: float, channels: int,
     ) -> Tensor:  # fmt: skip
-        """Return the blended colours; only the first ``channels`` are."""
+        """Return the blended colours; only the first ``channels`` are. Shapes and units as ``Rasteriser`` has them."""
         p, seen, t, image = array(pos), array(rast), triangles.numpy(), array(colour)
         views, rows, cols = seen.shape[:3]
         parts = bands_of_view(views)
@@ -96,7 +102,10 @@ class Antialias(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients to colours and positions."""
+        """Return the gradients to colours and positions.
+
+        Each gradient has the shape of its input; ``given`` that of the output.
+        """
         image, p, seen, t = (array(part) for part in ctx.saved_tensors)
         g_out, g_pos = array(given), np.zeros_like(p)
         g_colour = copied(ctx.buffers, g_out)

@@ -76,12 +76,12 @@ class VertexGradients:
         self.flat = [np.zeros((int(ends[-1]), columns), dtype) for ends in self.offsets]
 
     def of_band(self, view: int, band: int) -> tuple[int, NDArray[Any]]:
-        """The first vertex of a band, and its rows."""
+        """The first vertex of a band, and its rows. [rows, 4] positions in clip space or [rows, C] attributes."""
         first, last = self.offsets[view, band], self.offsets[view, band + 1]
         return int(self.spans[view, band, 0]), self.flat[view][first:last]
 
     def collect(self, g_pos: NDArray[Any], g_attributes: NDArray[Any]) -> None:
-        """Add the bands to [B, V, 4] and [B, V, C]."""
+        """Add the bands to [B, V, 4] and [B, V, C]. Gradients to positions in clip space and to attributes."""
         calls = [
             (self.flat[view], self.offsets[view], self.spans[view], g_pos[view], g_attributes[view])
             for view in range(len(self.spans))
@@ -102,7 +102,10 @@ class Shade(torch.autograd.Function):
         ctx: Context, buffers: Buffers, pos: Tensor, attributes: Tensor, texture: Tensor, triangles: Tensor,
         shape: tuple[int, int], epsilon: float, masked: int,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Return rast, the interpolated attributes and the sampled texture."""
+        """Return rast, the interpolated attributes and the sampled texture.
+
+        Shapes and units as ``Rasteriser`` has them.
+        """
         p, a, image, t = array(pos), array(attributes), array(texture), triangles.numpy()
         views = len(p)
         (ids, planes), cut = cover(buffers, p, t, shape), bands(views, shape[0])
@@ -126,7 +129,7 @@ class Shade(torch.autograd.Function):
     def backward(
         ctx: Context, given_rast: Tensor | None, given_found: Tensor | None, given_sampled: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        """Return the gradients to positions, attributes and texture."""
+        """Return the gradients to positions, attributes and texture. Each gradient has the shape of its input."""
         if given_rast is None and given_found is None and given_sampled is None:
             return (None,) * 8
         _, _, texture, _, rast, found = ctx.saved_tensors
@@ -158,7 +161,7 @@ class Interpolate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, buffers: Buffers, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
-        """Return the interpolated attributes."""
+        """Return the interpolated attributes. Shapes and units as ``Rasteriser`` has them."""
         a, seen, t = array(attributes), array(rast), triangles.numpy()
         found = fresh(buffers, (*rast.shape[:3], a.shape[2]), rast)
         out, cut = found.numpy(), bands(*seen.shape[:2])
@@ -172,7 +175,7 @@ class Interpolate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, given: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients to attributes and to u and v."""
+        """Return the gradients to attributes and to u and v. Each gradient has the shape of its input."""
         a, seen, t = (array(part) for part in ctx.saved_tensors)
         g_found, g_rast = array(given), np.zeros_like(seen)
         wanted = a.shape[2] if ctx.needs_input_grad[1] else 0

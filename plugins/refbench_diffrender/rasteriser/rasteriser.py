@@ -36,10 +36,16 @@ class Rasteriser(Protocol):
         """
 
     def interpolate(self, attributes: Tensor, rast: Tensor, triangles: Tensor) -> Tensor:
-        """Interpolate vertex attributes [B or 1, V, C] over what ``rasterise`` found: [B, rows, cols, C]."""
+        """Interpolate vertex attributes [B or 1, V, C] over what ``rasterise`` found: [B, rows, cols, C].
+
+        In the unit of the attributes.
+        """
 
     def texture(self, texture: Tensor, uv: Tensor) -> Tensor:
-        """Look up textures [1 or B, h, w, C] bilinearly, wrapping around, at ``uv`` [B, rows, cols, 2]."""
+        """Look up textures [1 or B, h, w, C] bilinearly, wrapping around, at ``uv`` [B, rows, cols, 2].
+
+        [0, 1] spans the texture; colours or any other channels.
+        """
 
     def antialias(
         self, colour: Tensor, rast: Tensor, pos: Tensor, triangles: Tensor, topology: object | None = None,
@@ -51,12 +57,18 @@ class Rasteriser(Protocol):
         """
 
     def topology(self, triangles: Tensor) -> object:
-        """What ``antialias`` needs to know of the neighbours of triangles; reuse it while the mesh stays the same."""
+        """What ``antialias`` needs to know of the neighbours of triangles; reuse it while the mesh stays the same.
+
+        ``triangles`` is int32 [T, 3], indices of vertices.
+        """
 
     def render(
         self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """``rasterise`` and ``interpolate`` in one."""
+        """``rasterise`` and ``interpolate`` in one.
+
+        Shapes and units are theirs: rast [B, rows, cols, 4], attributes [B, rows, cols, C].
+        """
 
     def shade(
         self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int],
@@ -65,6 +77,7 @@ class Rasteriser(Protocol):
         """``render``, and ``texture`` at the first two attributes, in one.
 
         Where no triangle is, the texture is looked up at (0, 0), but its first ``masked`` channels are 0.
+        Rast is [B, rows, cols, 4], the others [B, rows, cols, C] and [B, rows, cols, channels of the texture], colours.
         """
 
 

@@ -16,7 +16,10 @@ _MOST_TRIANGLES = 2**24
 
 
 def check_mesh(pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> None:
-    """Raise ``InputError`` unless this is positions [B, V, 4], triangles integer [T, 3] and a size (rows, cols)."""
+    """Raise ``InputError`` unless this is positions [B, V, 4], triangles integer [T, 3] and a size (rows, cols).
+
+    Positions are in clip space.
+    """
     if pos.ndim != 3 or pos.shape[2] != 4 or not pos.is_floating_point():
         raise InputError(f"clip positions must be floats [views, vertices, 4], not {_is(pos)}")
     check_triangles(triangles)
@@ -25,7 +28,7 @@ def check_mesh(pos: Tensor, triangles: Tensor, shape: tuple[int, int]) -> None:
 
 
 def check_triangles(triangles: Tensor) -> None:
-    """Raise ``InputError`` unless triangles are integers [T, 3] and few enough."""
+    """Raise ``InputError`` unless triangles are integers [T, 3] and few enough. They are indices of vertices."""
     if triangles.ndim != 2 or triangles.shape[1] != 3 or triangles.is_floating_point():
         raise InputError(f"triangles must be integers [triangles, 3], not {_is(triangles)}")
     if len(triangles) >= _MOST_TRIANGLES:
@@ -69,5 +72,5 @@ def _is(tensor: Tensor) -> str:
 
 
 def as_indices(triangles: Tensor) -> Tensor:
-    """Triangles as contiguous int32."""
+    """Triangles as contiguous int32. [T, 3]."""
     return triangles.to(torch.int32).contiguous()

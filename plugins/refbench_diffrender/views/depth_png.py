@@ -47,7 +47,7 @@ def depth_codes(depth: NDArray[np.floating], unit: float = UNIT, *, compat: bool
 
 
 def depths_of(codes: NDArray[np.uint16], unit: float = UNIT) -> NDArray[np.float32]:
-    """Return the depths in metres of codes; 0 where unknown."""
+    """Return the depths in metres of codes; 0 where unknown. Any shape, such as [rows, cols], which stays."""
     return (codes.astype(np.float64) * unit).astype(np.float32)
 
 
@@ -83,7 +83,7 @@ def write_depth(path: Path, depth: NDArray[np.floating], unit: float = UNIT, *, 
 
 
 def write_pixels(path: Path, values: NDArray[np.generic]) -> Path:
-    """Write an image [rows, cols] or [rows, cols, 3] with red first; return the file."""
+    """Write an image [rows, cols] or [rows, cols, 3] with red first; return the file. Of levels, uint8 or uint16."""
     pixels = values if values.ndim == 2 else np.ascontiguousarray(values[..., ::-1])
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

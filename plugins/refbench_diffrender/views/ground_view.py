@@ -74,7 +74,7 @@ class GroundView:
         return np.asarray(self.scale[axis] * (place + 0.5) - 0.5 - self.corner[axis])
 
     def sees(self, xyz: Floats) -> NDArray[np.bool_]:
-        """Return which scene points [..., 3] fall on the image, hidden or not."""
+        """Return which scene points [..., 3] fall on the image, hidden or not. Metres; bool [...]."""
         col, row, depth = self.project(xyz)
         rows, cols = self.shape
         with np.errstate(invalid="ignore"):

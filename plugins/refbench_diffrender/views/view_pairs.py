@@ -35,6 +35,7 @@ def sources_of(
 
     The score is the mean over the points of what their triangulation angle is worth, 0 where not both see them; views
     that share less than ``min_overlap`` of what either sees are no pair.
+    ``points`` is [n, 3], metres in the scene's frame.
     """
     seen = [view.sees(points) for view in views]
     rays = [view.direction(points) for view in views]

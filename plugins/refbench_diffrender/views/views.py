@@ -235,5 +235,5 @@ def clip_planes(views: Sequence[SceneView]) -> tuple[float, float]:
 
 
 def tensor(values: NDArray[np.floating], device: str = "cpu") -> torch.Tensor:
-    """Return values as a float32 tensor on a device."""
+    """Return values as a float32 tensor on a device. The shape and the unit stay."""
     return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device)

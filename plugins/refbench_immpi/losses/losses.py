@@ -68,7 +68,7 @@ def l1_loss(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | N
 
 
 def l2_loss(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Return as ``l1_loss`` the sum of squared differences."""
+    """Return as ``l1_loss`` the sum of squared differences. A scalar; images are [B, 3, h, w] in [0, 1]."""
     return _per_pixel((estimate - target).square(), mask)
 
 
@@ -102,8 +102,8 @@ def edge_aware_loss(depth: torch.Tensor, image: torch.Tensor, near: torch.Tensor
 def _deep_distance(lpips: Lpips, estimate: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
     """Return the mean LPIPS distance; the estimate's features are made again for the gradient instead of being kept."""
 
-    def distance(picture: torch.Tensor) -> torch.Tensor:
-        return lpips.distance(lpips.features(picture), features).mean()
+    def distance(image: torch.Tensor) -> torch.Tensor:
+        return lpips.distance(lpips.features(image), features).mean()
 
     if not estimate.requires_grad:
         return distance(estimate)
@@ -198,7 +198,7 @@ def _scale_losses(
     depth_range: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> dict[str, torch.Tensor]:
     """Return the losses of one scale by their weight's name, those of weight 0 left out."""
-    estimate, known = view.rgb * target.mask, target.known.picture
+    estimate, known = view.rgb * target.mask, target.known.image
     found: dict[str, torch.Tensor] = {}
     if weights.l1:
         found["l1"] = (estimate - known).abs().sum() / target.pixels

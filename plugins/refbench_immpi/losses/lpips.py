@@ -59,7 +59,7 @@ class Lpips(nn.Module):
         )
         self.requires_grad_(False)
 
-    def features(self, picture: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Return five maps of unit feature vectors [B, c, h / 2^k, w / 2^k] of an image [B, 3, h, w].
 
         Raises
@@ -67,14 +67,14 @@ class Lpips(nn.Module):
         InputError
             It is smaller than 16 x 16 pixels.
         """
-        if min(picture.shape[2:]) < SMALLEST_SIZE:
+        if min(image.shape[2:]) < SMALLEST_SIZE:
             raise InputError(
-                f"LPIPS needs pictures of {SMALLEST_SIZE} x {SMALLEST_SIZE} pixels at least, not "
-                f"{picture.shape[2]} x {picture.shape[3]}: use larger views or no LPIPS."
+                f"LPIPS needs images of {SMALLEST_SIZE} x {SMALLEST_SIZE} pixels at least, not "
+                f"{image.shape[2]} x {image.shape[3]}: use larger views or no LPIPS."
             )
         shift, scale = (self.get_buffer(f"scaling_layer.{name}") for name in ("shift", "scale"))
         found = []
-        x = (picture - shift) / scale
+        x = (image - shift) / scale
         for number, convs in enumerate(self.net.values()):
             if number:
                 x = max_pool2d(x, 2)
@@ -93,7 +93,7 @@ class Lpips(nn.Module):
         return torch.stack(layers).sum(0)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return the distance [B] of two batches of images [B, 3, h, w]."""
+        """Return the distance [B] of two batches of images [B, 3, h, w]. Colours in [0, 1]."""
         return self.distance(self.features(first), self.features(second))
 
 

@@ -58,14 +58,14 @@ def _smoothed(x: torch.Tensor) -> torch.Tensor:
 class Moments:
     """What SSIM needs of an image [B, C, h, w] that stays: itself, its local mean and mean square."""
 
-    picture: torch.Tensor
+    image: torch.Tensor
     mean: torch.Tensor
     square: torch.Tensor
 
 
-def moments(picture: torch.Tensor) -> Moments:
-    """Return the local moments of an image [B, C, h, w]."""
-    return Moments(picture, _smoothed(picture), _smoothed(picture * picture))
+def moments(image: torch.Tensor) -> Moments:
+    """Return the local moments of an image [B, C, h, w]. Colours in [0, 1]."""
+    return Moments(image, _smoothed(image), _smoothed(image * image))
 
 
 def ssim(
@@ -89,7 +89,7 @@ def ssim(
     known = target if isinstance(target, Moments) else moments(target)
     mean: torch.Tensor = _Smooth.apply(estimate)  # type: ignore[no-untyped-call]  # torch's stub
     square: torch.Tensor = _Smooth.apply(estimate * estimate)  # type: ignore[no-untyped-call]  # torch's stub
-    product: torch.Tensor = _Smooth.apply(estimate * known.picture)  # type: ignore[no-untyped-call]  # torch's stub
+    product: torch.Tensor = _Smooth.apply(estimate * known.image)  # type: ignore[no-untyped-call]  # torch's stub
     both, means = mean * known.mean, mean * mean + known.mean * known.mean
     variances = square + known.square - means
     similar = (2 * both + C1) * (2 * (product - both) + C2) / ((means + C1) * (variances + C2))

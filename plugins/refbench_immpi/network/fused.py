@@ -141,13 +141,13 @@ def _grown(
     maps = None
     if level:
         maps, per_plane = _maps_and_bias(conv, features[level - 1], code, x.shape[1])
-        per_picture = per_plane.repeat(features[0].shape[0], 1)
+        per_image = per_plane.repeat(features[0].shape[0], 1)
     out, moments, first = None, Moments(), 0
     for part in _parts(x, conv.out_channels, 4):
         padded = functional.pad(part, (1, 1, 1, 1), mode="replicate")
         made = functional.conv_transpose2d(padded, weight, None if level else conv.bias, stride=2, padding=3)
         if maps is not None:
-            _add_shared(made, maps, per_picture[first : first + len(part)], len(code), first)
+            _add_shared(made, maps, per_image[first : first + len(part)], len(code), first)
         moments.add(made, batch_norms)
         if len(part) == len(x):
             out = made

@@ -60,7 +60,7 @@ class Block(nn.Module):
         self.bn = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [N, outputs, h, w] of [N, inputs, h, w]."""
+        """Return [N, outputs, h, w] of [N, inputs, h, w]. Features without a unit."""
         return functional.elu(self.bn(self.conv(x)))
 
 
@@ -103,11 +103,14 @@ class MPIGenerator(nn.Module):
         return found
 
     def encoding(self, planes: int, like: Tensor) -> Tensor:
-        """Return the encoding of the planes [D, 21] on the device and of the type of ``like``."""
+        """Return the encoding of the planes [D, 21] on the device and of the type of ``like``.
+
+        No unit: sines and cosines of normalised depths.
+        """
         return plane_encoding(planes, self.config.encoding).to(like)
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """Return the smallest map [B, C, h, w], seen from further away."""
+        """Return the smallest map [B, C, h, w], seen from further away. Features without a unit."""
         x = self.conv_down1(functional.max_pool2d(x, 3, 2, 1))
         x = self.conv_down2(functional.max_pool2d(x, 3, 2, 1))
         x = self.conv_up1(functional.interpolate(x, scale_factor=2, mode="nearest"))
@@ -115,7 +118,10 @@ class MPIGenerator(nn.Module):
         return found
 
     def plain(self, features: Sequence[Tensor], planes: int, scales: Sequence[int] = SCALES) -> dict[int, Tensor]:
-        """Return scale -> [B, D, 4, h, w], step by step as published; what the fast form is measured against."""
+        """Return scale -> [B, D, 4, h, w], step by step as published; what the fast form is measured against.
+
+        Channels are colours in [0, 1] and density.
+        """
         batch = features[0].shape[0]
         code = self.encoding(planes, features[0])
 
@@ -170,7 +176,10 @@ class MPIGenerator(nn.Module):
         return x, self.head(level)(x) if wanted else None
 
     def first(self, x: Tensor, code: Tensor) -> Tensor:
-        """Return what block (4, 0) makes of the bottleneck's map [B, C, h, w]: [N, C', h, w]."""
+        """Return what block (4, 0) makes of the bottleneck's map [B, C, h, w]: [N, C', h, w].
+
+        Features without a unit.
+        """
         block = self.block(LEVELS - 1, 0)
         shared = _shared_part(block.conv.conv, x, code, 0)
         return functional.elu(block.bn(shared.flatten(0, 1)), inplace=True)
@@ -203,6 +212,7 @@ def doubled(x: Tensor, conv: nn.Conv2d, shared: Tensor | None) -> Tensor:
     """Return the convolution of a doubled map [N, C, h, w], plus ``shared`` [B, D, C', 2 h, 2 w]: [N, C', 2 h, 2 w].
 
     Doubling and reflecting a border is replicating it and doubling, so the map itself never grows.
+    Features without a unit.
     """
     weight = folded(conv.weight[:, : x.shape[1]]).contiguous(memory_format=torch.channels_last)
     padded = functional.pad(x.contiguous(memory_format=torch.channels_last), (1, 1, 1, 1), mode="replicate")
@@ -228,5 +238,5 @@ def check_batch(shape: Sequence[int], is_training: bool) -> None:
     batch, _, rows, cols = shape
     if is_training and batch * rows * cols <= SIDE * SIDE:
         raise InputError(
-            f"One picture of {rows} x {cols} leaves a single pixel for statistics of the batch: take a larger one."
+            f"One image of {rows} x {cols} leaves a single pixel for statistics of the batch: take a larger one."
         )

@@ -25,7 +25,7 @@ class Moments:
         self._variances: list[Tensor] = []
 
     def add(self, x: Tensor, wanted: bool) -> None:
-        """Look at a chunk [n, C, h, w], channels last."""
+        """Look at a chunk [n, C, h, w], channels last. Features without a unit."""
         if not wanted:
             return
         channels = x.shape[1]
@@ -77,6 +77,7 @@ def normed(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Apply a norm by its mode, and move its running statistics in training mode.
 
     Where the backward pass repeats a part of the network they are not moved a second time.
+    ``x`` is [n, C, h, w], features; the shape stays.
     """
     if not norm.training:
         plain: Tensor = norm(x)

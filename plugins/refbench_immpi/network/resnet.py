@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map."""
+        """Return the block's map. Features [N, C, h, w] without a unit."""
         found = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         found = self.bn2(self.conv2(found))
         return functional.relu(found + (x if self.downsample is None else self.downsample(x)), inplace=True)
@@ -50,7 +50,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map."""
+        """Return the block's map. Features [N, C, h, w] without a unit."""
         found = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         found = functional.relu(self.bn2(self.conv2(found)), inplace=True)
         found = self.bn3(self.conv3(found))
@@ -87,7 +87,7 @@ class FeatureGenerator(nn.Module):
         self.encoder = ResNet(config.encoder, config.encoder_widths, config.classes)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the maps, the largest first."""
+        """Return the maps, the largest first. Features [N, C, h, w] without a unit."""
         net = self.encoder
         mean, std = (torch.tensor(v, device=image.device).reshape(1, 3, 1, 1) for v in (MEAN, STD))
         x = functional.relu(net.bn1(net.conv1((image - mean) / std)))

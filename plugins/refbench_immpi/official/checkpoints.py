@@ -65,6 +65,8 @@ def read_official(path: Path) -> Stored:
 def network_of(encoder: Mapping[str, Tensor], generator: Mapping[str, Tensor], path: Path) -> NetworkConfig:
     """Return the configuration whose networks have weights of these shapes; published weights are scrambled.
 
+    Tensors by name, weights [outputs, inputs, height, width] of the convolutions.
+
     Raises
     ------
     WeightsError

@@ -63,7 +63,7 @@ def export_scene(
     for number, view in enumerate(views):
         stem = f"{number:03d}"
         levels = np.rint(np.clip(view.image, 0, 1) * 255).astype(np.uint8)
-        _write_picture(target / IMAGES / f"{stem}.png", np.moveaxis(levels, 0, -1)[..., ::-1])
+        _write_image(target / IMAGES / f"{stem}.png", np.moveaxis(levels, 0, -1)[..., ::-1])
         moved = replace(view.camera, t=view.E[:3, 3] + view.E[:3, :3] @ origin)
         separator = "," if layout == "levir" else " "
         write_camera_text(target / CAMERAS / f"{stem}.txt", moved, view.near, view.far, separator=separator)
@@ -88,13 +88,13 @@ def _write_depth(path: Path, depth: NDArray[np.float32] | None, layout: str) -> 
         return 0
     known = np.nan_to_num(depth)
     if layout == "levir":
-        _write_picture(path.with_suffix(".tiff"), known)
+        _write_image(path.with_suffix(".tiff"), known)
     else:
-        _write_picture(path.with_suffix(".png"), np.rint(known * WHU_DEPTH_UNIT).astype(np.uint16))
+        _write_image(path.with_suffix(".png"), np.rint(known * WHU_DEPTH_UNIT).astype(np.uint16))
     return 1
 
 
-def _write_picture(path: Path, pixels: NDArray[Any]) -> None:
+def _write_image(path: Path, pixels: NDArray[Any]) -> None:
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(pixels))
     if not done:
         raise InputError(f"{path} cannot be written.")

@@ -46,14 +46,14 @@ class SceneFolder:
         """
         found = sorted(path.stem for path in (self.path / IMAGES).glob("*.png"))
         if not found:
-            raise MissingFileError(f"{self.path / IMAGES} holds no pictures 000.png, 001.png, ...")
+            raise MissingFileError(f"{self.path / IMAGES} holds no images 000.png, 001.png, ...")
         return tuple(found)
 
     def camera(self, view: str, *, needs_range: bool = False) -> CameraText:
         """Read a view's camera."""
         return read_camera_text(self.path / CAMERAS / f"{view}.txt", needs_range=needs_range)
 
-    def picture(self, view: str) -> NDArray[np.float32]:
+    def image(self, view: str) -> NDArray[np.float32]:
         """Read a view's image, float32 [3, rows, cols] in [0, 1].
 
         Raises
@@ -64,7 +64,7 @@ class SceneFolder:
         path = self.path / IMAGES / f"{view}.png"
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if pixels is None:
-            raise InputError(f"{path} is missing or no picture.")
+            raise InputError(f"{path} is missing or no image.")
         return np.ascontiguousarray(np.moveaxis(pixels[..., ::-1], -1, 0)).astype(np.float32) / np.float32(255)
 
     def depth(self, view: str) -> NDArray[np.float32] | None:
@@ -75,7 +75,7 @@ class SceneFolder:
             return None
         values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if values is None or values.ndim != 2:
-            raise InputError(f"{path} is no picture of depths with one band.")
+            raise InputError(f"{path} is no image of depths with one band.")
         return np.asarray(values.astype(np.float32) / np.float32(unit), np.float32)
 
     def track(self) -> list[CameraText]:
@@ -93,7 +93,7 @@ class SceneFolder:
         camera = self.camera(view, needs_range=reference)
         near, far = (camera.near or 0.0, camera.far or 0.0)
         K, E = camera.K.astype(np.float64), camera.E.astype(np.float64)
-        return Posed(view, self.picture(view), K, E, near, far)
+        return Posed(view, self.image(view), K, E, near, far)
 
 
 def is_scene_folder(path: Path) -> bool:

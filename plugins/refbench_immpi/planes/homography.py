@@ -243,6 +243,9 @@ def target_views(
     shape: tuple[int, int],
     like: torch.Tensor,
 ) -> Sequence[TargetView]:
-    """Return the geometry of every item of a batch; arguments as of ``TargetView`` with a leading axis."""
+    """Return the geometry of every item of a batch; arguments as of ``TargetView`` with a leading axis.
+
+    Poses are [B, 4, 4] in metres, intrinsics [B, 3, 3] in pixels, sizes (rows, cols).
+    """
     items = zip(planes, T_tgt_ref, K_ref, K_tgt, strict=True)
     return [TargetView(*item, size, shape, like) for item in items]

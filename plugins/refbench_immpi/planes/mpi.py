@@ -38,7 +38,10 @@ class Networks:
         return next(self.generator.parameters()).device
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """Return the encoder's maps without gradients and without touching its running statistics."""
+        """Return the encoder's maps without gradients and without touching its running statistics.
+
+        ``image`` is [B, 3, h, w]; a map is [B, C, h', w'].
+        """
         with torch.no_grad(), KeptStatistics(self.encoder, self.batch_norms):
             features: list[Tensor] = self.encoder(image)
         return features

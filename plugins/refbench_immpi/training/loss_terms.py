@@ -72,7 +72,10 @@ class Comparer:
         return [name for name, weight in asdict(self.weights).items() if weight]
 
     def rendered(self, mpi: Mapping[int, Tensor], reference: Posed, target: Posed) -> list[Rendered]:
-        """Return the target view at every scale of ``mpi`` (scale -> [1, D, 4, h, w])."""
+        """Return the target view at every scale of ``mpi`` (scale -> [1, D, 4, h, w]).
+
+        Colours in [0, 1], depths in metres.
+        """
         depths = plane_depths(reference, self.planes)
         pose = relative_pose(reference, target)
         check_planes(depths, pose, target.name)
@@ -91,6 +94,8 @@ class Comparer:
 
     def losses(self, mpi: Mapping[int, Tensor], reference: Posed, target: Posed) -> Losses:
         """Return the losses of a target view over all scales of ``mpi``, with gradients to it.
+
+        Its planes are [1, D, 4, h, w]; the losses scalars.
 
         Raises
         ------

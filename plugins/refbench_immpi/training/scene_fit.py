@@ -103,7 +103,7 @@ class SceneFit:
         return self.config.steps
 
     def losses(self, reference: Posed, target: Posed) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a pair and its terms."""
+        """Return the loss of a pair and its terms. Both scalars."""
         features = self._features.get(reference.name)
         if features is None:
             features = self.networks.encoder(self._images[reference.name])

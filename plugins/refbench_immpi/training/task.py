@@ -96,13 +96,13 @@ class PriorTask(TrainTask):
         )
 
     def loss(self, batch: tuple[int, int]) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Return the loss of a view against one neighbour."""
+        """Return the loss of a view against one neighbour. A scalar, and plain numbers by name of the term."""
         chosen, place = batch
         total, terms = self.compared(self.batches.samples[chosen], place)
         return total, {name: value.detach() for name, value in terms.items()}
 
     def compared(self, sample: Sample, place: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return total and terms of a pair."""
+        """Return total and terms of a pair. Scalars, losses without a unit."""
         device = next(self.model.parameters()).device
         image = padded(torch.from_numpy(sample.reference.image)[None].to(device))
         check_batch(image.shape, self.model.training)

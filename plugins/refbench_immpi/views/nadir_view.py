@@ -1,6 +1,6 @@
 """Levelling an oblique view: the same image from the same point, as if the camera had looked straight down.
 
-A camera that only turns sees no parallax, so this is one homography. The planes of a levelled view are horizontal: they
+A camera that only turns sees no parallax, so this is one homography. The planes of a nadir view are horizontal: they
 share the scene's range of heights instead of the far longer range of depths along an oblique line of sight.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refbench_immpi.network.network import SIDE
-from refbench_immpi.views.posed import Posed, depth_range
+from refbench_immpi.views.posed import Posed, depth_range, knows_depths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,18 +34,14 @@ def turned(scene: Scene, config: ImMPIConfig) -> Callable[[Posed], Posed]:
     """Return what makes a reference of a view: it is turned to look straight down where the scene has a grid."""
     if not config.level or scene.grid is None:
         return lambda view: view
-    return lambda view: levelled(view, scene, config.planes.margin)
+    return lambda view: nadir(view, scene, config.planes.margin)
 
 
-def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
+def nadir(view: Posed, scene: Scene, margin: float) -> Posed:
     """Return a view turned to look straight down, cut to the largest upright rectangle that its image fills.
 
-    The scene's z axis points up. Image size stays about the same; the range of depths is found anew.
-
-    Raises
-    ------
-    UnsupportedError
-        Nothing tells the range of depths of the turned view.
+    The scene's z axis points up. Image size stays about the same; the range of depths is found anew, or bounded by the
+    view's own where the scene knows no depths.
     """
     import cv2
 
@@ -65,13 +61,18 @@ def levelled(view: Posed, scene: Scene, margin: float) -> Posed:
     size = max(2, round(focal * (right - left))), max(2, round(focal * (bottom - top)))
     K = np.array([[focal, 0, -focal * left - 0.5], [0, focal, -focal * top - 0.5], [0, 0, 1.0]])
     warp = K @ turn @ np.linalg.inv(view.K)
-    picture = np.ascontiguousarray(np.moveaxis(view.image, 0, -1))
+    image = np.ascontiguousarray(np.moveaxis(view.image, 0, -1))
     flags = cv2.INTER_LINEAR
-    turned = cv2.warpPerspective(picture, warp, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    turned = cv2.warpPerspective(image, warp, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     pose = np.eye(4)
     pose[:3] = turn @ view.E[:3]
     found = replace(view, image=np.ascontiguousarray(np.moveaxis(turned, -1, 0)), K=K, E=pose)
-    near, far = depth_range(scene, found.camera, found.shape, view.name, margin)
+    if knows_depths(scene, view.name):
+        near, far = depth_range(scene, found.camera, found.shape, view.name, margin)
+    else:
+        # Depth along the new axis is the old depth times the z of the turned ray of unit depth, which is linear in the
+        # pixel: its extremes over the image are at the corners.
+        near, far = view.near * float(rays[:, 2].min()), view.far * float(rays[:, 2].max())
     return replace(found, near=near, far=far)
 
 

@@ -60,10 +60,10 @@ class Posed:
             return self
         factor = (most_pixels / (rows * cols)) ** 0.5
         size = max(1, round(cols * factor)), max(1, round(rows * factor))
-        picture = cv2.resize(np.ascontiguousarray(np.moveaxis(self.image, 0, -1)), size, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(np.ascontiguousarray(np.moveaxis(self.image, 0, -1)), size, interpolation=cv2.INTER_AREA)
         return replace(
             self,
-            image=np.ascontiguousarray(np.moveaxis(picture, -1, 0)),
+            image=np.ascontiguousarray(np.moveaxis(image, -1, 0)),
             K=scaled_intrinsics(self.K, size[0] / cols, size[1] / rows),
         )
 
@@ -99,11 +99,11 @@ def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
         pose[:3, :3], pose[:3, 3] = camera.R, camera.t
         held = view.depth_range
         near, far = depth_range(scene, camera, view.image.shape, name, margin) if held is None else map(float, held)
-        found.append(Posed(name, picture_of(view.image.read(), name), np.array(camera.K), pose, near, far))
+        found.append(Posed(name, image_of(view.image.read(), name), np.array(camera.K), pose, near, far))
     return tuple(found)
 
 
-def picture_of(image: Image, name: str) -> NDArray[np.float32]:
+def image_of(image: Image, name: str) -> NDArray[np.float32]:
     """Return an image as float32 [3, rows, cols] in [0, 1]; a grey one is repeated, invalid pixels are black.
 
     Raises
@@ -117,9 +117,9 @@ def picture_of(image: Image, name: str) -> NDArray[np.float32]:
     else:
         values = pixels.astype(np.float32)
         if np.nanmin(values) < 0 or np.nanmax(values) > 1:
-            raise InputError(f"The picture of view {name} holds floats outside [0, 1]; give 8 or 16 bit integers.")
+            raise InputError(f"The image of view {name} holds floats outside [0, 1]; give 8 or 16 bit integers.")
     if len(values) not in (1, BANDS) and len(values) < BANDS:
-        raise InputError(f"The picture of view {name} has {len(values)} bands; give one or three.")
+        raise InputError(f"The image of view {name} has {len(values)} bands; give one or three.")
     values = values[:BANDS] if len(values) >= BANDS else np.repeat(values, BANDS, axis=0)
     return np.ascontiguousarray(values if image.valid is None else np.where(image.valid, values, np.float32(0)))
 
@@ -143,6 +143,12 @@ def depth_range(scene: Scene, camera: Camera, shape: tuple[int, int], name: str,
     return max(near - room, 0.05 * near), far + room
 
 
+def knows_depths(scene: Scene, name: str) -> bool:
+    """Return whether the scene itself tells depths of a view: a DSM, points or the view's depth map."""
+    view = scene.views.get(name)
+    return scene.dsm is not None or scene.points is not None or (view is not None and view.depth is not None)
+
+
 def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str) -> Floats:
     if scene.dsm is not None:
         return render_depth(coarse(scene.dsm.read()), camera, shape)
@@ -154,20 +160,23 @@ def _seen_depths(scene: Scene, camera: Camera, shape: tuple[int, int], name: str
     if view is not None and view.depth is not None:
         return np.asarray(view.depth.read().pixels[0], np.float64)
     raise UnsupportedError(
-        f"Scene {scene.id}: nothing tells how far view {name} sees: it needs an initial DSM, points, or a range of "
+        f"Scene {scene.id}: cannot determine a depth range for view {name}; give an initial DSM, points, or a range of "
         "depths in its camera file."
     )
 
 
-def picture_at(picture: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return [rows, cols] or [bands, rows, cols] at another size, bilinear; NaN spreads to what it touches."""
+def image_at(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return [rows, cols] or [bands, rows, cols] at another size, bilinear; NaN spreads to what it touches.
+
+    In the unit of the image, such as colours in [0, 1] or metres.
+    """
     import cv2
 
-    if picture.shape[-2:] == shape:
-        return picture
-    bands = picture.reshape(-1, *picture.shape[-2:])
+    if image.shape[-2:] == shape:
+        return image
+    bands = image.reshape(-1, *image.shape[-2:])
     grown = [cv2.resize(band, shape[::-1], interpolation=cv2.INTER_LINEAR) for band in bands]
-    return np.stack(grown).astype(np.float32).reshape(*picture.shape[:-2], *shape)
+    return np.stack(grown).astype(np.float32).reshape(*image.shape[:-2], *shape)
 
 
 MOST_SURFACE_PX = 256

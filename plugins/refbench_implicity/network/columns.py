@@ -53,7 +53,10 @@ class ColumnDecoder:
         self.width = weight.shape[0]
 
     def terms(self, planes: Planes, xy: Tensor) -> Tensor:
-        """Return what the columns at ``xy`` [n, 2] add before each block, [blocks * H, n]."""
+        """Return what the columns at ``xy`` [n, 2] add before each block, [blocks * H, n].
+
+        Features; ``xy`` is normalised to the patch.
+        """
         feature = self.decoder.features(planes.held, xy[None])[0].T
         terms = torch.addmm(self.context_bias, self.context, feature)
         terms[: self.width] += self.from_xy @ xy.T

@@ -38,7 +38,7 @@ class ConvBlock(nn.Module):
             self.downsample = nn.Sequential(self.bn4, nn.ReLU(), nn.Conv2d(channels_in, channels_out, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [B, channels_out, H, W] of ``x`` [B, channels_in, H, W]."""
+        """Return [B, channels_out, H, W] of ``x`` [B, channels_in, H, W]. Features [B, C, H, W] without a unit."""
         y1 = self.conv1(torch.relu(self.bn1(x)))
         y2 = self.conv2(torch.relu(self.bn2(y1)))
         y3 = self.conv3(torch.relu(self.bn3(y2)))
@@ -97,7 +97,7 @@ class ImageEncoder(nn.Module):
                 self.add_module(f"al{i}", nn.Conv2d(config.feature_dim, WIDTH, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the features of the last stack."""
+        """Return the features of the last stack. Features [B, C, H, W] without a unit."""
         x = self.conv2(torch.relu(self.bn1(self.conv1(image))))
         x = F.avg_pool2d(x, 2) if self.down == "ave_pool" else self.down_conv2(x)
         previous = self.conv4(self.conv3(x))

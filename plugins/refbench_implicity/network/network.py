@@ -23,7 +23,7 @@ class Planes(NamedTuple):
 
     @property
     def held(self) -> tuple[Tensor, ...]:
-        """The planes that are there."""
+        """The planes that are there. Each [B, C, R, R], features."""
         return (self.xy,) if self.image is None else (self.xy, self.image)
 
 

@@ -26,7 +26,7 @@ class ResBlock(nn.Module):
         nn.init.zeros_(self.fc_1.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [..., size_out] of ``x`` [..., size_in]."""
+        """Return [..., size_out] of ``x`` [..., size_in]. Features without a unit."""
         residual = self.fc_1(torch.relu(self.fc_0(torch.relu(x))))
         found: Tensor = (x if self.shortcut is None else self.shortcut(x)) + residual
         return found
@@ -94,7 +94,7 @@ class UNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a plane of the shape of ``x`` [B, C, R, R]."""
+        """Return a plane of the shape of ``x`` [B, C, R, R]. Features without a unit."""
         skips = []
         for level, down in enumerate(self.down_convs):
             x = down(F.max_pool2d(x, 2) if level else x)

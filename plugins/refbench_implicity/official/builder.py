@@ -128,7 +128,7 @@ class SceneFiles:
 
     @cached_property
     def surface(self) -> Lookup:
-        """The ground-truth DSM."""
+        """The reference DSM."""
         return _raster(self.config.gt_dsm, 0)
 
     @cached_property
@@ -141,7 +141,7 @@ class SceneFiles:
 
     @cached_property
     def cloud(self) -> NDArray[np.float64]:
-        """All point clouds of the folder in order of their names, [N, 3]."""
+        """All point clouds of the folder in order of their names, [N, 3]. Metres in the CRS of the folder."""
         files = sorted(path for path in self.config.clouds.glob("*") if path.is_file())
         if not files:
             raise MissingFileError(f"{self.config.clouds} holds no point cloud.")
@@ -156,14 +156,20 @@ class SceneFiles:
         return np.array([*chunk.low, low]), np.array([*chunk.high, max(top, low + self.config.min_z)])
 
     def points_inside(self, chunk: ChunkArea) -> NDArray[np.float64]:
-        """Return the input points strictly inside a chunk, thinned to ``grid_sample_dist`` where that is set."""
+        """Return the input points strictly inside a chunk, thinned to ``grid_sample_dist`` where that is set.
+
+        [n, 3], metres in the CRS of the folder.
+        """
         xy = self.cloud[:, :2]
         points = self.cloud[((xy > chunk.low) & (xy < chunk.high)).all(axis=1)]
         spacing = self.config.grid_sample_dist
         return voxel_centroids(points, spacing) if spacing else points
 
     def uniform_queries(self, chunk: ChunkArea, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return ``uniform_num`` points per window, uniform between its padded lowest and highest mesh."""
+        """Return ``uniform_num`` points per window, uniform between its padded lowest and highest mesh.
+
+        [n, 3], metres in the CRS of the folder.
+        """
         config, pad = self.config, self.config.safe_padding
         around = [(c - pad) for c in chunk.low], [(c + pad) for c in chunk.high]
         terrain, roof = (self.meshes[kind].clipped(*around) for kind in ("terrain", "roof"))
@@ -180,13 +186,19 @@ class SceneFiles:
         return np.concatenate(parts) if parts else np.empty((0, 3))
 
     def surface_queries(self, chunk: ChunkArea, kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return points near a mesh: area-uniform, thinned to its radius, shifted by a normal offset."""
+        """Return points near a mesh: area-uniform, thinned to its radius, shifted by a normal offset.
+
+        [n, 3], metres in the CRS of the folder.
+        """
         mesh = self.meshes[kind].clipped(chunk.low, chunk.high)
         points = voxel_centroids(mesh.sampled(self.config.surface_count_max, rng), self.config.radii[kind])
         return points + rng.normal(0, self.config.offset_std, points.shape)
 
     def labelled(self, points: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a query file: ``pts``, ``occ`` and the masks."""
+        """Return the arrays of a query file: ``pts``, ``occ`` and the masks.
+
+        ``points`` and ``pts`` are [n, 3], metres in the CRS of the folder; the others [n], labels and bool.
+        """
         arrays: dict[str, NDArray[Any]] = {"pts": points, "occ": query_labels(points, self.surface, self.terrain)}
         return arrays | {f"mask_{kind}": mask(points[:, :2]) for kind, mask in self.masks.items()}
 
@@ -227,7 +239,10 @@ def build_dataset(
 
 
 def write_queries(chunk: Path, kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write the labelled query points of one kind into the folder of their chunk."""
+    """Write the labelled query points of one kind into the folder of their chunk.
+
+    Arrays as ``labelled`` gives them: [n, 3] in metres and [n] bool.
+    """
     named: dict[str, Any] = dict(arrays)
     np.savez(chunk / f"query--{kind}.npz", **named)
 

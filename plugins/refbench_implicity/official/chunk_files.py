@@ -30,6 +30,8 @@ MASKS = ("gt", "building", "forest", "water")
 def read_member(path: Path, name: str) -> NDArray[Any]:
     """Return array ``name`` of an ``.npz``: a read-only memory map where it is stored uncompressed, else the array.
 
+    Of the shape and the float or int type that are stored.
+
     Raises
     ------
     InputError
@@ -78,7 +80,10 @@ class PlanarIndex:
         self.first = np.searchsorted(flat[self.order], np.arange(int(np.prod(self.size)) + 1))
 
     def inside(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the indices of the points with low < (x, y) < high, strictly, in their original order."""
+        """Return the indices of the points with low < (x, y) < high, strictly, in their original order.
+
+        Int64 [n]; the limits are [2], metres.
+        """
         if not len(self.xyz):
             return np.empty(0, np.int64)
         start = np.maximum(((low - self.low) // self.cell).astype(np.int64), 0)
@@ -191,7 +196,7 @@ class OrthoFiles:
 
     @property
     def pixel(self) -> NDArray[np.float64]:
-        """Pixel size (x, y) in metres."""
+        """Pixel size (x, y) in metres. Float64 [2]."""
         transform = self._open()[0].transform
         return np.array([transform.a, -transform.e])
 

@@ -22,6 +22,7 @@ def closest_on_triangles(points: NDArray[np.float64], triangles: NDArray[np.floa
     """Return for each point [N, 3] the closest point [N, 3] of its own triangle [N, 3, 3].
 
     The interior's foot point where it lies inside, else the closest point of the three edges.
+    Metres in one frame.
     """
     a, b, c = np.moveaxis(triangles, 1, 0)
     best = _on_segment(points, a, b)

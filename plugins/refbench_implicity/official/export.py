@@ -32,7 +32,7 @@ OFFSET_STD_M = 0.4
 PADDING_M = (10.0, 20.0)
 WALL_STEP_M = 1.5
 BELOW_ALL_M = -1e6
-"""Stands where the reference is unknown: everything there is air, and the ground-truth mask leaves it out."""
+"""Stands where the reference is unknown: everything there is air, and the reference mask leaves it out."""
 PIXEL_MULTIPLE = 16
 """What the published image encoder's input must be a multiple of."""
 LEAST_RANGE, STRETCHED = 1000.0, 10_000.0
@@ -90,9 +90,9 @@ def _rasters(scene: Scene, folder: Path) -> dict[str, Any]:
         values = np.concatenate([image.pixels[0].ravel() for image in images]).astype(np.float64)
         scale = {"mean": float(values.mean()), "std": float(values.std()) or 1.0}
         dataset["satellite_image"] = {"folder": str(raster), "pairs": files, "normalize": scale}
-    truth = scene.reference
-    if truth is not None and truth.dsm is not None:
-        write_dsm(raster / "gt_dsm.tif", truth.dsm.read())
+    scored = scene.reference
+    if scored is not None and scored.dsm is not None:
+        write_dsm(raster / "gt_dsm.tif", scored.dsm.read())
         dataset["dsm_gt_path"] = str(raster / "gt_dsm.tif")
     for kind in MASKS:
         write_mask(raster / f"mask_{kind}.tif", _mask(scene, kind))

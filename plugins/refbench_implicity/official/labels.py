@@ -40,7 +40,7 @@ class Lookup:
 
 
 def dilated(mask: NDArray[Any], iterations: int) -> NDArray[np.bool_]:
-    """Return ``mask`` != 0 grown by ``iterations`` steps of the 4-neighbour cross."""
+    """Return ``mask`` != 0 grown by ``iterations`` steps of the 4-neighbour cross. Bool [rows, cols]."""
     grown = np.asarray(mask) != 0
     return np.asarray(ndimage.binary_dilation(grown, iterations=iterations)) if iterations > 0 else grown
 

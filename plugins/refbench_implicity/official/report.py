@@ -53,7 +53,7 @@ Statistics = dict[str, "float | int | None"]
 
 @dataclass(frozen=True)
 class OfficialEvaluation:
-    """``residual`` float64 [rows, cols] in metres, NaN outside the ground-truth mask; statistics by land type."""
+    """``residual`` float64 [rows, cols] in metres, NaN outside the reference mask; statistics by land type."""
 
     residual: NDArray[np.float64]
     statistics: dict[str, Statistics]
@@ -67,9 +67,9 @@ class OfficialEvaluation:
 def evaluate_official(
     target: NDArray[np.floating],
     grid: Grid,
-    truth: NDArray[np.floating],
+    reference: NDArray[np.floating],
     masks: Mapping[str, NDArray[np.generic]],
-    truth_grid: Grid,
+    reference_grid: Grid,
     dilation: int = BUILDING_DILATION,
 ) -> OfficialEvaluation:
     """Compare a DSM with the reference as the official code does.
@@ -80,8 +80,8 @@ def evaluate_official(
         Heights [rows, cols] in metres; NaN is left out, a NoData code is not.
     grid
         Grid of ``target``; only its corner and size count, the pixel size is taken to be that of the reference.
-    truth, masks
-        Whole rasters on ``truth_grid``; ``masks`` hold ``gt`` and any of ``building``, ``forest``, ``water``.
+    reference, masks
+        Whole rasters on ``reference_grid``; ``masks`` hold ``gt`` and any of ``building``, ``forest``, ``water``.
     dilation
         Steps of the 4-neighbour cross by which buildings grow.
 
@@ -94,13 +94,13 @@ def evaluate_official(
     """
     if "gt" not in masks:
         raise InputError("The official evaluation needs the mask gt.")
-    col, row = truth_grid.pixel_of(np.array(grid.transform.c), np.array(grid.transform.f))
+    col, row = reference_grid.pixel_of(np.array(grid.transform.c), np.array(grid.transform.f))
     first_row, first_col = int(np.floor(row)), int(np.floor(col))
     area = np.s_[first_row : first_row + target.shape[0], first_col : first_col + target.shape[1]]
-    if min(first_row, first_col) < 0 or truth[area].shape != target.shape:
-        raise GridMismatchError("The DSM reaches past the ground truth, so the official evaluation is not defined.")
+    if min(first_row, first_col) < 0 or reference[area].shape != target.shape:
+        raise GridMismatchError("The DSM reaches past the reference, so the official evaluation is not defined.")
     types = _land_types(masks, dilation)
-    residual = np.asarray(target, np.float64) - truth[area]
+    residual = np.asarray(target, np.float64) - reference[area]
     statistics = {name: statistics_of(residual[mask[area]]) for name, mask in types.items()}
     return OfficialEvaluation(np.where(types["overall"][area], residual, np.nan), statistics)
 

@@ -162,8 +162,8 @@ def _reference(dataset: DatasetConfig, grid: Grid, crs: str) -> Reference | None
     """Return the reference, where its pixels are those of the DSM."""
     if dataset.dsm_gt_path is None:
         return None
-    truth = open_dsm(dataset.dsm_gt_path)
-    window = _on(grid, truth.grid)
+    reference = open_dsm(dataset.dsm_gt_path)
+    window = _on(grid, reference.grid)
     if window is None:
         return None
-    return Reference(Cropped(truth, window), _mask(dataset.mask_files.gt, "gt", grid))
+    return Reference(Cropped(reference, window), _mask(dataset.mask_files.gt, "gt", grid))

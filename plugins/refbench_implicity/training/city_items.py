@@ -55,7 +55,10 @@ class PackedScene:
 
     @cached_property
     def relief(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Lowest and highest reference height among each pixel's 3 x 3 neighbours, NaN where one is unknown."""
+        """Lowest and highest reference height among each pixel's 3 x 3 neighbours, NaN where one is unknown.
+
+        Both float32 [rows, cols], metres.
+        """
         padded = np.pad(self.dsm, 1, mode="edge")
         rows, cols = self.dsm.shape
         views = [padded[r : r + rows, c : c + cols] for r in range(3) for c in range(3)]
@@ -157,12 +160,12 @@ class CityRules:
     z_shift: str = "median"
     n_images: int = 2
     queries: int = 8192
-    near_share: float = 0.55
+    near_fraction: float = 0.55
     """Queries at the surface, offset by a normal error of one of ``near_sigmas`` metres."""
     near_sigmas: tuple[float, ...] = (0.3, 1.0, 4.0)
-    wall_share: float = 0.15
+    wall_fraction: float = 0.15
     """Queries at height steps, uniform between their foot and top."""
-    padded_share: float = 0.2
+    padded_fraction: float = 0.2
     """Queries uniform between the patch's lowest and highest reference, padded by 10 m and 20 m."""
     search_range: tuple[float, float] = (-100.0, 80.0)
     augment: bool = True
@@ -232,7 +235,7 @@ class CityItems(torch.utils.data.Dataset[PatchItem]):
         rules, heights = self.rules, scene.dsm[area].ravel()
         width = area[1].stop - area[1].start
         count = rules.queries
-        fractions = np.array([rules.near_share, rules.wall_share, rules.padded_share])
+        fractions = np.array([rules.near_fraction, rules.wall_fraction, rules.padded_fraction])
         near, wall, padded = (fractions * count).astype(int)
         lowest, highest = (part[area].ravel() for part in scene.relief)
         pixel = known[rng.integers(len(known), size=count)]

@@ -85,6 +85,7 @@ def window_anchors(
     """Return the south-west corners [n, 2] of a sliding window over a chunk, x running fastest.
 
     The last position of each axis ends at the chunk's edge.
+    All in metres of the chunk's CRS; limits, size and stride are [2].
     """
     if (high - low < size - 1e-6).any():
         raise InputError(f"A chunk of {(high - low).tolist()} m is smaller than the patch of {size.tolist()} m.")
@@ -117,7 +118,10 @@ class ChunkItems:
         augmentation: Augmentation | None = None,
         rng: np.random.Generator | None = None,
     ) -> PatchItem:
-        """Return the item whose south-west corner is ``anchor`` [2]; ``rng`` draws the subsamples."""
+        """Return the item whose south-west corner is ``anchor`` [2]; ``rng`` draws the subsamples.
+
+        Metres in the chunk's CRS.
+        """
         rules, high = self.rules, anchor + self.size
         index = chunk.points.inside(anchor, high)
         points = chunk.points.xyz[index]
@@ -195,7 +199,10 @@ class RandomCropItems(torch.utils.data.Dataset[PatchItem]):
         return self.items.rules.random_dataset_length
 
     def anchor(self, chunk: Chunk, generator: torch.Generator) -> NDArray[np.float64]:
-        """Return a random south-west corner in ``chunk``, on whole image pixels where there are images."""
+        """Return a random south-west corner in ``chunk``, on whole image pixels where there are images.
+
+        Float64 [2], metres in the chunk's CRS.
+        """
         room = chunk.high - chunk.low - self.items.size
         if (room < -1e-6).any():
             raise InputError(f"Chunk {chunk.name} is smaller than a patch of {self.items.size.tolist()} m.")

@@ -19,7 +19,7 @@ import torch
 from refbench.contracts.errors import InputError
 from refbench.training.learnt import take_best
 from refbench.training.loop import train
-from refbench.training.schedules import CosineShare
+from refbench.training.schedules import CosineFraction
 from refbench.training.settings import TrainSettings
 from refbench.training.task import CheckpointFiles, initialised
 from refbench.weights.checkpoint import read_checkpoint
@@ -87,26 +87,29 @@ class CityTask(OccupancyTask):
             model_selection_mode="minimize",
         )
         super().__init__(model, PatchBatches(items, config.batch_size), training)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineShare(config.steps))
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineFraction(config.steps))
         self.surface, self.rules = SurfaceConfig(h_range=config.rules.search_range), config.rules
         self.checks = list(validation_patches(check_on, config))
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """Return loss and metrics of the queries, and MAE of the DSM and of the input DSM in metres."""
-        rows = [self._check(on_device(batch, device), batch, truth, initial) for batch, truth, initial in self.checks]
+        rows = [
+            self._check(on_device(batch, device), batch, reference, initial)
+            for batch, reference, initial in self.checks
+        ]
         return mean_scores(rows)
 
-    def _check(self, batch: Batch, held: Batch, truth: np.ndarray, initial: np.ndarray | None) -> dict[str, float]:
+    def _check(self, batch: Batch, held: Batch, reference: np.ndarray, initial: np.ndarray | None) -> dict[str, float]:
         scores = self.evaluate_batch(batch)
         planes, _ = self.forward(batch)
         z_std, shift = self.rules.z_std, float(held["z_shift"])
         found = extract_surface(
-            self.model, planes, truth.shape, self.surface, z_std=z_std, threshold=self.threshold
+            self.model, planes, reference.shape, self.surface, z_std=z_std, threshold=self.threshold
         ).metres(z_std, shift, fill_empty=True)
-        known = np.isfinite(truth) & (True if initial is None else np.isfinite(initial))
-        scores["mae"] = float(np.abs(found - truth)[known].mean())
+        known = np.isfinite(reference) & (True if initial is None else np.isfinite(initial))
+        scores["mae"] = float(np.abs(found - reference)[known].mean())
         if initial is not None:
-            scores["input_mae"] = float(np.abs(initial - truth)[known].mean())
+            scores["input_mae"] = float(np.abs(initial - reference)[known].mean())
         return scores
 
 

@@ -78,7 +78,10 @@ class OccupancyTask(TrainTask):
         return planes, self.model.decode(planes, query)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Return the weighted loss and, per land type, its fraction; with scores where they are wanted."""
+        """Return the weighted loss and, per land type, its fraction; with scores where they are wanted.
+
+        A scalar, and plain numbers by name.
+        """
         _, logits = self.forward(batch)
         loss, by_type = self._losses(batch, logits)
         scores = self._scores(batch, logits.detach()) if self.scores_while_training else {}
@@ -91,11 +94,12 @@ class OccupancyTask(TrainTask):
 
     def _scores(self, batch: Batch, logits: Tensor) -> dict[str, float]:
         labels = occupancy(logits, self.threshold).reshape(batch["labels"].shape).cpu().numpy()
-        truth = batch["labels"].cpu().numpy()
+        reference = batch["labels"].cpu().numpy()
         masks = {k.removeprefix("mask_"): v.cpu().numpy() for k, v in batch.items() if k.startswith("mask_")}
         classes = max(2, logits.shape[-1])
         rows = [
-            query_scores(truth[i], labels[i], {k: m[i] for k, m in masks.items()}, classes) for i in range(len(truth))
+            query_scores(reference[i], labels[i], {k: m[i] for k, m in masks.items()}, classes)
+            for i in range(len(reference))
         ]
         return mean_scores(rows)
 

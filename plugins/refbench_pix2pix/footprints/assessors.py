@@ -27,13 +27,13 @@ def assessor_record() -> AssessorRecord:
         ),
         options={
             "weights": "an ESFPNet file: a state dict or the whole pickled network; only its tensors are read",
-            "mask": "instead: a building mask of the DSM, a raster of 0 and 1 or of 0 and 255",
-            "truth": "the scene's mask to score against; default building",
+            "mask": "instead: a building mask of the DSM, a raster of 0 and 1 or of 0 and 255, or a folder of tiles",
+            "reference_mask": "the scene's mask to score against; default building",
             "offset": "height of grey level 0 in metres; default 0",
             "step": "metres of a grey level; default 1",
             "heads": "attention heads of the four stages, for networks of no published size",
             "border": "keep (default) the tiles that the raster's edge cuts, or drop them as published",
-            "compat": "true: as published, unknown heights are level 0 and a tile of building alone has an empty mask",
+            "compat": "true: as published, unknown heights are level 0 and count, a tile of building alone has no mask",
         },
         reference="ESFPNet: arXiv 2207.07759; S-measure: Fan et al., ICCV 2017; E-measure: Fan et al., IJCAI 2018",
     )

@@ -49,6 +49,8 @@ def read_esfpnet(path: Path, heads: Four | None = None) -> EsfpNet:
 def infer_config(state: Mapping[str, Tensor], path: Path, heads: Four | None = None) -> EsfpConfig:
     """Return the size of the network that the tensors are of.
 
+    Weights are [outputs, inputs, height, width] or [outputs, inputs].
+
     Raises
     ------
     WeightsError

@@ -57,7 +57,7 @@ class EsfpNet(nn.Module):
         self.linear_pred = nn.Conv2d(sum(config.widths), 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the logits. Features [B, C, H, W] or [B, N, C] without a unit."""
         first, second, third, fourth = self.backbone(x)
         lp4 = self.LP_4(fourth)
         lp34 = self.LP_34(self.linear_fuse34(torch.cat([self.LP_3(third), _larger(lp4, 2)], 1)))
@@ -106,7 +106,10 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Return tokens [B, N, C] and the (rows, cols) that they came from."""
+        """Return tokens [B, N, C] and the (rows, cols) that they came from.
+
+        Features [B, C, H, W] or [B, N, C] without a unit.
+        """
         x = self.proj(x)
         return cast("Tensor", self.norm(_tokens(x))), (x.shape[2], x.shape[3])
 
@@ -122,7 +125,7 @@ class Block(nn.Module):
         self.mlp = MixMlp(width, width * mlp_ratio)
 
     def forward(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Return tokens of the same shape."""
+        """Return tokens of the same shape. Features [B, C, H, W] or [B, N, C] without a unit."""
         tokens = tokens + self.attn(self.norm1(tokens), shape)
         return cast("Tensor", tokens + self.mlp(self.norm2(tokens), shape))
 
@@ -141,7 +144,7 @@ class Attention(nn.Module):
             self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Return tokens of the same shape."""
+        """Return tokens of the same shape. Features [B, C, H, W] or [B, N, C] without a unit."""
         batch, count, width = tokens.shape
         source = self.norm(_tokens(self.sr(_map(tokens, shape)))) if self.reduction > 1 else tokens
         query = self.q(tokens).view(batch, count, self.heads, -1).transpose(1, 2)
@@ -160,7 +163,7 @@ class MixMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Return tokens of the same shape."""
+        """Return tokens of the same shape. Features [B, C, H, W] or [B, N, C] without a unit."""
         hidden = _tokens(self.dwconv(_map(self.fc1(tokens), shape)))
         return cast("Tensor", self.fc2(functional.gelu(hidden)))
 
@@ -173,7 +176,7 @@ class Depthwise(nn.Module):
         self.dwconv = nn.Conv2d(width, width, 3, 1, 1, groups=width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a map of the same shape."""
+        """Return a map of the same shape. Features [B, C, H, W] or [B, N, C] without a unit."""
         return cast("Tensor", self.dwconv(x))
 
 
@@ -185,7 +188,7 @@ class Projection(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a map of the same shape."""
+        """Return a map of the same shape. Features [B, C, H, W] or [B, N, C] without a unit."""
         return _map(self.proj(_tokens(x)), (x.shape[2], x.shape[3]))
 
 
@@ -198,7 +201,7 @@ class Fuse(nn.Module):
         self.bn = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a map of ``width`` channels."""
+        """Return a map of ``width`` channels. Features [B, C, H, W] or [B, N, C] without a unit."""
         return functional.relu(self.bn(self.conv(x)))
 
 

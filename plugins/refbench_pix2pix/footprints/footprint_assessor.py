@@ -15,7 +15,7 @@ from refbench.files.typed_config import typed_config
 from refbench.formats.raster import open_image
 from refbench.geometry.nodata_fill import filled
 from refbench_pix2pix.footprints.assessors import assessor_record
-from refbench_pix2pix.footprints.mask_metrics import mean_scores, share_scores, sod_scores
+from refbench_pix2pix.footprints.mask_metrics import fraction_scores, mean_scores, sod_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ class FootprintOptions:
 
     weights: str | None = None
     mask: str | None = None
-    truth: str = "building"
+    reference_mask: str = "building"
     offset: float = 0.0
     step: float = 1.0
     heads: tuple[int, int, int, int] | None = None
@@ -76,21 +76,24 @@ def assess_footprints(
         A wrong option, no true mask, heights that no 8-bit level stands for, files that cannot be read.
     """
     del reference
+    # Requests of an older refbench say ``reference``.
+    options = {"reference_mask" if key == "truth" else key: value for key, value in options.items()}
     chosen = typed_config(FootprintOptions, options, "--option")
-    truth = _truth(masks, chosen.truth)
-    valid = (truth.values != MASK_UNKNOWN) & evaluated.valid
+    buildings = _reference_mask(masks, chosen.reference_mask)
+    # As published, masks are compared without a look at the heights.
+    valid = (buildings.values != MASK_UNKNOWN) & (evaluated.valid | chosen.compat)
     parts = list(tiles(evaluated.heights.shape, chosen.border))
     if chosen.weights is not None:
         found = _segmented(evaluated, _network(Path(chosen.weights), chosen), chosen, parts)
     else:
         found, known = mask_from_file(Path(str(chosen.mask)), evaluated)
         valid &= known
-    true = np.where(truth.is_class, np.uint8(FULL), np.uint8(0))
+    true = np.where(buildings.is_class, np.uint8(FULL), np.uint8(0))
     scores: list[Mapping[str, float]] = []
     for part in parts:
         if (counted := valid[part]).any():
             arrays = (found[part], true[part], None if counted.all() else counted)
-            scores.append(share_scores(*arrays) | sod_scores(*arrays))
+            scores.append(fraction_scores(*arrays) | sod_scores(*arrays))
     nothing = {score.key: float("nan") for score in assessor_record().scores}
     return {**nothing, **mean_scores(scores), "tiles": len(scores)}
 
@@ -132,7 +135,12 @@ def mask_from_file(path: Path, dsm: DSM) -> tuple[Levels, Bools]:
     """Return a building mask, 0 or 255, on the grid of ``dsm``, and where it is known.
 
     Building is 1, or 255 in a file without any 1, as segmentation programs write it; other values than 0 are unknown.
+    A folder of official tiles is laid where their names say.
     """
+    if path.is_dir():
+        from refbench_pix2pix.footprints.mask_tiles import mosaic_of  # brings Pillow
+
+        return mosaic_of(path, dsm.grid)
     image = open_image(path).read()
     values = image.pixels[0]
     building = values == (1 if (values == 1).any() else FULL)
@@ -141,7 +149,7 @@ def mask_from_file(path: Path, dsm: DSM) -> tuple[Levels, Bools]:
     return np.where(mask.is_class, np.uint8(FULL), np.uint8(0)), mask.values != MASK_UNKNOWN
 
 
-def _truth(masks: Mapping[str, Mask], name: str) -> Mask:
+def _reference_mask(masks: Mapping[str, Mask], name: str) -> Mask:
     if name not in masks:
         held = f"there are: {', '.join(masks)}" if masks else "there is none"
         raise InputError(f"Footprints need the true mask {name!r}, and {held}; give one with --mask {name}=FILE.")

@@ -30,13 +30,13 @@ BETA = 0.1
 EPS = float(np.spacing(1.0))
 
 
-def share_scores(predicted: Levels, truth: Levels, valid: Bools | None = None) -> dict[str, float]:
+def fraction_scores(predicted: Levels, reference: Levels, valid: Bools | None = None) -> dict[str, float]:
     """Return ``mae`` (mean |difference| of the masks / 255), ``dice`` and ``iou`` of one tile.
 
     Dice is that of the pixels at 255 and 0 where both masks are empty; IoU is that of the levels above ``MIDDLE`` and
     NaN where both are empty.
     """
-    found, true = _counted(predicted, valid), _counted(truth, valid)
+    found, true = _counted(predicted, valid), _counted(reference, valid)
     if not true.size:
         return dict.fromkeys(("mae", "dice", "iou"), float("nan"))
     difference = found.astype(np.int64) - true
@@ -71,9 +71,9 @@ def stretched(predicted: Levels, valid: Bools | None = None) -> Floats:
     return np.asarray((values - low) / (high - low), np.float64)
 
 
-def curves(predicted: Levels, truth: Levels, valid: Bools | None = None) -> Curves:
+def curves(predicted: Levels, reference: Levels, valid: Bools | None = None) -> Curves:
     """Return the curves of one tile; all NaN where no pixel counts."""
-    true = _counted(truth, valid) > MIDDLE
+    true = _counted(reference, valid) > MIDDLE
     if not true.size:
         return Curves(*(np.full(THRESHOLDS, np.nan) for _ in range(4)))
     levels = (_counted(stretched(predicted, valid), valid).clip(0, 1) * 255).astype(np.uint8)
@@ -88,13 +88,13 @@ def curves(predicted: Levels, truth: Levels, valid: Bools | None = None) -> Curv
     )
 
 
-def s_measure(predicted: Levels, truth: Levels, valid: Bools | None = None) -> float:
-    """Return the S-measure of one tile: half likeness of the objects, half likeness of the four regions.
+def s_measure(predicted: Levels, reference: Levels, valid: Bools | None = None) -> float:
+    """Return the S-measure of one tile: half similarity of the objects, half similarity of the four regions.
 
     The published code gives NaN for an object of one pixel and for an object in the last row or column only; here a
     deviation of one value is 0, and a region without pixels weighs nothing.
     """
-    values, true = stretched(predicted, valid), truth > MIDDLE
+    values, true = stretched(predicted, valid), reference > MIDDLE
     counted, building = _counted(values, valid), _counted(true, valid)
     if not building.size:
         return float("nan")
@@ -103,20 +103,22 @@ def s_measure(predicted: Levels, truth: Levels, valid: Bools | None = None) -> f
         return float(1 - counted.mean())
     if fraction == 1.0:
         return float(counted.mean())
-    objects = fraction * _likeness(counted[building]) + (1 - fraction) * _likeness(1 - counted[~building])
+    objects = fraction * _object_similarity(counted[building]) + (1 - fraction) * _object_similarity(
+        1 - counted[~building]
+    )
     return max(0.0, float(0.5 * objects + 0.5 * _regions(values, true, valid)))
 
 
-def sod_scores(predicted: Levels, truth: Levels, valid: Bools | None = None) -> dict[str, float]:
+def sod_scores(predicted: Levels, reference: Levels, valid: Bools | None = None) -> dict[str, float]:
     """Return ``sod_iou``, ``sod_f1``, ``sod_dice`` and ``sod_em`` (means of the curves), ``sod_sm`` and ``sod_mae``."""
-    found = curves(predicted, truth, valid)
-    true = _counted(truth, valid) > MIDDLE
+    found = curves(predicted, reference, valid)
+    true = _counted(reference, valid) > MIDDLE
     error = np.abs(_counted(stretched(predicted, valid), valid) - true)
     return {
         "sod_iou": float(found.iou.mean()),
         "sod_f1": float(found.f_beta.mean()),
         "sod_dice": float(found.dice.mean()),
-        "sod_sm": s_measure(predicted, truth, valid),
+        "sod_sm": s_measure(predicted, reference, valid),
         "sod_em": float(found.e_measure.mean()),
         "sod_mae": float(error.mean()) if error.size else float("nan"),
     }
@@ -158,14 +160,14 @@ def _e_curve(hits: Floats, false: Floats, building: int, total: int) -> Floats:
     summed = np.zeros(THRESHOLDS)
     # The pixels fall into four groups: chosen or not, building or not.
     groups = ((hits, 1, 1), (false, 1, 0), (building - hits, 0, 1), (total - building - false, 0, 0))
-    for count, value, truth in groups:
-        a, b = value - mean, truth - true_mean
+    for count, value, reference in groups:
+        a, b = value - mean, reference - true_mean
         aligned = 2 * a * b / (a * a + b * b + EPS)
         summed += count * (aligned + 1) ** 2 / 4
     return np.asarray(summed / norm, np.float64)
 
 
-def _likeness(values: Floats) -> float:
+def _object_similarity(values: Floats) -> float:
     """Return 2 m / (m^2 + 1 + s + eps) of the values of one object."""
     mean = float(values.mean())
     deviation = float(values.std(ddof=1)) if values.size > 1 else 0.0
@@ -173,7 +175,7 @@ def _likeness(values: Floats) -> float:
 
 
 def _regions(values: Floats, true: Bools, valid: Bools | None) -> float:
-    """Return the likeness of the four parts around the centroid of the buildings, weighed by their pixels."""
+    """Return the similarity of the four parts around the centroid of the buildings, weighed by their pixels."""
     counts = np.ones(true.shape, np.bool_) if valid is None else valid
     row, col = (int(np.round(c.mean())) + 1 for c in np.nonzero(true & counts))
     total, found = np.count_nonzero(counts), 0.0

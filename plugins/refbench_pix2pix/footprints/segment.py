@@ -21,7 +21,10 @@ DEVIATION = (0.229, 0.224, 0.225)
 
 
 def to_input(tile: NDArray[np.uint8]) -> Tensor:
-    """Return the network's input [1, 3, 256, 256] of an 8-bit tile [rows, cols] or [rows, cols, 3] of any size."""
+    """Return the network's input [1, 3, 256, 256] of an 8-bit tile [rows, cols] or [rows, cols, 3] of any size.
+
+    Normalised as the encoder was trained.
+    """
     rgb = np.repeat(tile[..., None], 3, axis=2) if tile.ndim == 2 else tile
     if rgb.shape[:2] != (TILE, TILE):
         rgb = np.asarray(Image.fromarray(rgb).resize((TILE, TILE), Image.Resampling.BILINEAR))
@@ -43,7 +46,10 @@ def to_mask(logits: NDArray[np.floating[Any]], *, compat: bool = False) -> NDArr
 
 
 def segment_tile(net: EsfpNet, tile: NDArray[np.uint8], *, compat: bool = False) -> NDArray[np.uint8]:
-    """Return the building mask, 0 or 255, of an 8-bit tile; of 256 x 256 pixels whatever the tile's size."""
+    """Return the building mask, 0 or 255, of an 8-bit tile; of 256 x 256 pixels whatever the tile's size.
+
+    ``tile`` is uint8 [rows, cols] or [rows, cols, 3].
+    """
     with torch.inference_mode():
         logits = net(to_input(tile))[0, 0].cpu().numpy()
     return to_mask(logits, compat=compat)

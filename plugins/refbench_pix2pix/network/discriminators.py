@@ -39,7 +39,7 @@ class PatchDiscriminator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits. ``x`` is [B, C, H, W], the logits [B, 1, h, w]."""
         out: Tensor = self.model(x)
         return out
 

@@ -57,7 +57,7 @@ class Generator(nn.Module):
         return found
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the refined tiles."""
+        """Return the refined tiles. [B, 1, H, W], normalised heights in [-1, 1]."""
         y = self.downblock_8(x)
         skips = []
         for number in range(LEVELS - 1, 0, -1):

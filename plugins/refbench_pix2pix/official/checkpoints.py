@@ -36,6 +36,8 @@ def network_file(folder: Path, letter: str, epoch: str = LATEST) -> Path:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Return the state dict of an official file.
 
+    Weights are [outputs, inputs, height, width].
+
     Raises
     ------
     WeightsError
@@ -54,6 +56,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def generator_config(path: Path, state: Mapping[str, Tensor]) -> GeneratorConfig:
     """Return the generator that a state dict belongs to, by the shapes of its tensors.
+
+    Weights are [outputs, inputs, height, width].
 
     Raises
     ------
@@ -84,7 +88,7 @@ def find_generator(source: Path, epoch: str = LATEST) -> Path:
     return path
 
 
-def load_discriminator(judge: nn.Module, generator: Path) -> bool:
+def load_discriminator(discriminator: nn.Module, generator: Path) -> bool:
     """Fill a discriminator from the official file beside a generator's; return whether there is one.
 
     Old files hold statistics of their instance norms, which nothing reads: they are left out.
@@ -98,11 +102,11 @@ def load_discriminator(judge: nn.Module, generator: Path) -> bool:
     if path == generator or not path.is_file():
         return False
     stale = ("running_mean", "running_var", "num_batches_tracked")
-    known = judge.state_dict()
+    known = discriminator.state_dict()
     held = read_state(path)
     state = {key: value for key, value in held.items() if key in known or key.rpartition(".")[2] not in stale}
     try:
-        judge.load_state_dict(state)
+        discriminator.load_state_dict(state)
     except RuntimeError as error:
         reason = re.sub(r"\s+", " ", str(error))[:300]
         raise WeightsError(

@@ -79,8 +79,8 @@ def option_values(options: dict[str, str], path: Path) -> dict[str, Any]:
         generator["no_dropout"] = options["no_dropout"] == "True"
     if options.get("direction", "BtoA") != "BtoA":
         raise ConfigError(f"{path}: direction {options['direction']} feeds the target to the network; it must be BtoA.")
-    judge: dict[str, Any] = {key: options[key] for key in ("netD", "norm") if key in options}
-    judge |= {key: number(key, int) for key in ("ndf", "n_layers_D") if key in options}
+    discriminator: dict[str, Any] = {key: options[key] for key in ("netD", "norm") if key in options}
+    discriminator |= {key: number(key, int) for key in ("ndf", "n_layers_D") if key in options}
     floats, texts = ("lr", "beta1", "lambda_L1", "init_gain"), ("lr_policy", "gan_mode", "init_type")
     training: dict[str, Any] = {}
     for key in (key for key in TRAINING if key in options):
@@ -90,7 +90,7 @@ def option_values(options: dict[str, str], path: Path) -> dict[str, Any]:
             training[key] = options[key] if key in texts else number(key, float if key in floats else int)
     return {
         "generator": generator,
-        "discriminator": judge,
+        "discriminator": discriminator,
         "training": training,
         "values": {"path": "8bit", "offset": 0.0, "step": 1.0, "span": "fixed"},
     }

@@ -42,8 +42,8 @@ def export_scene(scene: Scene, folder: Path) -> dict[str, Any]:
         raise InputError(f"Scene {scene.id} is smaller than a tile of {TILE} px.")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; give a new folder.")
-    truth = scene.reference.dsm if scene.reference is not None else None
-    for name in FOLDERS.values() if truth is not None else [FOLDERS["inference"]]:
+    reference = scene.reference.dsm if scene.reference is not None else None
+    for name in FOLDERS.values() if reference is not None else [FOLDERS["inference"]]:
         (folder / name).mkdir(parents=True)
     written = 0
     for row in range(0, grid.height - TILE + 1, TILE):
@@ -53,15 +53,18 @@ def export_scene(scene: Scene, folder: Path) -> dict[str, Any]:
             ndvi = np.rint(ndvi_levels(one_band(scene.ndvi.read(window), "first"))).astype(np.uint8)
             halves = [dsm, np.where(dsm == 0, 0, ndvi).astype(np.uint8)]
             _write(folder / FOLDERS["inference"] / tile_name(TILE, col, row), halves)
-            if truth is not None:
-                target = height_levels(truth.read(window).heights)
+            if reference is not None:
+                target = height_levels(reference.read(window).heights)
                 _write(folder / FOLDERS["training"] / tile_name(TILE, col, row), [target, *halves])
             written += 1
     return {"tiles": written, "folder": str(folder)}
 
 
 def height_levels(heights: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return heights in metres as whole levels, unknown ones 0; raises ``InputError`` past 0 to 255 m."""
+    """Return heights in metres as whole levels, unknown ones 0; raises ``InputError`` past 0 to 255 m.
+
+    Uint8 [rows, cols].
+    """
     values = to_network(heights, HeightScale(0.0, 1.0), ValueConfig(path="8bit"))
     return np.asarray(np.rint((values * DSM_MIDDLE + DSM_MIDDLE) * LEVELS), np.uint8)
 

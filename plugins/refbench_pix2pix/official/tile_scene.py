@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
-from PIL import Image as Picture
+from PIL import Image as PilImage
 from rasterio.crs import CRS
 
-from refbench import DSM, Grid, Image, Scene
+from refbench import DSM, Grid, Image, Mask, Scene
 from refbench.contracts.errors import InputError
+from refbench.contracts.raster import MASK_UNKNOWN
 from refbench.formats.raster import ArraySource, open_dsm
 from refbench_pix2pix.config import TILE
+from refbench_pix2pix.footprints.mask_metrics import MIDDLE
+from refbench_pix2pix.footprints.mask_tiles import REFERENCE_FOLDER, mosaic_of
 from refbench_pix2pix.official.names import parse_tile_name, tile_name
 from refbench_pix2pix.official.tiles import as_rgb, halves, read_tile_file
 
@@ -29,10 +32,13 @@ PIXEL_M = 1.0
 NOTE = "Official tiles carry no georeference: pixels are taken as {pixel:g} m, level 0 as NoData, a level as one metre."
 OUTPUT_FOLDER = "pix2pix_outputs"
 HALF_LEVEL = 127.5
+BUILDING = "building"
 
 
 def open_tile_folder(path: Path) -> Scene:
     """Return the tiles of a folder as one scene: DSM and NDVI on the mosaic from its upper-left tile.
+
+    Reference masks of the official data beside the folder, in ``building_footprints``, are its mask ``building``.
 
     Raises
     ------
@@ -64,9 +70,19 @@ def open_tile_folder(path: Path) -> Scene:
         grid,
         dsm=ArraySource(DSM(heights, grid)),
         ndvi=ArraySource(Image(np.clip(fractions, -1, 1), grid, ("ndvi",))),
+        masks=_footprints(path.absolute().parent / REFERENCE_FOLDER, grid),
         folder=path,
         warnings=(NOTE.format(pixel=PIXEL_M),),
     )
+
+
+def _footprints(folder: Path, grid: Grid) -> dict[str, ArraySource[Mask]]:
+    """Return the mask ``building`` of a folder of official masks; none where there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    levels, known = mosaic_of(folder, grid)
+    classes = np.where(known, (levels > MIDDLE).astype(np.uint8), np.uint8(MASK_UNKNOWN))
+    return {BUILDING: ArraySource(Mask(classes, grid, BUILDING))}
 
 
 def write_output_tiles(results: Sequence[Any], folder: Path) -> Path:
@@ -81,7 +97,7 @@ def write_output_tiles(results: Sequence[Any], folder: Path) -> Path:
         for col in range(0, dsm.grid.width - TILE + 1, TILE):
             levels = _levels(dsm.heights[row : row + TILE, col : col + TILE])
             x, y = (col + left, row + top) if is_tiled else (col, row)
-            Picture.fromarray(as_rgb(levels)).save(out / tile_name(TILE, x, y))
+            PilImage.fromarray(as_rgb(levels)).save(out / tile_name(TILE, x, y))
     return out
 
 

@@ -34,7 +34,7 @@ def _sized(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def grey(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the luma [rows, cols] of an image [rows, cols, 3]; equal channels stay as they are."""
+    """Return the luma [rows, cols] of an image [rows, cols, 3]; equal channels stay as they are. Levels, uint8."""
     values = rgb.astype(np.int64)
     # Pillow's own weights of red, green and blue, in units of 2^-16, rounded.
     weighted = sum(values[..., band] * factor for band, factor in enumerate(LUMA))

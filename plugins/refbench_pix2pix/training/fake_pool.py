@@ -21,7 +21,7 @@ class FakePool:
         self._rng = derived_rng(seed, "fake pool")
 
     def draw(self, fakes: Tensor) -> Tensor:
-        """Return as many fakes [B, C, H, W] as were given, new or old."""
+        """Return as many fakes [B, C, H, W] as were given, new or old. Normalised heights in [-1, 1]."""
         if not self.size:
             return fakes
         return torch.stack([self._one(fake) for fake in fakes.detach()])

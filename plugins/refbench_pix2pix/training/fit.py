@@ -79,7 +79,7 @@ def fit_scenes(
     places = [_place(scene, shape.input_nc > 1, budget) for scene in scenes]
     train_on, check_on = (places[:-1], places[-1:]) if len(places) > 1 else (places, places)
     cutter = TileCutter(start.values, training.tile_size)
-    judge = initialised(
+    discriminator = initialised(
         context.seed + 1,
         lambda: initialise(
             build_discriminator(config.discriminator, shape.input_nc + shape.output_nc),
@@ -88,11 +88,11 @@ def fit_scenes(
         ),
     )
     started_from = start.path if start.path is not None and start.path.is_file() else None
-    has_judge = started_from is not None and load_discriminator(judge, started_from)
+    has_discriminator = started_from is not None and load_discriminator(discriminator, started_from)
     per_epoch = -(-training.samples_per_epoch // (training.batch_size * training.devices))
     total = (training.n_epochs + training.n_epochs_decay) * per_epoch if steps is None else steps
     task = Pix2PixTask(
-        Pair(start.net, judge),
+        Pair(start.net, discriminator),
         TileBatches(train_on, cutter, training, context.seed),
         training,
         per_epoch=per_epoch if steps is None else -(-total // (training.n_epochs + training.n_epochs_decay)),
@@ -122,7 +122,7 @@ def fit_scenes(
         "data": [scene.id for scene in scenes],
         "validated_on": [place.name for place in check_on],
         "seed": context.seed,
-        "discriminator": "from the official checkpoint" if has_judge else "fresh",
+        "discriminator": "from the official checkpoint" if has_discriminator else "fresh",
         "steps": state.step,
         "batch_size": training.batch_size,
         "seconds": round(state.seconds, 1),
@@ -134,7 +134,7 @@ def fit_scenes(
 
 
 def input_error(batches: Sequence[Mapping[str, torch.Tensor]]) -> float | None:
-    """Return what the validation score of the initial DSM itself is, in metres."""
+    """Return what the validation score of the initial DSM itself is, in metres. Tiles are [B, C, H, W]."""
     total, count = 0.0, 0
     for batch in batches:
         error = (batch["x"][:, :1] - batch["y"]).abs() * batch["metres_per_unit"].reshape(-1, 1, 1, 1)

@@ -20,7 +20,10 @@ PENALTY_EPS = 1e-16
 
 
 def adversarial(logits: Tensor, real: bool, mode: GanMode) -> Tensor:
-    """Return how far logits are from saying ``real``: cross-entropy, squared distance, or their signed mean."""
+    """Return how far logits are from saying ``real``: cross-entropy, squared distance, or their signed mean.
+
+    ``logits`` is [B, 1, h, w], the loss a scalar.
+    """
     if mode == "wgangp":
         return -logits.mean() if real else logits.mean()
     label = torch.full_like(logits, float(real))
@@ -53,7 +56,10 @@ def gradient_penalty(
 
 
 def edge_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Return the squared difference of the responses to the two published edge kernels, without padding."""
+    """Return the squared difference of the responses to the two published edge kernels, without padding.
+
+    Tiles are [B, 1, H, W], normalised heights in [-1, 1]; the loss is a scalar.
+    """
     kernels = torch.tensor([EDGE_X, EDGE_Y], dtype=fake.dtype, device=fake.device)[:, None]
     found, wanted = functional.conv2d(fake, kernels), functional.conv2d(real, kernels)
     return functional.mse_loss(found[:, :1], wanted[:, :1]) + functional.mse_loss(found[:, 1:], wanted[:, 1:])

@@ -32,9 +32,9 @@ class Place:
 
     name: str
     dsm: RasterSource[DSM]
-    truth: RasterSource[DSM]
+    reference: RasterSource[DSM]
     ndvi: RasterSource[Image] | None = None
-    truth_valid: RasterSource[Mask] | None = None
+    reference_valid: RasterSource[Mask] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class TileCutter:
         if found is None:
             return self._empty(1 if ndvi is None else 2)
         x, scale = found
-        truth = np.asarray(place.truth.read(window).heights, np.float64)
-        mask = np.isfinite(truth) & np.isfinite(heights)
-        if place.truth_valid is not None:
-            mask &= place.truth_valid.read(window).is_class
-        y = normalise_levels(scale.levels(np.where(mask, truth, 0)), DSM_MIDDLE)
+        reference = np.asarray(place.reference.read(window).heights, np.float64)
+        mask = np.isfinite(reference) & np.isfinite(heights)
+        if place.reference_valid is not None:
+            mask &= place.reference_valid.read(window).is_class
+        y = normalise_levels(scale.levels(np.where(mask, reference, 0)), DSM_MIDDLE)
         # One unit of the output is half the levels: [-1, 1] spans all of them.
         unit = scale.step * LEVELS * DSM_MIDDLE
         return {
@@ -112,7 +112,10 @@ class TileBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 def grid_batches(places: Sequence[Place], cutter: TileCutter) -> list[dict[str, torch.Tensor]]:
-    """Return all tiles of the regular grid of ``places``, one a batch: what validation looks at."""
+    """Return all tiles of the regular grid of ``places``, one a batch: what validation looks at.
+
+    A tensor is [1, C, H, W] of normalised values in [-1, 1].
+    """
     batches = []
     for place in places:
         assert place.dsm.grid is not None  # a DSM always has one
@@ -124,5 +127,5 @@ def grid_batches(places: Sequence[Place], cutter: TileCutter) -> list[dict[str, 
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-    """Return the samples as one batch."""
+    """Return the samples as one batch. Tensors are [B, C, H, W] of normalised values in [-1, 1]."""
     return {key: torch.from_numpy(np.stack([np.ascontiguousarray(s[key]) for s in samples])) for key in samples[0]}

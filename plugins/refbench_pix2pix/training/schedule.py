@@ -21,7 +21,7 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> Any:  # noqa
     """Return the schedule of a policy; it steps once after every epoch (docs/methods/pix2pix.md)."""
     schedules = torch.optim.lr_scheduler
     if config.lr_policy == "linear":
-        return schedules.LambdaLR(optimizer, LinearShare(config.epoch_count, config.n_epochs, config.n_epochs_decay))
+        return schedules.LambdaLR(optimizer, LinearFraction(config.epoch_count, config.n_epochs, config.n_epochs_decay))
     if config.lr_policy == "step":
         return schedules.StepLR(optimizer, config.lr_decay_iters, STEP_FACTOR)
     if config.lr_policy == "cosine":
@@ -29,7 +29,7 @@ def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> Any:  # noqa
     return schedules.ReduceLROnPlateau(optimizer, factor=0.2, threshold=0.01, patience=5)
 
 
-class LinearShare:
+class LinearFraction:
     """Fraction of the learning rate in epoch e after the start: 1, then a linear fall that never reaches 0."""
 
     def __init__(self, epoch_count: int, n_epochs: int, n_epochs_decay: int) -> None:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 FILES = CheckpointFiles("", "latest.pt", "best.pt")
 BETA2 = 0.999
-SAMPLE_PICTURES = 4
+SAMPLE_IMAGES = 4
 
 
 class Pix2PixTask(TrainTask):
-    """Tiles from paired samples: ``x`` inputs, ``y`` truth, ``mask`` what counts, all [B, C, H, W]."""
+    """Tiles from paired samples: ``x`` inputs, ``y`` reference, ``mask`` what counts, all [B, C, H, W]."""
 
     score = "mae"
     score_is_loss = True
@@ -61,33 +61,36 @@ class Pix2PixTask(TrainTask):
         self._fake: Tensor | None = None
 
     def adversary_loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the discriminator's loss; the generator's answer is kept for ``loss``."""
-        config, judge = self.config, self.model.discriminator
-        judge.requires_grad_(True)
+        """Return the discriminator's loss; the generator's answer is kept for ``loss``.
+
+        A scalar, and plain numbers by name.
+        """
+        config, discriminator = self.config, self.model.discriminator
+        discriminator.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own generator
             torch.manual_seed(int(derived_rng(self._seed, "dropout", self._steps).integers(2**31)))
             self._fake = self.model.generator(batch["x"])
         shown = torch.cat([batch["x"], self._filled(self._fake, batch)], 1).detach()
         fakes = self._pool.draw(shown)
         reals = torch.cat([batch["x"], batch["y"]], 1)
-        on_fake = adversarial(judge(fakes), False, config.gan_mode)
-        on_real = adversarial(judge(reals), True, config.gan_mode)
+        on_fake = adversarial(discriminator(fakes), False, config.gan_mode)
+        on_real = adversarial(discriminator(reals), True, config.gan_mode)
         loss = (on_fake + on_real) / 2
         if config.gradient_penalty:
             draws = derived_rng(self._seed, "penalty", self._steps).random(len(reals), np.float32)
             mix = torch.from_numpy(draws).to(reals.device)
-            loss = loss + gradient_penalty(judge, reals, fakes, mix=mix, weight=config.gradient_penalty)
+            loss = loss + gradient_penalty(discriminator, reals, fakes, mix=mix, weight=config.gradient_penalty)
         return loss, {"D_fake": on_fake.detach(), "D_real": on_real.detach(), "D": loss.detach()}  # type: ignore[dict-item]
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the generator's loss against the discriminator as it is now."""
-        config, judge, fake = self.config, self.model.discriminator, self._fake
+        """Return the generator's loss against the discriminator as it is now. A scalar, and plain numbers by name."""
+        config, discriminator, fake = self.config, self.model.discriminator, self._fake
         if fake is None:
             raise RuntimeError("The loop asks for the adversary's loss first.")
         self._fake = None
-        judge.requires_grad_(False)
+        discriminator.requires_grad_(False)
         filled = self._filled(fake, batch)
-        gan = adversarial(judge(torch.cat([batch["x"], filled], 1)), True, config.gan_mode)
+        gan = adversarial(discriminator(torch.cat([batch["x"], filled], 1)), True, config.gan_mode)
         l1 = masked_l1(fake, batch["y"], batch.get("mask"))
         loss = gan + config.lambda_L1 * l1
         if config.lambda_normals:
@@ -113,14 +116,17 @@ class Pix2PixTask(TrainTask):
         return {"mae": total / count} if count else {}
 
     def images(self, device: torch.device) -> dict[str, np.ndarray[Any, Any]]:
-        """Return input, refined and true heights of the first validation tiles side by side, on one grey scale each."""
+        """Return input, refined and true heights of the first validation tiles side by side, on one grey scale each.
+
+        Uint8 [rows, cols].
+        """
         found = {}
-        for number, batch in enumerate(self.validation[:SAMPLE_PICTURES]):
+        for number, batch in enumerate(self.validation[:SAMPLE_IMAGES]):
             fake = self.model.generator(batch["x"].to(device)).cpu()
             row = torch.cat([batch["x"][0, 0], fake[0, 0], batch["y"][0, 0]], dim=1).float().numpy()
             low, high = np.percentile(row, (1, 99))
             grey = np.clip((row - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
-            found[f"input, refined, truth/{number}"] = grey
+            found[f"input, refined, reference/{number}"] = grey
         return found
 
     def epochs(self, step: int) -> int:
@@ -161,7 +167,10 @@ class Pix2PixTask(TrainTask):
 
 
 def masked_l1(fake: Tensor, real: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean |fake - real| over the pixels of ``mask``; None counts all."""
+    """Return the mean |fake - real| over the pixels of ``mask``; None counts all.
+
+    Tiles are [B, 1, H, W], normalised heights in [-1, 1].
+    """
     if mask is None:
         return functional.l1_loss(fake, real)
     return ((fake - real).abs() * mask).sum() / mask.sum().clamp(min=1)

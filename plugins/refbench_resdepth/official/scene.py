@@ -112,11 +112,11 @@ def official_scene(config: OfficialInference, name: str | None, n_images: int) -
     }
     reference = None
     if dataset.raster_gt is not None:
-        truth = open_dsm(Path(dataset.raster_gt))
-        check_grid(truth.grid, grid, Path(dataset.raster_gt))
+        source = open_dsm(Path(dataset.raster_gt))
+        check_grid(source.grid, grid, Path(dataset.raster_gt))
         gt_mask = dataset.mask_ground_truth
         valid = None if gt_mask is None else Cropped(aligned_mask(Path(gt_mask), "gt", grid), window)
-        reference = Reference(Cropped(truth, window), valid)
+        reference = Reference(Cropped(source, window), valid)
     cut = grid.window(window)
     areas = tuple(Window(e.x_first - window.col_off, e.y_first - window.row_off, e.cols, e.rows) for e in extents)
     return Scene(

@@ -47,7 +47,7 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """Heights minus truth of the pixels of a set, before and after: float64 [n] in metres."""
+    """Heights minus reference of the pixels of a set, before and after: float64 [n] in metres."""
 
     initial: NDArray[np.float64]
     refined: NDArray[np.float64]
@@ -76,7 +76,7 @@ def scores(residuals: NDArray[np.floating[Any]]) -> Scores:
 
 
 def truncated(residuals: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """Return the residuals of at most ``threshold`` metres in size."""
+    """Return the residuals of at most ``threshold`` metres in size. Float64 [n]."""
     return residuals[np.abs(residuals) <= threshold]
 
 
@@ -88,7 +88,7 @@ def set_masks(
     Parameters
     ----------
     valid
-        Where heights and truth are known, [rows, cols].
+        Where heights and reference are known, [rows, cols].
     masks
         Any of ``ground_truth``, ``building``, ``water`` and ``forest`` [rows, cols], with the values of
         ``refbench.Mask``. Terrain needs ``building``; water and forest are only taken out of it.
@@ -112,7 +112,7 @@ def set_masks(
 
 
 def sets(
-    truth: NDArray[np.floating[Any]],
+    reference: NDArray[np.floating[Any]],
     initial: NDArray[np.floating[Any]],
     refined: NDArray[np.floating[Any]],
     masks: Mapping[str, NDArray[np.uint8]],
@@ -120,18 +120,21 @@ def sets(
 ) -> dict[str, Residuals]:
     """Return the residuals of every pixel set of ``set_masks``.
 
-    ``truth``, ``initial`` and ``refined`` [rows, cols] are metres, NaN where unknown; a pixel counts where all are
-    known. A truth of 0 counts.
+    ``reference``, ``initial`` and ``refined`` [rows, cols] are metres, NaN where unknown; a pixel counts where all are
+    known. A reference of 0 counts.
     """
-    valid = ~(np.isnan(truth) | np.isnan(initial) | np.isnan(refined))
+    valid = ~(np.isnan(reference) | np.isnan(initial) | np.isnan(refined))
     found = set_masks(valid, masks, extents)
     everything = found["all"]
-    before, after = (heights[everything].astype(np.float64) - truth[everything] for heights in (initial, refined))
+    before, after = (heights[everything].astype(np.float64) - reference[everything] for heights in (initial, refined))
     return {name: Residuals(before[mask[everything]], after[mask[everything]]) for name, mask in found.items()}
 
 
 def pooled(runs: Iterable[Mapping[str, Residuals]]) -> dict[str, NDArray[np.float64]]:
-    """Return the refined residuals of several runs, such as pairs, joined by set; all runs have the same sets."""
+    """Return the refined residuals of several runs, such as pairs, joined by set; all runs have the same sets.
+
+    Float64 [n], metres.
+    """
     parts: dict[str, list[NDArray[np.float64]]] = {}
     for run in runs:
         for name, residuals in run.items():
@@ -161,7 +164,10 @@ def statistics_text(model: str, weights: str, residuals: Mapping[str, Residuals]
 
 
 def pooled_statistics_text(model: str, weights: str, residuals: Mapping[str, NDArray[np.float64]]) -> str:
-    """Return the statistics file over several runs; ``residuals`` of the refined DSMs by set, see ``pooled``."""
+    """Return the statistics file over several runs; ``residuals`` of the refined DSMs by set, see ``pooled``.
+
+    Residuals are [n], metres.
+    """
     lines = [*_head(model, weights, 4), *_title("Performance Evaluation: Statistics over all predictions")[:-1]]
     for name, label in _labels(residuals):
         lines += _block(f"{label}: REFINED DSM", scores(residuals[name]))

@@ -178,16 +178,16 @@ def _write_run(data: _Dataset, refined: RasterSource[DSM], folder: Path) -> dict
         _write_heights(folder / f"{data.stem}_prediction{suffix}.tif", refined, window, _pixel_type(data))
     if data.entry.raster_gt is None:
         return None
-    truth = open_dsm(Path(data.entry.raster_gt)).read().heights
+    reference = open_dsm(Path(data.entry.raster_gt)).read().heights
     initial = data.initial.read().heights
     heights = np.full(initial.shape, np.nan, np.float64)
     heights[box.slices] = refined.read().heights
     masks = _masks(data)
     own = data.initial.grid
     assert own is not None  # a DSM always has one
-    residuals = sets(truth, initial, heights, masks, data.extents)
-    valid = _valid(data, truth, initial, heights, masks)
-    error = np.where(valid, heights - truth, NODATA).astype(np.float32)
+    residuals = sets(reference, initial, heights, masks, data.extents)
+    valid = _valid(data, reference, initial, heights, masks)
+    error = np.where(valid, heights - reference, NODATA).astype(np.float32)
     for extent, suffix in zip(data.extents, _suffixes(data), strict=True):
         grid = own.window(Window(extent.x_first, extent.y_first, extent.cols, extent.rows))
         _write(folder / f"{data.stem}_residuals{suffix}.tif", grid, "float32", [(0, error[extent.pixels])])
@@ -209,12 +209,12 @@ def _masks(data: _Dataset) -> dict[str, NDArray[np.uint8]]:
 
 def _valid(
     data: _Dataset,
-    truth: NDArray[np.float32],
+    reference: NDArray[np.float32],
     initial: NDArray[np.float32],
     heights: NDArray[np.float64],
     masks: Mapping[str, NDArray[np.uint8]],
 ) -> NDArray[np.bool_]:
-    valid = np.isfinite(truth) & np.isfinite(initial) & np.isfinite(heights)
+    valid = np.isfinite(reference) & np.isfinite(initial) & np.isfinite(heights)
     return valid & (masks["ground_truth"] == 1) if "ground_truth" in masks else valid
 
 

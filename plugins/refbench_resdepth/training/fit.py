@@ -122,8 +122,8 @@ def _area(scene: Scene, n_images: int, budget: MemoryBudget) -> Area:
     reference = scene.reference
     if scene.dsm is None or reference is None or reference.dsm is None:
         raise InputError(f"Scene {scene.id} cannot train ResDepth: it needs an initial DSM and a reference DSM.")
-    truth = reference.dsm
-    if truth.grid is not None and (wrong := "; ".join(grid.differences(truth.grid))):
+    target = reference.dsm
+    if target.grid is not None and (wrong := "; ".join(grid.differences(target.grid))):
         raise InputError(f"Scene {scene.id}: the reference does not lie on the grid of the DSM: {wrong}.")
     tuples = image_tuples(scene, n_images)
     images = {name: budget.hold(scene.orthos[name]) for names in tuples for name in names}
@@ -133,11 +133,11 @@ def _area(scene: Scene, n_images: int, budget: MemoryBudget) -> Area:
     return Area(
         scene.id,
         budget.hold(scene.dsm),
-        budget.hold(truth),
+        budget.hold(target),
         images,
         tuples,
         (Extent(0, grid.width - 1, 0, grid.height - 1),),
-        truth_valid=None if reference.mask is None else budget.hold(reference.mask),
+        reference_valid=None if reference.mask is None else budget.hold(reference.mask),
         own_scales={name: robust_image_scale(source) for name, source in images.items()},
     )
 

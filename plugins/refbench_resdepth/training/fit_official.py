@@ -118,8 +118,8 @@ class _Areas:
     def _add(
         self, official: OfficialTraining, dataset: TrainingDataset, index: int, model: ModelConfig, budget: MemoryBudget
     ) -> None:
-        dsm, truth = open_dsm(Path(dataset.raster_in)), open_dsm(Path(dataset.raster_gt))
-        check_grid(truth.grid, dsm.grid, Path(dataset.raster_gt))
+        dsm, reference = open_dsm(Path(dataset.raster_in)), open_dsm(Path(dataset.raster_gt))
+        check_grid(reference.grid, dsm.grid, Path(dataset.raster_gt))
         general = official.general
         strategy = dataset.allocation_strategy or general.allocation_strategy
         stripe = general.test_stripe if dataset.test_stripe is None else dataset.test_stripe
@@ -131,7 +131,7 @@ class _Areas:
             "test_stripe": stripe,
             "crossval_training": dataset.crossval_training,
         }
-        whole = Area(dataset_name(dataset, index), budget.hold(dsm), budget.hold(truth), {}, ((),), ())
+        whole = Area(dataset_name(dataset, index), budget.hold(dsm), budget.hold(reference), {}, ((),), ())
         held: dict[Path, Any] = {}
         for part, key in (("train", "training"), ("val", "validation")):
             if part not in dataset.area_type:

@@ -49,6 +49,7 @@ def fit_wild(
 
     The cache is filled first, as far as it is not. ``old`` tensors are the start, where there are any: what fits is
     taken over, what is new starts at nothing.
+    Weights are [outputs, inputs, height, width].
 
     Raises
     ------
@@ -103,6 +104,7 @@ def warm_start(net: UNet, old: Mapping[str, torch.Tensor]) -> int:
 
     A first layer that sees fewer channels fills the first ones, a last layer of one output the first one; what is
     left is 0, and the second output starts at ``FIRST_LOG_SCALE`` everywhere.
+    Weights are [outputs, inputs, height, width].
     """
     taken = 0
     state = net.state_dict()

@@ -16,7 +16,7 @@ from refbench.geometry.nodata_fill import filled
 from refbench_resdepth.normalise import patch_mean
 from refbench_resdepth.regions import tile_starts
 from refbench_resdepth.training.augment import augment
-from refbench_resdepth.training.loss_mask import own_part, truth_mask
+from refbench_resdepth.training.loss_mask import own_part, reference_mask
 from refbench_resdepth.training.sampling import Positions, draw
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ class Area:
 
     name: str
     dsm: RasterSource[DSM]
-    truth: RasterSource[DSM]
+    reference: RasterSource[DSM]
     images: Mapping[str, RasterSource[Image]]
     tuples: tuple[tuple[str, ...], ...]
     extents: tuple[Extent, ...]
     n_samples: int = 0
-    truth_valid: RasterSource[Mask] | None = None
+    reference_valid: RasterSource[Mask] | None = None
     own_scales: Mapping[str, ImageScale] | None = None
 
     def heights(self, y: int, x: int, tile: int) -> NDArray[np.float32]:
@@ -58,13 +58,13 @@ class Area:
     def true_heights(self, y: int, x: int, tile: int) -> NDArray[np.float32]:
         """Return the true heights [tile, tile], NaN where they are unknown or do not count."""
         window = Window(x, y, tile, tile)
-        heights = np.asarray(self.truth.read(window).heights, np.float32)
-        if self.truth_valid is None:
+        heights = np.asarray(self.reference.read(window).heights, np.float32)
+        if self.reference_valid is None:
             return heights
-        return np.where(self.truth_valid.read(window).is_class, heights, np.float32(np.nan))
+        return np.where(self.reference_valid.read(window).is_class, heights, np.float32(np.nan))
 
     def pixels(self, names: Sequence[str], y: int, x: int, tile: int) -> NDArray[np.float32]:
-        """Return image values [views, tile, tile], NaN where invalid."""
+        """Return image values [views, tile, tile], NaN where invalid. Levels of the image."""
         window = Window(x, y, tile, tile)
         return np.stack([one_band(self.images[n].read(window), "mean").astype(np.float32) for n in names])
 
@@ -78,8 +78,8 @@ class Cutter:
     def sample(self, area: Area, at: tuple[int, int], names: Sequence[str], own: NDArray[np.bool_] | None) -> Sample:
         """Return the sample at row and column ``at``; ``own`` [T, T] restricts the loss mask."""
         y, x = at
-        initial, truth = area.heights(y, x, self.tile), area.true_heights(y, x, self.tile)
-        mask = truth_mask(truth)
+        initial, reference = area.heights(y, x, self.tile), area.true_heights(y, x, self.tile)
+        mask = reference_mask(reference)
         mean, std = np.float32(patch_mean(initial)), np.float32(self.scale.dsm_std)
         channels = []
         if self.model.has_dsm:
@@ -90,7 +90,7 @@ class Cutter:
             channels.append(self.scale.images(pixels, names, area.own_scales or {}))
         return {
             "x": np.concatenate(channels).astype(np.float32),
-            "y": (np.where(mask, truth - mean, 0)[None] / std).astype(np.float32),
+            "y": (np.where(mask, reference - mean, 0)[None] / std).astype(np.float32),
             "mask": (mask if own is None else mask & own)[None],
             "mean": np.asarray(mean),
             "std": np.asarray(std),
@@ -201,5 +201,5 @@ class EpochBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-    """Return the samples as one batch."""
+    """Return the samples as one batch. Tensors are [B, C, H, W] of normalised values."""
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}

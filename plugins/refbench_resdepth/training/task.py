@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from refbench.contracts.errors import ConfigError
-from refbench.training.schedules import CosineShare
+from refbench.training.schedules import CosineFraction
 from refbench.training.task import CheckpointFiles, TrainState, TrainTask
 from refbench.weights.checkpoint import read_checkpoint
 from refbench_resdepth.official.checkpoints import restore_checkpoint, write_checkpoint
@@ -54,7 +54,7 @@ class ResDepthTask(TrainTask):
         self.schedule: Any = None
         self.scheduler = None
         if cosine_steps is not None:
-            self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineShare(cosine_steps))
+            self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, CosineFraction(cosine_steps))
         else:
             self.schedule = build_schedule(self.optimizer, config.scheduler)
         self.log_names = {
@@ -67,7 +67,7 @@ class ResDepthTask(TrainTask):
         self._losses = (math.nan, math.nan)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of a batch in metres."""
+        """Return the loss of a batch in metres. A scalar, and plain numbers by name."""
         x = batch["x"].contiguous(memory_format=torch.channels_last)
         loss = metric_l1(self.model(x), batch["y"], batch["mask"], batch["mean"], batch["std"])
         self._recent = [*self._recent[-(REPORT_STEPS - 1) :], loss.detach()]

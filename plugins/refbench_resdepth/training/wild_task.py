@@ -33,7 +33,7 @@ WARM_STEPS, COOLING, COOLEST = 100, 0.35, 0.03
 """The rate rises, stays, and falls linearly to ``COOLEST`` over the last ``COOLING`` of the steps."""
 
 
-def rate_share(step: int, steps: int) -> float:
+def rate_fraction(step: int, steps: int) -> float:
     """Return the fraction of the highest learning rate at a step."""
     left = (steps - step) / max(1.0, COOLING * steps)
     return min(1.0, (step + 1) / WARM_STEPS) * max(COOLEST, min(1.0, left))
@@ -75,12 +75,12 @@ class WildTask(TrainTask):
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_share(step, steps))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate_fraction(step, steps))
         self.scheduler = self._schedule
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Any]]:
-        """Return the loss of a batch."""
+        """Return the loss of a batch. A scalar of normalised heights, and plain numbers by name."""
         out = self.model(batch["x"].contiguous(memory_format=torch.channels_last))
         loss, mean = wild_loss(out, batch["y"], batch["weight"])
         return loss, {MAE: mean}
@@ -155,5 +155,5 @@ class WildTask(TrainTask):
             raise WeightsError(f"{path} is no checkpoint of this training: {str(error)[:200]}.") from None
         self._schedule.last_epoch = step
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate_share(step, self.steps)
+            group["lr"] = self.config.learning_rate * rate_fraction(step, self.steps)
         return TrainState(step, float(content["seconds"]), content["best"])

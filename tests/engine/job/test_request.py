@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from refbench import InputError
 from refbench.bridges.plan import all_bridges
 from refbench.cli.run import _spelt, command
+from refbench.engine.job.parts import Part
 from refbench.engine.job.request import JobRequest, SceneRequest, check_files
 
 NAME = st.from_regex(r"[a-z][a-z0-9_]{0,7}", fullmatch=True)
@@ -49,6 +50,7 @@ SCENE = (
     | st.just(SceneRequest())
 )
 SIZE = st.integers(1, 1 << 50)
+REGION = st.integers(1, 9).flatmap(lambda of: st.builds(Part, st.integers(0, of - 1), st.just(of)))
 REQUEST = st.builds(
     JobRequest,
     method=NAME,
@@ -69,6 +71,7 @@ REQUEST = st.builds(
     assessor_options=VALUES,
     resampling=st.sampled_from(["bilinear", "cubic"]),
     checkpoints=st.none() | PATH,
+    region=st.none() | REGION,
     no_bridges=st.lists(st.sampled_from([bridge.name for bridge in all_bridges()]), max_size=2).map(tuple),
 ).map(lambda request: replace(request, gsd=request.scene.files.get("gsd")))
 

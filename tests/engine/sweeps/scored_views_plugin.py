@@ -1,4 +1,4 @@
-"""A method without a DSM: the depth maps of a scene's views raised by half a metre, and their pictures."""
+"""A method without a DSM: the depth maps of a scene's views raised by half a metre, and their images."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ class Views:
     def refine(self, scene, context):
         names = sorted(name for name in scene.views if name.startswith("uav"))[:2]
         depths = {n: scene.views[n].depth.read().pixels[0] + np.float32(0.5) for n in names}
-        pictures = {}
+        images = {}
         for name in names:
-            picture = scene.views[name].image.read().pixels[:3].astype(np.float32) / 255
-            picture[:, :10] = np.nan
-            pictures[name] = np.clip(picture + np.float32(0.1), 0, 1)
+            image = scene.views[name].image.read().pixels[:3].astype(np.float32) / 255
+            image[:, :10] = np.nan
+            images[name] = np.clip(image + np.float32(0.1), 0, 1)
         note = context.scratch / "track.txt"
         note.write_text("kept")
-        return Prediction(depths=depths, views=pictures, files={"track": note})
+        return Prediction(depths=depths, views=images, files={"track": note})
 
 
 @hookimpl

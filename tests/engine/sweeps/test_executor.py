@@ -73,7 +73,7 @@ def test_a_request_and_a_result_pickle():
 def test_another_executor_ends_in_the_same_rows(tmp_path):
     run_sweep(suite(tmp_path), tmp_path / "here")
     found = run_sweep(suite(tmp_path), tmp_path / "there", executor=OtherProcesses())
-    assert {cell.label: result.status for cell, result in found.items()} == {"input": Status.OK, "fill": Status.OK}
+    assert {job.label: result.status for job, result in found.items()} == {"input": Status.OK, "fill": Status.OK}
     assert rows(tmp_path / "there") == rows(tmp_path / "here")
 
 
@@ -100,7 +100,9 @@ def test_closing_with_cancel_ends_what_runs_and_what_waits(tmp_path, monkeypatch
     asleep = Future()
     executor = LocalProcesses()
     request = JobRequest("sleeper", SceneRequest(), str(tmp_path / "first"))
-    first = executor.submit(request, lambda phase, share: phase == "refine" and share and asleep.set_result(share))
+    first = executor.submit(
+        request, lambda phase, fraction: phase == "refine" and fraction and asleep.set_result(fraction)
+    )
     second = executor.submit(replace(request, out=str(tmp_path / "second")))
     try:
         assert asleep.result(300) == 1.0

@@ -1,13 +1,14 @@
 """A sweep survives whatever a job does to its folder, its scene, its log and its processes."""
 
 import json
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from run_refbench import ONE_THREAD, start
+from run_refbench import ONE_THREAD, answer, start
 
 PLUGIN = Path(__file__).with_name("hostile_plugin.py")
 ENDS = {
@@ -34,15 +35,20 @@ scenes: [{{cut: {{scene: embedded, size_m: 16}}}}]
 """
 
 
-def begin(tmp_path, methods, *arguments):
+def variables(tmp_path):
+    return {"REFBENCH_PLUGINS": str(PLUGIN), "REFBENCH_TEST_PIDS": str(tmp_path / "pids")}
+
+
+def words(tmp_path, methods, *arguments):
+    """Write the suite; return the words that run it."""
     (tmp_path / "mine.yaml").write_text(SUITE.format(", ".join(methods)))
-    environment = {
-        **ONE_THREAD,
-        "REFBENCH_PLUGINS": str(PLUGIN),
-        "REFBENCH_TEST_PIDS": str(tmp_path / "pids"),
-    }
+    return ["bench", "mine.yaml", "--out", "out", *arguments]
+
+
+def begin(tmp_path, methods):
+    """Start it in a process of its own, to be killed."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return start(tmp_path, "bench", "mine.yaml", "--out", "out", *arguments, environment=environment, **pipes)
+    return start(tmp_path, *words(tmp_path, methods), environment=ONE_THREAD | variables(tmp_path), **pipes)
 
 
 def rows(tmp_path):
@@ -76,9 +82,9 @@ def pids(tmp_path):
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     names = [name.lower() for name in ENDS]
-    process = begin(folder, ["input", *names, "fill"], "--workers", "2")
-    output, _ = process.communicate(timeout=560)
-    assert process.returncode == 1 and "Traceback" not in output, output
+    done = answer(folder, *words(folder, ["input", *names, "fill"], "--workers", "2"), **variables(folder))
+    output = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in output, output
     return folder, rows(folder), output
 
 
@@ -95,6 +101,8 @@ def test_log_and_reason_are_bounded_with_head_and_tail(swept):
     (job,) = (folder / "out" / "jobs").glob("chatty--*")
     assert (job / "log.txt").stat().st_size < (1 << 20) + 200 and (job / "result.json").stat().st_size < 100_000
     assert len(found["chatty"]["reason"]) <= 2000 and any("the end" in line for line in found["chatty"]["log_tail"])
+    most = int(re.search(r"at most (\d+) bytes of log", found["chatty"]["reason"])[1])
+    assert (1 << 20) < most <= 1.5 * (1 << 20) + 40  # while it ran; the words between the halves
     assert b"bytes left out" in (job / "log.txt").read_bytes() and len(output) < 100_000
 
 
@@ -122,8 +130,8 @@ def test_a_scene_that_was_damaged_between_two_sweeps_is_made_anew(swept):
     whole = (scene / "reference.tif").read_bytes()
     (scene / "reference.tif").chmod(0o644)
     (scene / "reference.tif").write_bytes(whole[:-1] + b"?")
-    process = begin(folder, ["input"], "--resume", "--only", "input")
-    assert process.communicate(timeout=300) and process.returncode == 0
+    done = answer(folder, *words(folder, ["input"], "--resume", "--only", "input"), **variables(folder))
+    assert done.returncode == 0, done.stderr
     assert (scene / "reference.tif").read_bytes() == whole
     assert rows(folder)["input"]["created"] == found["input"]["created"]  # its key is of the whole scene
 

@@ -1,4 +1,4 @@
-"""What a suite's protocol does to scores: one shift for all, further looks; and scores besides the DSM's."""
+"""What the protocol of a suite does to scores: one shift for all, quality checks; and scores besides the DSM's."""
 
 import json
 import os
@@ -30,12 +30,12 @@ def refbench(*arguments, code=0, plugins=()):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A cut of the embedded scene whose truth lies half a pixel off and two metres higher."""
+    """A cut of the embedded scene whose reference lies half a pixel off and two metres higher."""
     whole = cut_scene(load_scene(embedded_scene_path()), Window(20, 30, 128, 128), "moved")
-    truth = whole.reference.dsm.read()
-    moved = warp_dsm(shifted(truth, MOVED), whole.grid)
-    rough = np.random.default_rng(5).normal(0, 0.2, truth.grid.shape).astype(np.float32)
-    initial = ArraySource(DSM(truth.heights + rough, truth.grid))
+    reference = whole.reference.dsm.read()
+    moved = warp_dsm(shifted(reference, MOVED), whole.grid)
+    rough = np.random.default_rng(5).normal(0, 0.2, reference.grid.shape).astype(np.float32)
+    initial = ArraySource(DSM(reference.heights + rough, reference.grid))
     folder = tmp_path_factory.mktemp("protocol") / "moved"
     bare = replace(whole, points=None, views={}, orthos={}, pairs=(), reference=replace(whole.reference, depths={}))
     reference = replace(bare.reference, dsm=ArraySource(moved))
@@ -84,8 +84,8 @@ def test_tables_compare_the_moved_dsms_and_say_so(sweeps):
     assert "No DSM was coregistered" not in text
     comparison = next((sweeps / "out-initial-once" / "comparison").glob("*.json"))
     found = json.loads(comparison.read_text())
-    cell = results(sweeps / "out-initial-once")["median"]["metrics"]["refined"]["all"]["mae"]
-    assert found["methods"]["median"]["own"]["all"]["mae"] == pytest.approx(cell, rel=0.02)
+    job = results(sweeps / "out-initial-once")["median"]["metrics"]["refined"]["all"]["mae"]
+    assert found["methods"]["median"]["own"]["all"]["mae"] == pytest.approx(job, rel=0.02)
     assert "No DSM was coregistered" in refbench("table", sweeps / "out-none", "--format", "md")
 
 

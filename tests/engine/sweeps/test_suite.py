@@ -12,8 +12,7 @@ from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.engine.inputs.scene import open_scene
 from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
-from refbench.engine.sweeps import cache_key
-from refbench.engine.sweeps import jobs as cells
+from refbench.engine.sweeps import cache_key, jobs
 from refbench.engine.sweeps.jobs import plan_jobs, plan_rows, seed_note
 from refbench.engine.sweeps.suite import check_trust, load_suite, shipped_suites
 from refbench.files.sizes import parse_size
@@ -31,7 +30,7 @@ def plugin(monkeypatch):
     monkeypatch.delenv("REFBENCH_DATA", raising=False)
     registries = build_registries(Options((HERE / "sweep_plugin.py",)))
     assert not registries.broken
-    for module in (cache_key, cells):
+    for module in (cache_key, jobs):
         monkeypatch.setattr(module, "load_registry", lambda: registries)
 
 
@@ -99,8 +98,8 @@ ALL = "methods: all\nscenes: [embedded]\n"
             "protocol.coregister: input should be 'none' or 'initial-once'",
         ),
         (
-            ALL + "protocol: {resampling: cubic}\n",
-            "protocol.resampling: must be bilinear or nearest or gdal_nearest",
+            ALL + "protocol: {resampling: cubik}\n",
+            "protocol.resampling: must be auto or nearest or bilinear or cubic or average or gdal_nearest",
         ),
         ("methods: [\n", "is not valid YAML"),
     ],
@@ -170,9 +169,9 @@ def test_steps_go_to_the_methods_that_have_them(suite_file):
         plan_rows(load_suite(suite_file("methods: [{method: shift, set: {meters: 2}}]\n" + small())))
 
 
-def test_what_cannot_be_had_is_a_skipped_cell_with_a_reason(suite_file, tmp_path):
+def test_what_cannot_be_had_is_a_skipped_job_with_a_reason(suite_file, tmp_path):
     text = "methods: [input, weightless, lonely, nosuch]\nscenes: [{found_in: $REFBENCH_DATA}, embedded]\n"
-    planned = {cell.id: cell for cell in plan_jobs(load_suite(suite_file(text)), tmp_path / "out")}
+    planned = {job.id: job for job in plan_jobs(load_suite(suite_file(text)), tmp_path / "out")}
     assert planned["input--REFBENCH_DATA--seed0"].ending[0] is Status.SKIPPED
     assert "Set REFBENCH_DATA" in planned["input--REFBENCH_DATA--seed0"].ending[1]
     assert "has no weights here" in planned["weightless--embedded--seed0"].ending[1]
@@ -189,7 +188,7 @@ def test_open3d_missing_skips_the_cities_alone(suite_file, tmp_path, monkeypatch
     assert planned[1].ending is None
 
 
-def test_a_scene_with_damaged_files_is_a_failed_cell(suite_file, tmp_path):
+def test_a_scene_with_damaged_files_is_a_failed_job(suite_file, tmp_path):
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "scene.yaml").write_text("refbench_scene: 1\ndsm: dsm.tif\n")
@@ -201,7 +200,7 @@ def test_a_scene_with_damaged_files_is_a_failed_cell(suite_file, tmp_path):
 
 
 def key_of(path, out):
-    return {cell.label: cell.key for cell in plan_jobs(load_suite(path), out)}
+    return {job.label: job.key for job in plan_jobs(load_suite(path), out)}
 
 
 def test_the_key_follows_what_the_result_depends_on_and_nothing_else(suite_file, tmp_path, monkeypatch):

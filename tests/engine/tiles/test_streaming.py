@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from refbench import Context, Grid, Image, Need, PointCloud, Scene, TileMethod, TilePlan, Window
 from refbench.contracts.errors import CancelledError, MethodError
+from refbench.engine.job.parts import Part
 from refbench.engine.tiles.stream import ArrayWriter, run_tiles
 from refbench.engine.tiles.tile_cut import TileCutter
 from refbench.formats.cloud import HeldPoints
@@ -60,6 +61,31 @@ def test_tiled_equals_whole_whatever_the_batch(height, width, tile, batch_tiles,
     assert np.array_equal(np.isfinite(whole), np.isfinite(tiled))
     assert np.nanmax(np.abs(whole - tiled), initial=0) <= 1e-5
     assert np.array_equal(tiled, refined(Local(tile), scene, fills=True, batch_tiles=1), equal_nan=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(9, 90),
+    st.integers(5, 60),
+    st.sampled_from([None, (16, 3), (24, 2), (40, 9)]),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(0, 2**31),
+)
+def test_regions_hold_the_very_numbers_of_the_whole(height, width, tile, batch_tiles, regions, seed):
+    rng = np.random.default_rng(seed)
+    heights = 20 + 3 * rng.standard_normal((height, width))
+    heights[rng.random(heights.shape) < 0.1] = np.nan
+    scene = scene_with(heights)
+    whole = refined(Local(tile), scene)
+    joined = np.full(scene.grid.shape, 1e9, np.float32)
+    for index in range(regions):
+        rows = Part(index, regions).rows(height)
+        part = refined(Local(tile), scene, batch_tiles=batch_tiles, rows=rows)
+        # Nothing else is written.
+        assert (np.delete(part, range(*rows), axis=0) == 1e9).all()
+        joined[slice(*rows)] = part[slice(*rows)]
+    assert np.array_equal(whole, joined, equal_nan=True)
 
 
 def test_nodata_comes_back_unless_the_method_fills():

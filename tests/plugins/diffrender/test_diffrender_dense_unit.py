@@ -19,11 +19,15 @@ def test_meshes_with_and_without_planes(seed, rows, cols, spread):
     rng = np.random.default_rng(seed)
     corners = rng.uniform(-1.2, 1.2, (400, 1, 2)) + rng.normal(0, spread, (400, 3, 2)) * 8 / max(rows, cols)
     w = rng.uniform(0.5, 2, (1200, 1)) * np.where(rng.random((1200, 1)) < 0.02, -1, 1)  # a few behind the camera
-    clip = np.concatenate([corners.reshape(-1, 2) * w, rng.uniform(-1.1, 1.1, (1200, 1)) * w, w], 1)
-    colours = rng.uniform(0, 1, (1, 1200, 3))
+    clip = np.concatenate([corners.reshape(-1, 2) * w, rng.uniform(-1.1, 1.1, (1200, 1)) * w, w], 1, dtype=np.float32)
+    colours = rng.uniform(0, 1, (1, 1200, 3)).astype(np.float32)
     triangles = torch.arange(1200, dtype=torch.int32).reshape(-1, 3)
     triangles[::50, 1] = 1200  # no such vertex
-    weight, before, found = torch.tensor(rng.normal(0, 1, (1, rows, cols, 3))), torch.get_num_threads(), []
+    weight, before, found = (
+        torch.randn(1, rows, cols, 3, generator=torch.Generator().manual_seed(seed)),
+        torch.get_num_threads(),
+        [],
+    )
     try:
         for pixels, threads in ((0, 1), (rows * cols, 1), (rows * cols, 2)):
             torch.set_num_threads(threads)
@@ -39,4 +43,4 @@ def test_meshes_with_and_without_planes(seed, rows, cols, spread):
     assert all(torch.equal(one, two) for one, two in zip(*found[1:], strict=True))
     assert torch.equal(found[0][0][..., 3], found[1][0][..., 3])
     for plain, dense in zip(*found[:2], strict=True):
-        torch.testing.assert_close(dense, plain, rtol=0, atol=1e-8 * max(float(plain.abs().max()), 1.0))
+        torch.testing.assert_close(dense, plain, rtol=0, atol=1e-4 * max(float(plain.abs().max()), 1.0))

@@ -1,4 +1,4 @@
-"""DSM mode: cameras of all kinds move one height field; geometry by closed forms, the surface of a known hill."""
+"""DSM mode as a method: whole runs, blocks, resuming, holes, and what cannot run."""
 
 from dataclasses import replace
 
@@ -7,174 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hill_scene import BASE, CAMERAS, GRID, GSD, SIDE, affine_camera, hill, hill_scene, two  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from makers import predicted_by  # noqa: E402
-from whole_view import ground_view  # noqa: E402
+from dsm_runs import CONFIG, FEW, error, refined  # noqa: E402
+from hill_scene import BASE, CAMERAS, GRID, SIDE, affine_camera, hill, hill_scene, two  # noqa: E402
 
-from refbench import DSM, Context, InputError  # noqa: E402
+from refbench import DSM, InputError  # noqa: E402
 from refbench.contracts.errors import CancelledError, UnsupportedError  # noqa: E402
 from refbench.geometry.nodata_fill import inside  # noqa: E402
-from refbench_diffrender.config import DiffrenderConfig  # noqa: E402
 from refbench_diffrender.dsm_config import DsmConfig  # noqa: E402
 from refbench_diffrender.dsm_mode.dsm_mode import DsmMode, refines_dsm  # noqa: E402
-from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement  # noqa: E402
-from refbench_diffrender.dsm_mode.dsm_trust import cell_confidence  # noqa: E402
-from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
-from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
-from refbench_diffrender.method import Diffrender  # noqa: E402
-from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
-
-CONFIG = DiffrenderConfig(
-    mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, rpc_bias=False)
-)
-FEW = replace(CONFIG, dsm=DsmConfig(steps=6, rpc_bias=False))
-
-
-def refined(scene, config=CONFIG, **context):
-    method, context = Diffrender(config), Context(seed=3, **context)
-    tiled = method.tile_method(scene)
-    return method.refine(scene, context) if tiled is None else predicted_by(tiled, scene, context)
-
-
-def error(dsm):
-    return float(np.abs(dsm.heights - hill().heights).mean())
-
-
-def vertices(heights=None):
-    x, y = GRID.centres()
-    return np.stack([x, y, hill().heights.astype(float) if heights is None else heights], -1).reshape(-1, 3)
-
-
-def block(scene, config=FEW, draw="torch", heights=None):
-    start = np.asarray(scene.dsm.read().heights if heights is None else heights, float)
-    views = [ground_view(view) for view in scene.views.values()]
-    return DsmRefinement(start, np.ones(start.shape, bool), GRID, views, config, rasteriser(draw))
-
-
-# --- the height field ---------------------------------------------------------------------------------------------
-
-
-@given(st.integers(2, 12), st.integers(2, 12), st.floats(0.0, 4.0), st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
-def test_heights_are_the_diffusion_of_the_field(rows, cols, reach, seed):
-    field = HeightField(np.zeros((rows, cols)), _grid(rows, cols), reach, "cpu")
-    with torch.no_grad():
-        field.field += torch.from_numpy(np.random.default_rng(seed).normal(size=(rows, cols))).float()
-    change = field.change().detach().double().numpy()
-    padded = np.pad(change, 1, mode="edge")
-    laplacian = 4 * change - padded[2:, 1:-1] - padded[:-2, 1:-1] - padded[1:-1, 2:] - padded[1:-1, :-2]
-    np.testing.assert_allclose(change + reach**2 * laplacian, field.field.detach(), atol=2e-4)
-
-
-def _grid(rows, cols):
-    return replace(GRID, width=cols, height=rows)
-
-
-# --- RPC bias -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["affine", "rpc"])
-def test_satellites_are_laid_on_each_other(kind):
-    views = [ground_view(view) for view in hill_scene(two(kind)).views.values()]
-    beside = [views[0], views[1].moved(4.3, -2.6)]
-    known = np.ones((SIDE, SIDE), bool)
-    found, offsets = without_rpc_bias(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
-    assert found[0] is beside[0] and list(offsets) == ["right"]
-    np.testing.assert_allclose(offsets["right"], (-4.3, 2.6), atol=0.1)
-    np.testing.assert_allclose(found[1].corner, (0, 0), atol=0.1)
-
-
-def test_photographs_of_aerial_cameras_stay():
-    cameras = {"a": CAMERAS["pinhole"](-0.3), "b": CAMERAS["pinhole"](0.3), "sat": affine_camera(0.05)}
-    views = [ground_view(view) for view in hill_scene(cameras).views.values()]
-    views[2] = views[2].moved(1.5, 0.5)
-    found, offsets = without_rpc_bias(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
-    assert found[:2] == views[:2] and list(offsets) == ["sat"]
-    np.testing.assert_allclose(offsets["sat"], (-1.5, -0.5), atol=0.15)
-
-
-def test_what_does_not_show_the_same_is_not_moved():
-    views = [ground_view(view) for view in hill_scene(two("affine")).views.values()]
-    noise = np.random.default_rng(0).random(views[1].shape).astype(np.float32)
-    other = replace(views[1], brightness=noise)
-    found, offsets = without_rpc_bias(
-        [views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu"
-    )
-    assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
-
-
-@pytest.mark.slow
-def test_a_run_mends_the_pointing_and_says_it():
-    scene = hill_scene(two("affine"), start=hill().heights)
-    camera = scene.views["right"].camera
-    views = {**scene.views, "right": replace(scene.views["right"], camera=replace(camera, offset=camera.offset + 2.0))}
-    kept, moved = (
-        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, rpc_bias=p))) for p in (True, False)
-    )
-    np.testing.assert_allclose(kept.notes["rpc_bias_px"]["right"], (-2, -2), atol=0.1)
-    assert error(kept.dsm) < 0.1 and "rpc_bias_px" not in moved.notes
-    assert error(moved.dsm) > 2 * error(kept.dsm)
-
-
-# --- the loss -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", CAMERAS)
-def test_the_truth_is_alike_and_gradients_lead_there(kind):
-    scene = hill_scene(two(kind))
-    run = block(scene)
-    batch = [(0, [1]), (1, [0])]
-    flat = float(run.losses(batch)["patch"].detach())
-    truth = block(scene, heights=hill().heights)
-    assert float(truth.losses(batch)["patch"].detach()) < 0.1 * flat
-    run.losses(batch)["patch"].backward()
-    assert float((run.surface.field.grad * torch.from_numpy(hill().heights - BASE)).sum()) < 0  # up the hill
-
-
-@pytest.mark.parametrize("kind", CAMERAS)
-def test_gradients_agree_with_differences(kind):
-    rng = np.random.default_rng(1)
-    start = BASE + 0.13 + 0.02 * rng.random((SIDE, SIDE))  # off the pixel centres, where a texture has no slope
-    config = replace(FEW, dsm=DsmConfig(steps=1, reach=0.0, colour=0.3, prior=0.1))
-    run = block(hill_scene(two(kind, 0.2)), config, heights=start)
-    x, y = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
-    way = sum(np.cos(x * rng.uniform(0.05, 0.2) + y * rng.uniform(0.05, 0.2) + rng.uniform(0, 6)) for _ in range(3))
-    way = torch.from_numpy(way * np.hanning(SIDE)[:, None] * np.hanning(SIDE)).float()
-    total = torch.stack(list(run.losses([(0, [1])]).values())).sum()
-    total.backward()
-    slope = float((run.surface.field.grad * way).sum())
-    values = []
-    for shift in (0.02, -0.02):
-        with torch.no_grad():
-            run.surface.field.copy_(shift * way)
-            values.append(float(torch.stack(list(run.losses([(0, [1])]).values())).sum()))
-    assert slope == pytest.approx((values[0] - values[1]) / 0.04, rel=0.05)
-
-
-@pytest.mark.parametrize("kind", CAMERAS)
-def test_a_wall_hides_what_lies_behind_it(kind):
-    heights = np.full((SIDE, SIDE), BASE)
-    heights[:, 30:34] += 10.0
-    run = block(hill_scene(two(kind, 0.4)), heights=heights)
-    _, seen = cell_confidence(run)
-    middle = seen[SIDE // 2]
-    shadow = int(10 * 0.4 / GSD)  # cells that one of both does not see, on either side
-    assert (middle[34 + 2 : 34 + shadow - 2] == 1).all() and (middle[30 - shadow + 2 : 30 - 2] == 1).all()
-    assert (middle[34 + shadow + 4 : SIDE - 6] == 2).all() and (middle[6 : 30 - shadow - 4] == 2).all()
-
-
-@pytest.mark.parametrize("kind", CAMERAS)
-def test_every_tensor_is_made_on_the_device_of_the_run(kind):
-    run = block(hill_scene(two(kind)))
-    with torch.device("meta"):  # what is made without a device lands there and cannot meet the others
-        total = torch.stack(list(run.losses([(0, [1])]).values())).sum()
-        total.backward()
-        run.optimizer.step()
-        cell_confidence(run)
-    assert total.device.type == "cpu" and float(total.detach()) > 0
-
 
 # --- runs -----------------------------------------------------------------------------------------------------------
 
@@ -262,7 +102,7 @@ def test_holes_are_filled_and_said():
     assert (prediction.layers["photo_consistency"] >= 0).all() and (prediction.layers["photo_consistency"] <= 1).all()
 
 
-def test_held_out_views_judge_before_and_after():
+def test_held_out_views_score_before_and_after():
     cameras = {"a": affine_camera(-0.3), "b": affine_camera(0.3), "c": affine_camera(0.0, 0.25)}
     prediction = refined(hill_scene(cameras), replace(CONFIG, held_out_views=("c",)))
     facts = prediction.notes["held_out"]["c"]
@@ -332,14 +172,3 @@ def test_what_cannot_run_is_said(scene, config, kind, text):
 def test_senseless_settings_are_refused(values):
     with pytest.raises(ValueError, match="dsm:"):
         DsmConfig(**values)
-
-
-def test_a_block_without_heights_stays_so():
-    start = np.full((SIDE, SIDE), BASE, np.float32)
-    start[:, 26:] = np.nan
-    config = replace(FEW, dsm=replace(FEW.dsm, block=32, halo=4))
-    prediction = refined(hill_scene(two("affine"), start=start), config)
-    blocks = prediction.notes["blocks"]
-    assert any("no height" in one.get("skipped", "") for one in blocks.values())
-    unknown = np.isnan(prediction.dsm.heights)
-    assert unknown[:, -4:].all() and not unknown[:, :26].any() and (prediction.provenance[unknown] == 0).all()

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hill_scene import GRID, affine_camera, hill, hill_at, hill_scene, photograph, pinhole_camera  # noqa: E402
+from hill_scene import GRID, affine_camera, hill, hill_at, hill_scene, image_of, pinhole_camera  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from makers import predicted_by  # noqa: E402
@@ -94,7 +94,7 @@ def by_tiles(config, scene):
 def lying_scene():
     """Two views whose right one was taken from elsewhere: images pull a true DSM away from it."""
     scene = hill_scene(TWO, start=hill().heights)
-    wrong = Image(photograph(affine_camera(0.18)))
+    wrong = Image(image_of(affine_camera(0.18)))
     return replace(scene, views={**scene.views, "b": View("b", ArraySource(wrong), TWO["b"])})
 
 
@@ -134,7 +134,7 @@ def test_a_gate_holds_out_a_fifth_of_the_points_for_each_depth_map(tmp_path):
 
 def test_a_depth_map_and_its_mesh_stay_where_points_contradict(tmp_path):
     scene = replace(hill_scene(PINHOLES, start=hill().heights), points=points(), grid=None)
-    wrong = Image(photograph(pinhole_camera(0.05)))
+    wrong = Image(image_of(pinhole_camera(0.05)))
     scene = replace(scene, views={**scene.views, "right": View("right", ArraySource(wrong), PINHOLES["right"])})
     config = replace(FAST, views=("left",), lr=3e-3, loss=replace(FAST.loss, point=0.0))
     found = Diffrender(config).refine(scene, Context(seed=1, scratch=tmp_path))

@@ -140,9 +140,9 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
 def test_progress_never_falls(monkeypatch):
     monkeypatch.setattr("refbench.training.per_scene.REPORT_S", 0.0)
     told = []
-    refined(replace(SHORT, tonemapper=False), report=lambda share, text: told.append((share, text)))
-    shares = [share for share, _ in told]
-    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 3 * 13
+    refined(replace(SHORT, tonemapper=False), report=lambda fraction, text: told.append((fraction, text)))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0 and len(fractions) == 3 * 13
     assert told[0][1].startswith("v0: step 1/13") and told[3][1].startswith("v1: step 1/13")
 
 

@@ -34,11 +34,11 @@ def both_ways(loss, *inputs):
     return results
 
 
-def same(results, share=1e-4):
+def same(results, fraction=1e-4):
     (one, gradients_1), (two, gradients_2) = results
-    torch.testing.assert_close(one, two, rtol=share, atol=1e-9)
+    torch.testing.assert_close(one, two, rtol=fraction, atol=1e-9)
     for first, second in zip(gradients_1, gradients_2, strict=True):
-        torch.testing.assert_close(first, second, rtol=0, atol=share * float(second.abs().max()) + 1e-12)
+        torch.testing.assert_close(first, second, rtol=0, atol=fraction * float(second.abs().max()) + 1e-12)
 
 
 @settings(max_examples=15, deadline=None)

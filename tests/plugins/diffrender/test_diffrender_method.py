@@ -31,7 +31,7 @@ ROWS, COLS, FOCAL, HEIGHT, SIDE = 60, 80, 90.0, 60.0, 80
 GRID = centred_grid(SIDE)
 
 
-def truth():
+def surface():
     x, y = GRID.centres()
     return DSM((3 * np.exp(-(x**2 + y**2) / 120)).astype(np.float32), GRID)
 
@@ -44,8 +44,8 @@ def camera(x, y):
     return pinhole_above(x, y, HEIGHT, focal=FOCAL, size=(ROWS, COLS))
 
 
-def photograph(pinhole):
-    depth = render_depth(truth(), pinhole, (ROWS, COLS))
+def image_of(pinhole):
+    depth = render_depth(surface(), pinhole, (ROWS, COLS))
     row, col = np.mgrid[:ROWS, :COLS].astype(float)
     ground = pinhole.unproject(col, row, depth)
     return np.rint(255 * np.nan_to_num(texture(ground[..., 0], ground[..., 1]))).astype(np.uint8)
@@ -55,7 +55,7 @@ def scene(with_dsm=True):
     views = {}
     for number, (x, y) in enumerate(((-6, 0), (0, 0), (6, 0), (0, 6))):
         pinhole = camera(x, y)
-        views[f"v{number}"] = View(f"v{number}", ArraySource(Image(photograph(pinhole))), pinhole)
+        views[f"v{number}"] = View(f"v{number}", ArraySource(Image(image_of(pinhole))), pinhole)
     flat = DSM(np.zeros((SIDE, SIDE), np.float32), GRID)
     return Scene("bump", grid=GRID, dsm=ArraySource(flat) if with_dsm else None, views=views)
 
@@ -71,7 +71,7 @@ def middle(values):
 
 def test_a_bump_is_found_from_a_flat_start():
     prediction = Diffrender(replace(CONFIG, views=("v1",), min_views=1)).refine(scene(), Context())
-    found, expected = (middle(dsm.heights) for dsm in (prediction.dsm, truth()))
+    found, expected = (middle(dsm.heights) for dsm in (prediction.dsm, surface()))
     before, after = np.abs(expected).mean(), np.nanmean(np.abs(found - expected))
     assert after < 0.6 * before
     assert prediction.depths["v1"].shape == (ROWS, COLS)
@@ -91,8 +91,8 @@ def test_learning_rates_fall_along_half_a_cosine(tmp_path):
     Diffrender(config).refine(scene(), Context(scratch=tmp_path))
     rows = [line.split(",") for line in (tmp_path / "log" / "v1.csv").read_text().splitlines()]
     rates = [float(row[rows[0].index("lr")]) for row in rows[1:]]
-    shares = [1, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]
-    expected = [share * (config.init_lr if n < 2 else config.lr) for n, share in enumerate(shares)]
+    fractions = [1, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]
+    expected = [fraction * (config.init_lr if n < 2 else config.lr) for n, fraction in enumerate(fractions)]
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_without_a_dsm_sparse_points_are_the_start():
     assert prediction.dsm is None and len(prediction.depths) == 4
 
 
-def test_the_rim_is_half_a_pixel_beyond_the_picture():
+def test_the_rim_is_half_a_pixel_beyond_the_image():
     places = _to_rim(torch.arange(10.0) * 3, 30)
     assert float(places[0]) == -0.5 and float(places[-1]) == 29.5 and (places.diff() > 0).all()
 
@@ -144,9 +144,9 @@ def folder(tmp_path):
         pinhole = camera(x, y)
         (tmp_path / "color").mkdir(exist_ok=True)
         (tmp_path / "depth_marigold").mkdir(exist_ok=True)
-        picture = photograph(pinhole).transpose(1, 2, 0)[..., ::-1]
-        cv2.imwrite(str(tmp_path / "color" / f"f{number}.png"), np.ascontiguousarray(picture))
-        depth = render_depth(truth(), pinhole, (ROWS, COLS))
+        image = image_of(pinhole).transpose(1, 2, 0)[..., ::-1]
+        cv2.imwrite(str(tmp_path / "color" / f"f{number}.png"), np.ascontiguousarray(image))
+        depth = render_depth(surface(), pinhole, (ROWS, COLS))
         cv2.imwrite(str(tmp_path / "depth_marigold" / f"f{number}.png"), np.rint(depth * 1000).astype(np.uint16))
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = pinhole.R.T, pinhole.centre

@@ -18,7 +18,7 @@ from wall_folder import (  # noqa: E402
     configure,
     started,
     steps,
-    truth,
+    wall_depth,
     write_wall_folder,
 )
 
@@ -150,14 +150,14 @@ def test_every_mode_moves_what_it_names(folder, mode):
 
 
 def test_the_scale_mode_finds_a_wrong_scale(folder):
-    write_depth(folder / "depth_marigold" / "f1.png", 1.2 * truth())
+    write_depth(folder / "depth_marigold" / "f1.png", 1.2 * wall_depth())
     run = started(
         folder, init_depth_dir="depth_marigold", input_colmap_sparse="from_ref_dm", train_mode="scale", lr=5e-3,
         loss_point_weight=10.0, loss_color_weight=0.0, sparse_pcd_from_ref_outlier_ratio=0.0,
     )  # fmt: skip
-    before = np.abs(run.depth().numpy() - truth()).mean()
+    before = np.abs(run.depth().numpy() - wall_depth()).mean()
     steps(run, 2, 120)
-    assert np.abs(run.depth().numpy() - truth()).mean() < 0.1 * before
+    assert np.abs(run.depth().numpy() - wall_depth()).mean() < 0.1 * before
 
 
 def test_published_stage_1_of_no_steps_bakes_noise(folder):
@@ -233,7 +233,7 @@ def test_a_scene_of_ones_own_runs_with_the_settings_alone(folder):
         (own / "views" / f"{name}.png").write_bytes((folder / "color" / f"{name}.png").read_bytes())
         camera = {"K": view.camera.K.tolist(), "R": view.camera.R.tolist(), "t": view.camera.t.tolist()}
         (own / "views" / f"{name}.yaml").write_text(json.dumps(camera))
-        write_band(own / "views" / f"{name}_depth.tif", truth().astype(np.float32), None, "depth")
+        write_band(own / "views" / f"{name}_depth.tif", wall_depth().astype(np.float32), None, "depth")
     views = {
         name: {"image": f"views/{name}.png", "camera": f"views/{name}.yaml", "depth": f"views/{name}_depth.tif"}
         for name in scene.views
@@ -268,7 +268,7 @@ def test_cameras_of_the_scene_see_what_the_official_ones_see(folder, flip):
 def test_depths_of_the_scene_are_metres_where_the_codes_are(folder):
     scene = Files().scene_from_config(Files().read_config(folder / "config.json"))
     depth = scene.views["f1"].depth.read()
-    np.testing.assert_allclose(depth.pixels[0], truth(), atol=5.1e-4)
+    np.testing.assert_allclose(depth.pixels[0], wall_depth(), atol=5.1e-4)
     assert scene.views["f0"].depth is None and set(scene.reference.depths) == {"f1"}
     relative = Files().read_config(changed(folder, init_depth_mode="relative_to_abspcd"))
     assert Files().scene_from_config(relative).views["f1"].depth is None

@@ -15,10 +15,10 @@ from wall_folder import (  # noqa: E402
     change_folder,
     configure,
     depth_at,
-    picture,
+    image,
+    reference,
     started,
     steps,
-    truth,
     write_wall_folder,
 )
 
@@ -57,7 +57,7 @@ def test_initial_depths_of_every_mode(folder):
     }
     within = {"relative_to_absdm": 0.3, "relative_to_abspcd": 0.1}  # published formulas, and a median of 5 x 5
     for mode, run in found.items():
-        assert np.abs(run.initial.absolute.numpy() - truth()).mean() < within.get(mode, 1e-3), mode
+        assert np.abs(run.initial.absolute.numpy() - reference()).mean() < within.get(mode, 1e-3), mode
     assert (found["offset_scale"].initial.offset, found["offset_scale"].initial.scale) == (3.0, 2.0)
     with pytest.raises(ConfigError, match=r"needs init_offset_scale"):
         started(folder, init_depth_mode="offset_scale")
@@ -78,7 +78,7 @@ def test_points_drawn_from_the_reference(folder):
     assert np.median(np.abs(error)) == pytest.approx(0.02 * 0.6745, rel=0.15)
     assert 0.005 < (np.abs(error) > 0.1).mean() < 0.03
     np.testing.assert_allclose(seen.xyz[:, 0], (col + 0.5 - COLS / 2) * -seen.xyz[:, 2] / FOCAL, atol=1e-9)
-    np.testing.assert_allclose(seen.rgb / 255, picture(1)[row.round().astype(int), col.round().astype(int)], atol=3e-3)
+    np.testing.assert_allclose(seen.rgb / 255, image(1)[row.round().astype(int), col.round().astype(int)], atol=3e-3)
 
 
 def test_no_more_points_than_depths(folder):
@@ -102,7 +102,7 @@ def write_normals(folder, run, certainty=65535):
 
 def test_normals_shape_the_surface(folder):
     write_normals(folder, started(folder))
-    write_depth(folder / "depth_marigold" / "f1.png", 4 + 0.001 * truth())  # nearly flat
+    write_depth(folder / "depth_marigold" / "f1.png", 4 + 0.001 * reference())  # nearly flat
     only = {
         "init_depth_dir": "depth_marigold", "input_normal_dir": "normals", "loss_normal_weight": 1.0, "lr": 1e-3,
         "loss_color_weight": 0.0, "loss_poisson_weight": 0.0, "loss_edge_map_weight": 0.0,
@@ -112,7 +112,7 @@ def test_normals_shape_the_surface(folder):
 
     def shape_error():
         depth = run.depth().numpy()[8:-8, 8:-8]
-        wanted = truth()[8:-8, 8:-8]
+        wanted = reference()[8:-8, 8:-8]
         return np.abs(depth / np.median(depth) - wanted / np.median(wanted)).mean()
 
     before = shape_error()
@@ -186,7 +186,7 @@ def test_enough_points_align_the_map(folder):
     run = started(
         folder, input_colmap_sparse="sparse", init_depth_mode="relative_to_abspcd", init_depth_dir="depth_marigold"
     )
-    assert np.abs(run.initial.absolute.numpy() - truth()).mean() < 0.05
+    assert np.abs(run.initial.absolute.numpy() - reference()).mean() < 0.05
 
 
 def test_a_model_without_the_view(folder):
@@ -205,13 +205,13 @@ def test_a_model_without_the_view(folder):
         (lambda c: c["frames"][1].update(file_path="images/f1.png"), "does not contain 'color'"),
     ],
 )
-def test_pictures_that_do_not_fit_their_file(folder, change, words):
+def test_images_that_do_not_fit_their_file(folder, change, words):
     change_folder(folder, change)
     with pytest.raises(InputError, match=words):
         started(folder)
 
 
-def test_pictures_of_another_size_with_the_same_proportions(folder):
+def test_images_of_another_size_with_the_same_proportions(folder):
     change_folder(folder, lambda c: c.update({key: 2 * c[key] for key in ("fl_x", "fl_y", "cx", "cy", "w", "h")}))
     run = started(folder)
     assert run.intrinsics.fx == pytest.approx(FOCAL) and run.own.image.shape == (ROWS, COLS, 3)

@@ -20,7 +20,7 @@ from bump_scene import (  # noqa: E402
     bump,
     bump_camera,
     bump_grid,
-    bump_photograph,
+    bump_image,
     bump_scene,
     refine,
     settings,
@@ -74,7 +74,7 @@ def true_views(noise=0.0, places=((-12, 0), (-4, 0), (4, 0), (12, 0)), seed=0):
         pinhole = bump_camera(*place)
         depth = render_depth(bump(), pinhole, (ROWS, COLS))
         depth = (depth + noise * rng.standard_normal(depth.shape)).astype(np.float32)
-        image = np.moveaxis(bump_photograph(pinhole), 0, -1).astype(np.float32) / 255
+        image = np.moveaxis(bump_image(pinhole), 0, -1).astype(np.float32) / 255
         views.append(DepthView(f"v{number}", image, pinhole, depth))
     return views
 
@@ -160,8 +160,8 @@ def test_tensorboard_reads_the_log(run_folder):
     seen = events.Scalars("stage_2/total")
     np.testing.assert_allclose([one.value for one in seen], [float(row["total"]) for row in rows], rtol=1e-6)
     assert [one.step for one in seen] == [4, 5, 6, 7, 8, 9]
-    picture = events.Images("stage_2/depth")[-1]
-    assert (picture.height, picture.width) == (ROWS, COLS)
+    image = events.Images("stage_2/depth")[-1]
+    assert (image.height, image.width) == (ROWS, COLS)
 
 
 def test_without_a_grid_every_view_has_a_mesh(tmp_path):
@@ -175,7 +175,7 @@ def test_without_a_grid_every_view_has_a_mesh(tmp_path):
     col, row, depth = pinhole.project(xyz_of(vertices))
     assert abs(col.min() + 0.5) < 0.1 and abs(col.max() - COLS + 0.5) < 0.1 and abs(np.median(depth) - HEIGHT) < 3
     inner = (col > 1) & (col < COLS - 2) & (row > 1) & (row < ROWS - 2)
-    seen = bump_photograph(pinhole)[:, np.rint(row[inner]).astype(int), np.rint(col[inner]).astype(int)]
+    seen = bump_image(pinhole)[:, np.rint(row[inner]).astype(int), np.rint(col[inner]).astype(int)]
     off = np.abs(seen.T.astype(float) - np.stack([vertices[c][inner] for c in ("red", "green", "blue")], axis=1))
     assert np.median(off) < 8
     corners = xyz_of(vertices)[triangles]
@@ -228,13 +228,13 @@ def test_what_another_surface_hides_is_not_held_against_a_point():
     assert np.median(found[3]) < 0.05
 
 
-def test_a_lone_depth_map_is_judged_by_pictures():
+def test_a_lone_depth_map_is_scored_by_images():
     view, *others = true_views()
-    pictures = [DepthView(other.name, other.image, other.camera) for other in others]
-    found = confidences([view], pictures, agreement([view], 0.5), 0.5)[0]
+    images = [DepthView(other.name, other.image, other.camera) for other in others]
+    found = confidences([view], images, agreement([view], 0.5), 0.5)[0]
     assert found.max() <= 0.5 and np.median(found[:, 20:]) > 0.4
     shifted = DepthView(view.name, view.image, view.camera, view.depth - 12)
-    assert np.median(confidences([shifted], pictures, agreement([shifted], 0.5), 0.5)[0][:, 20:]) < 0.3
+    assert np.median(confidences([shifted], images, agreement([shifted], 0.5), 0.5)[0][:, 20:]) < 0.3
 
 
 def test_correlation_is_that_of_the_patch():

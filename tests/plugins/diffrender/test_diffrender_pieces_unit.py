@@ -293,9 +293,9 @@ def test_penalties_bear_outliers(random, penalty):
 def test_patches(random, patch):
     image, visible = patches(random)
     other = torch.rand_like(image)
-    alike, unlike = (float(patch_loss(image, b, visible, patch=patch)) for b in (image, other))
+    alike, dissimilarity = (float(patch_loss(image, b, visible, patch=patch)) for b in (image, other))
     assert alike < 0.03
-    assert unlike > 0.3
+    assert dissimilarity > 0.3
     spoiled, hidden = image.clone(), visible.clone()
     spoiled[:, 5:9], hidden[:, 5:9] = other[:, 5:9], 0
     assert float(patch_loss(spoiled, image, hidden, patch=patch)) < 0.03

@@ -236,7 +236,7 @@ def test_gradients_of_antialiasing(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_antialiasing_measures_the_covered_share(backend):
+def test_antialiasing_measures_the_covered_fraction(backend):
     """A vertical edge at a quarter of a pixel: the pixel it cuts gets that share, and no other pixel changes."""
     edge = 2 * (3 + 0.75) / 8 - 1  # three quarters of column 3 are covered, its centre too
     pos = torch.tensor([[[-3.0, -3, 0, 1], [edge, -3, 0, 1], [-3, 9, 0, 1], [edge, 9, 0, 1]]])

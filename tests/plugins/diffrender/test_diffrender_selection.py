@@ -43,8 +43,8 @@ def view(name, x, y=0.0, turn=0.0, height=0.0):
     depth = ((height - camera.centre[2]) / ray[..., 2]).astype(np.float32)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = camera.R, camera.t
-    picture, known = colours(ground[..., 0], ground[..., 1]), np.ones((ROWS, COLS), bool)
-    return SceneView(name, picture, camera, FLIP @ pose, depth, known, (ROWS, COLS))
+    image, known = colours(ground[..., 0], ground[..., 1]), np.ones((ROWS, COLS), bool)
+    return SceneView(name, image, camera, FLIP @ pose, depth, known, (ROWS, COLS))
 
 
 def test_overlap_is_the_share_of_the_surface_that_is_seen():
@@ -86,14 +86,14 @@ def test_missing_neighbours_are_said():
             chosen_neighbours(own, [own, *others], 3, 0.2, 15.0)
 
 
-def test_a_picture_carried_by_the_true_depth_is_the_other_picture():
+def test_a_image_carried_by_the_true_depth_is_the_other_image():
     source, target = view("a", 0), view("b", 6, 4)
     planes = clip_planes([source, target])
-    picture, seen = carried(source, source.depth, target, planes, TORCH)
+    image, seen = carried(source, source.depth, target, planes, TORCH)
     assert 0.7 < seen.mean() < 0.95
-    assert np.abs(picture - target.image)[seen].max() < 0.02
+    assert np.abs(image - target.image)[seen].max() < 0.02
     wrong, also = carried(source, source.depth * 0.9, target, planes, TORCH)
-    assert np.abs(wrong - target.image)[also].mean() > 5 * np.abs(picture - target.image)[seen].mean()
+    assert np.abs(wrong - target.image)[also].mean() > 5 * np.abs(image - target.image)[seen].mean()
 
 
 def test_steps_and_unknown_depths_are_not_carried():
@@ -113,8 +113,8 @@ def test_steps_and_unknown_depths_are_not_carried():
 
 def test_a_better_depth_lowers_the_error_in_a_held_out_view():
     refined, held = view("a", 0, height=4.0), view("b", 6, 4)
-    truth = view("a", 0).depth
-    notes = held_out_notes([refined], [held], {"a": truth}, DiffrenderConfig(), TORCH)["held_out"]["b"]
+    reference = view("a", 0).depth
+    notes = held_out_notes([refined], [held], {"a": reference}, DiffrenderConfig(), TORCH)["held_out"]["b"]
     assert notes["neighbours"] == ["a"] and notes["pixels"] > 2000
     assert notes["after"]["psnr"] > notes["before"]["psnr"] + 10
     assert notes["after"]["mae"] < 0.2 * notes["before"]["mae"]

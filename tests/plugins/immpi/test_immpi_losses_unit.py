@@ -77,22 +77,22 @@ def test_zero_padded_ssim_counts_what_is_masked_as_alike():
     assert ssim_zero_padded(a, b, mask) > ssim_zero_padded(a, b) + 0.2
 
 
-def test_scores_of_equal_pictures():
+def test_scores_of_equal_images():
     a = noise(2, 3, 16, 16)
     assert psnr(a, a) == float("inf")
     assert ssim_zero_padded(a, a) == ssim_standard(a, a) == 1
 
 
-def test_psnr_is_the_mean_over_pictures():
-    truth = torch.zeros(2, 1, 4, 4)
+def test_psnr_is_the_mean_over_images():
+    reference = torch.zeros(2, 1, 4, 4)
     estimate = torch.stack((torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), 0.01)))
-    assert psnr(estimate, truth) == pytest.approx((20 + 40) / 2, abs=1e-4)
+    assert psnr(estimate, reference) == pytest.approx((20 + 40) / 2, abs=1e-4)
 
 
 def test_scores_refuse_other_shapes():
     with pytest.raises(InputError, match=r"compares two \[B, C, h, w\] of one size"):
         psnr(noise(1, 3, 4, 4), noise(1, 3, 4, 5))
-    with pytest.raises(InputError, match=r"mask of pictures \[1, 3, 4, 4\] is \[B, 1, h, w\], not \[1, 3, 4, 4\]"):
+    with pytest.raises(InputError, match=r"mask of images \[1, 3, 4, 4\] is \[B, 1, h, w\], not \[1, 3, 4, 4\]"):
         psnr(noise(1, 3, 4, 4), noise(1, 3, 4, 4), noise(1, 3, 4, 4))
 
 
@@ -178,14 +178,14 @@ def test_edge_aware_loss_of_a_slope():
     assert float(found) == pytest.approx((0.1 + 0.1 * np.exp(-1) + 0.1) / 3)
 
 
-def test_lpips_of_equal_pictures_is_zero(lpips):
+def test_lpips_of_equal_images_is_zero(lpips):
     a = noise(1, 3, 32, 32)
     assert float(lpips(a, a)) == 0
     assert float(lpips(a, noise(1, 3, 32, 32, seed=1))) > 0
 
 
-def test_lpips_of_small_pictures(lpips):
-    with pytest.raises(InputError, match="LPIPS needs pictures of 16 x 16 pixels at least, not 15 x 32"):
+def test_lpips_of_small_images(lpips):
+    with pytest.raises(InputError, match="LPIPS needs images of 16 x 16 pixels at least, not 15 x 32"):
         lpips(noise(1, 3, 15, 32), noise(1, 3, 15, 32))
 
 

@@ -1,4 +1,4 @@
-"""ImMPI as a method: levelled views, planes of any size, optimisation, fusion, the verbs. Networks are tiny."""
+"""ImMPI as a method: nadir views, planes of any size, optimisation, fusion, the verbs. Networks are tiny."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ from refbench_immpi.official.checkpoints import write_official  # noqa: E402
 from refbench_immpi.planes.mpi import MultiplaneImage, Networks, crops, multiplane_image, padded, ramp  # noqa: E402
 from refbench_immpi.training.loss_terms import plane_depths  # noqa: E402
 from refbench_immpi.training.scene_fit import SceneFit, pairs_of  # noqa: E402
-from refbench_immpi.views.nadir_view import inscribed, levelled  # noqa: E402
+from refbench_immpi.views.nadir_view import inscribed, nadir  # noqa: E402
 from refbench_immpi.views.pairs import neighbours, split, spread_references  # noqa: E402
 from refbench_immpi.views.posed import posed_views  # noqa: E402
 
@@ -52,13 +52,13 @@ def camera(x, tilt=0.0):
     return pinhole_above(x, 0.0, HEIGHT, focal=FOCAL, size=(ROWS, COLS), tilt=tilt)
 
 
-def photograph(pinhole):
+def image_of(pinhole):
     """The texture on flat ground, 8 bits."""
     row, col = np.mgrid[:ROWS, :COLS].astype(float)
     near = pinhole.unproject(col, row, np.ones_like(col))
     centre = pinhole.centre
-    share = centre[2] / (centre[2] - near[..., 2])
-    ground = centre + share[..., None] * (near - centre)
+    fraction = centre[2] / (centre[2] - near[..., 2])
+    ground = centre + fraction[..., None] * (near - centre)
     return np.rint(255 * texture(ground[..., 0], ground[..., 1])).astype(np.uint8)
 
 
@@ -66,9 +66,7 @@ def flat_scene(tilts=(0.0, 0.0, 0.0), with_grid=True):
     views = {}
     for number, tilt in enumerate(tilts):
         pinhole = camera(-6.0 + 6.0 * number, tilt)
-        views[f"v{number}"] = View(
-            f"v{number}", ArraySource(Image(photograph(pinhole))), pinhole, depth_range=(95, 105)
-        )
+        views[f"v{number}"] = View(f"v{number}", ArraySource(Image(image_of(pinhole))), pinhole, depth_range=(95, 105))
     on = centred_grid(40)
     heights = DSM(np.zeros(on.shape, np.float32), on)
     return Scene("flat", grid=on if with_grid else None, dsm=ArraySource(heights) if with_grid else None, views=views)
@@ -117,11 +115,11 @@ def test_optimisation_lowers_the_loss():
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
-def test_a_levelled_view_sees_horizontal_planes():
+def test_a_nadir_view_sees_horizontal_planes():
     scene = flat_scene((0.3, 0.0, -0.3))
     scene = replace(scene, views={n: replace(v, depth_range=None) for n, v in scene.views.items()})
     view = posed_views(scene)[0]
-    level = levelled(view, scene, 0.05)
+    level = nadir(view, scene, 0.05)
     assert level.far - level.near < 0.2 * (view.far - view.near)
     np.testing.assert_allclose(level.camera.centre, view.camera.centre, atol=1e-9)
     np.testing.assert_allclose(level.E[2, :3], [0, 0, -1], atol=1e-12)
@@ -132,18 +130,30 @@ def test_a_levelled_view_sees_horizontal_planes():
     assert np.abs(found - expected).max() < 0.04
 
 
+def test_a_nadir_view_without_a_dsm_takes_its_range_from_the_view(tmp_path):
+    """Every point that the view sees within its own range is within that of the levelled view, and not by much."""
+    scene = replace(flat_scene((0.3, 0.0, -0.3)), dsm=None)
+    view = posed_views(scene)[0]
+    level = nadir(view, scene, 0.05)
+    rows, cols = view.shape
+    row, col = (end.ravel().astype(float) for end in np.mgrid[0 : rows : rows - 1, 0 : cols : cols - 1])
+    depths = [level.camera.project(view.camera.unproject(col, row, np.full(4, end)))[2] for end in (95.0, 105.0)]
+    np.testing.assert_allclose((level.near, level.far), (np.min(depths[0]), np.max(depths[1])), rtol=1e-6)
+    assert method().refine(scene, Context(scratch=tmp_path)).dsm is not None
+
+
 def test_the_largest_rectangle_of_a_square_is_nearly_the_square():
     left, top, right, bottom = inscribed(np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
     assert (right - left) * (bottom - top) > 0.9
 
 
-def test_planes_at_the_ground_show_the_other_photograph():
+def test_planes_at_the_ground_show_the_other_image():
     """One opaque plane at the true depth: geometry end to end, without any network."""
     first, second = posed_views(flat_scene())[:2]
-    picture, seen = warped_by_plane(first, second, HEIGHT)
+    warped, seen = warped_by_plane(first, second, HEIGHT)
     assert seen.mean() > 0.8
     inner = seen & np.roll(seen, 1, 1) & np.roll(seen, -1, 1)
-    assert np.abs(picture - second.image)[:, inner].mean() < 0.02
+    assert np.abs(warped - second.image)[:, inner].mean() < 0.02
 
 
 @pytest.mark.parametrize("length", [100, 256, 300, 700])
@@ -156,7 +166,7 @@ def test_ramps_of_crops_cover_a_side(length):
     assert total.max() <= 1.6
 
 
-def test_crops_of_a_picture_are_blended_without_a_seam():
+def test_crops_of_a_image_are_blended_without_a_seam():
     torch.manual_seed(0)
     found = method()
     networks = Networks(found.nets.eval().encoder, found.nets.generator, batch_norms=False)
@@ -261,7 +271,7 @@ def test_what_cannot_run_is_said():
         method().refine(lonely, Context())
     blind = flat_scene(with_grid=False)
     blind = replace(blind, views={n: replace(v, depth_range=None) for n, v in blind.views.items()})
-    with pytest.raises(UnsupportedError, match="nothing tells how far"):
+    with pytest.raises(UnsupportedError, match="cannot determine a depth range"):
         method().refine(blind, Context())
     with pytest.raises(InputError, match="goes through the camera centre"):
         views = list(posed_views(flat_scene()))

@@ -44,7 +44,7 @@ POSES = {
     "turned about": pose((0, 0, 175), (3, 0, 0)),
     "between the planes": pose((0, 5, 0), (0, 0, -101.3)),
     "before its back": pose((0, 0, 0), (0, 2, -200)),
-    "horizon in the picture": pose((75, 0, 0), (0, 0, 20)),
+    "horizon in the image": pose((75, 0, 0), (0, 0, 20)),
     "looks away": pose((0, 178, 0), (1, 1, 4)),
 }
 
@@ -69,7 +69,7 @@ def test_agrees_with_the_plain_form(name, shape):
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["small", "from far", "horizon in the picture"])
+@pytest.mark.parametrize("name", ["small", "from far", "horizon in the image"])
 def test_single_precision(name):
     double = scene(POSES[name])
     single = [values.float() if isinstance(values, torch.Tensor) else values for values in double]
@@ -153,7 +153,7 @@ def test_median_of_an_opaque_plane_is_its_depth():
 def test_median_and_spread_between_planes():
     """Weights 0.4, 0.1, 0 and 0.5 at depths 90, 95, 100 and 105 (the last of five lets all through)."""
     through = [0.6, 0.5 / 0.6, 1.0, 1e-30, 1.0]
-    found = render(*walls([-np.log(share) for share in through]), depth_mode="median", spread=True)
+    found = render(*walls([-np.log(fraction) for fraction in through]), depth_mode="median", spread=True)
     weights, depths = np.array([0.4, 0.1, 0, 0.5]), np.array([90, 95, 100, 105])
     middles = np.cumsum(weights) - weights / 2
     assert float(found.depth[CENTRE]) == pytest.approx(np.interp(0.5, middles, depths), abs=1e-3)
@@ -171,7 +171,7 @@ def test_median_beyond_the_middle_of_the_last_plane():
 
 def test_pyramid_intrinsics():
     K = intrinsics(40, (20, 28))
-    K[0, 2], K[1, 2] = 13.5, 9.5  # the centre of the picture
+    K[0, 2], K[1, 2] = 13.5, 9.5  # the centre of the image
     published = pyramid_intrinsics(K, 1)
     np.testing.assert_allclose(published, [[20, 0, 6.75], [0, 20, 4.75], [0, 0, 1]])
     centred = pyramid_intrinsics(K, 2, half_pixel=True)

@@ -35,12 +35,12 @@ def test_labels_follow_the_vertical_test(number):
     xy = (item.query[:, :2].astype(np.float64) * (n - 1) + 0.5) / n
     world = item.transform @ np.stack([*xy.T, item.query[:, 2], np.ones(len(xy))])
     col, row = np.floor((world[0] - WEST) / GSD + 1e-4), np.floor((NORTH - world[1]) / GSD + 1e-4)
-    truth = scene.dsm[row.astype(int), col.astype(int)]
-    far = np.abs(world[2] - truth) > 1e-3
+    reference = scene.dsm[row.astype(int), col.astype(int)]
+    far = np.abs(world[2] - reference) > 1e-3
     centred = np.arange(len(xy)) % 2 == 0  # the others may lie on a pixel's edge
     clear = far & centred
     assert clear.sum() > 1400
-    np.testing.assert_array_equal(item.labels[clear] == 1, world[2][clear] <= truth[clear])
+    np.testing.assert_array_equal(item.labels[clear] == 1, world[2][clear] <= reference[clear])
     assert 0.2 < item.labels.mean() < 0.8
     assert item.image.shape == (2, n, n)
 

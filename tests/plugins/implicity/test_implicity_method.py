@@ -191,8 +191,8 @@ def test_either_name_of_an_aliased_module_is_enough(tmp_path, kept):
     method = ImpliCity(ImpliCityConfig(model=small(1)))
     state = method.net.state_dict()
     dropped = {".bn4.": ".downsample.0.", ".downsample.0.": ".bn4."}[kept]
-    twins = {key.replace(kept, dropped) for key in state if kept in key}
-    content = {"model": {key: value for key, value in state.items() if key not in twins}, "n_iter": 3}
+    pair = {key.replace(kept, dropped) for key in state if kept in key}
+    content = {"model": {key: value for key, value in state.items() if key not in pair}, "n_iter": 3}
     assert len(content["model"]) < len(state)
     torch.save(content, tmp_path / "model.pt")
     for key, value in filled_network(read_model(tmp_path / "model.pt"), small(1)).state_dict().items():

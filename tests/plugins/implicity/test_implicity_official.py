@@ -266,8 +266,8 @@ def test_official_statistics_and_their_own_nmad():
 
 def test_official_report_without_some_masks():
     grid = Grid(4, 3, Affine(1, 0, 0, 0, -1, 3))
-    truth, masks = np.zeros((3, 4)), {"gt": np.ones((3, 4)), "water": np.eye(3, 4)}
-    result = evaluate_official(np.full((3, 4), 0.5), grid, truth, masks, grid)
+    reference, masks = np.zeros((3, 4)), {"gt": np.ones((3, 4)), "water": np.eye(3, 4)}
+    result = evaluate_official(np.full((3, 4), 0.5), grid, reference, masks, grid)
     assert list(result.statistics) == ["overall", "water"]
     report = result.report("mine", datetime(2022, 9, 1, 8, 30))
     assert "created: 2022-09-01 08:30:00\n\nmine\n" in report
@@ -275,30 +275,32 @@ def test_official_report_without_some_masks():
         ["Water", "0.5000", "0.5000"]
     ]
     with pytest.raises(InputError, match="mask gt"):
-        evaluate_official(np.zeros((3, 4)), grid, truth, {}, grid)
+        evaluate_official(np.zeros((3, 4)), grid, reference, {}, grid)
     with pytest.raises(GridMismatchError, match="reaches past"):
-        evaluate_official(np.zeros((4, 4)), grid, truth, masks, grid)
+        evaluate_official(np.zeros((4, 4)), grid, reference, masks, grid)
 
 
 def test_the_official_evaluation_is_an_assessor():
     grid = Grid(8, 6, Affine(1, 0, 0, 0, -1, 6))
-    truth = np.zeros((6, 8), np.float32)
-    truth[0] = np.nan
+    reference = np.zeros((6, 8), np.float32)
+    reference[0] = np.nan
     heights = np.full((6, 8), 1, np.float32)
     heights[3, 4] = 3  # grown by the two steps of a cross, the building holds 13 pixels
     building = np.zeros((6, 8), np.uint8)
     building[3, 4] = 1
     registry = load_registry().assessors
     record = registry.get("implicity-eval")
-    found = assess_official(DSM(heights, grid), DSM(truth, grid), {"building": Mask(building, grid)}, {})
+    found = assess_official(DSM(heights, grid), DSM(reference, grid), {"building": Mask(building, grid)}, {})
     assert set(found) == {score.key for score in record.scores}
     assert found["overall_n_pixel"] == 40 and found["overall_MAE"] == pytest.approx(42 / 40)
     assert found["building_n_pixel"] == 13 and found["building_max"] == 3
     assert found["terrain_n_pixel"] == 27 and found["terrain_RMSE"] == 1 and found["terrain_NMAD"] == 0
     assert np.isnan(found["water_MAE"]) and np.isnan(found["terrain_wo_forest_MAE"])
-    bare = assess_official(DSM(heights, grid), DSM(truth, grid), {"building": Mask(building, grid)}, {"dilation": 0})
+    bare = assess_official(
+        DSM(heights, grid), DSM(reference, grid), {"building": Mask(building, grid)}, {"dilation": 0}
+    )
     assert bare["building_n_pixel"] == 1 and bare["building_MAE"] == 3
     with pytest.raises(InputError, match="needs a reference"):
         assess_official(DSM(heights, grid), None, {}, {})
     with pytest.raises(InputError, match="dilation=N"):
-        assess_official(DSM(heights, grid), DSM(truth, grid), {}, {"growth": 3})
+        assess_official(DSM(heights, grid), DSM(reference, grid), {}, {"growth": 3})

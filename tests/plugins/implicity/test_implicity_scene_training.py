@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 from implicity_block import GSD, TINY, block, real_scene  # noqa: E402
 
-from refbench.training.schedules import CosineShare  # noqa: E402
+from refbench.training.schedules import CosineFraction  # noqa: E402
 from refbench_implicity.config import (  # noqa: E402
     ImpliCityConfig,
 )
@@ -21,8 +21,8 @@ from refbench_implicity.training.scenes import small_model  # noqa: E402
 
 
 def test_the_rate_rises_and_falls():
-    share = CosineShare(200)
-    values = [share(step) for step in range(201)]
+    fraction = CosineFraction(200)
+    values = [fraction(step) for step in range(201)]
     assert values[0] == pytest.approx(0.1) and max(values) == pytest.approx(1) and values[-1] == pytest.approx(0.01)
     assert np.argmax(values) in (9, 10)
 

@@ -104,32 +104,32 @@ def house(rows, cols):
 
 @pytest.mark.parametrize("stride", [2, 3, 4, 8])
 def test_stride_reads_few_columns_and_keeps_edges(stride):
-    truth = house(64, 70)
+    reference = house(64, 70)
     asked = []
 
     def read(row, col, ceiling):
         asked.append(len(row))
-        known = np.isfinite(truth[row, col]) & np.isfinite(ceiling)
-        assert (truth[row, col][known] <= ceiling[known]).all()
-        return truth[row, col]
+        known = np.isfinite(reference[row, col]) & np.isfinite(ceiling)
+        assert (reference[row, col][known] <= ceiling[known]).all()
+        return reference[row, col]
 
-    found = _adaptive(read, truth.shape, stride, 1.0, 16.0)
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(truth))
-    off = np.abs(found - truth)[np.isfinite(truth)]
+    found = _adaptive(read, reference.shape, stride, 1.0, 16.0)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(reference))
+    off = np.abs(found - reference)[np.isfinite(reference)]
     assert (off > 0.6).mean() < 0.002
     assert off.mean() < 0.01
-    assert sum(asked) < {2: 0.55, 3: 0.45, 4: 0.4, 8: 0.4}[stride] * truth.size
+    assert sum(asked) < {2: 0.55, 3: 0.45, 4: 0.4, 8: 0.4}[stride] * reference.size
 
 
 def test_stride_of_a_plane_is_exact():
     row, col = np.meshgrid(np.arange(33), np.arange(30), indexing="ij")
-    truth = (0.5 * row - 0.25 * col).astype(np.float32)
+    reference = (0.5 * row - 0.25 * col).astype(np.float32)
     asked = []
 
     def read(rows, cols, ceiling):
         asked.append(len(rows))
-        return truth[rows, cols]
+        return reference[rows, cols]
 
-    found = _adaptive(read, truth.shape, 4, 0.4, 1.0)
-    np.testing.assert_allclose(found, truth, atol=1e-5)
+    found = _adaptive(read, reference.shape, 4, 0.4, 1.0)
+    np.testing.assert_allclose(found, reference, atol=1e-5)
     assert asked == [9 * 9]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from PIL import Image as Picture
+from PIL import Image as PilImage
 from run_refbench import refbench
 
 torch = pytest.importorskip("torch")
@@ -63,7 +63,7 @@ def test_a_folder_of_official_tiles_goes_through(tmp_path):
     for number, (size, x, y) in enumerate(places):
         part = np.concatenate([heights[256 * number : 256 * number + 256], np.full((256, 256), 116)], axis=1)
         pixels = np.repeat(part.astype(np.uint8)[..., None], 3, axis=2)
-        Picture.fromarray(pixels).save(tmp_path / "tiles" / f"{size}-{x}-{y}.tif")
+        PilImage.fromarray(pixels).save(tmp_path / "tiles" / f"{size}-{x}-{y}.tif")
     said = refbench(
         tmp_path,
         *("run", "tiles", "--method", "pix2pix", "--config", "8bit", "--weights", "run", "--no-report"),
@@ -73,8 +73,8 @@ def test_a_folder_of_official_tiles_goes_through(tmp_path):
     with rasterio.open(tmp_path / "out" / "dsm.tif") as file:
         dsm = file.read(1)
     for number, (size, x, y) in enumerate(places):
-        tile = np.asarray(Picture.open(tmp_path / "out" / "pix2pix_outputs" / f"{size}-{x}-{y}.tif"))
+        tile = np.asarray(PilImage.open(tmp_path / "out" / "pix2pix_outputs" / f"{size}-{x}-{y}.tif"))
         assert tile.shape == (256, 256, 3) and (tile[..., 0] == tile[..., 2]).all()
         np.testing.assert_array_equal(tile[..., 0], dsm[256 * number : 256 * number + 256])
-    (tmp_path / "tiles" / "256-0-0.tif").write_bytes(b"no picture")
+    (tmp_path / "tiles" / "256-0-0.tif").write_bytes(b"no image")
     assert "cannot be read" in refbench(tmp_path, "run", "tiles", "--method", "pix2pix", "--out", "no", code=2)

@@ -11,7 +11,7 @@ from refbench.contracts.errors import ConfigError, WeightsError
 from refbench_pix2pix.footprints import footprint_assessor
 from refbench_pix2pix.footprints.assessors import assessor_record
 from refbench_pix2pix.footprints.footprint_assessor import FootprintOptions, assess_footprints, grey_levels, tiles
-from refbench_pix2pix.footprints.mask_metrics import curves, mean_scores, s_measure, share_scores, sod_scores
+from refbench_pix2pix.footprints.mask_metrics import curves, fraction_scores, mean_scores, s_measure, sod_scores
 
 torch = pytest.importorskip("torch")
 
@@ -56,22 +56,22 @@ def weights(tmp_path_factory):
 
 def test_pixels_that_do_not_count_change_nothing():
     rng = np.random.default_rng(1)
-    truth, predicted = (rng.integers(0, 2, (40, 30), dtype=np.uint8) * 255 for _ in range(2))
-    valid = np.ones(truth.shape, np.bool_)
+    reference, predicted = (rng.integers(0, 2, (40, 30), dtype=np.uint8) * 255 for _ in range(2))
+    valid = np.ones(reference.shape, np.bool_)
     valid[:, 25:] = False
     part = (slice(None), slice(25))
-    for score in (share_scores, sod_scores):
-        expected = score(predicted[part], truth[part])
-        assert score(predicted, truth, valid) == pytest.approx(expected, abs=1e-12)
-    assert sod_scores(predicted, truth)["sod_sm"] != pytest.approx(expected["sod_sm"], abs=1e-3)
+    for score in (fraction_scores, sod_scores):
+        expected = score(predicted[part], reference[part])
+        assert score(predicted, reference, valid) == pytest.approx(expected, abs=1e-12)
+    assert sod_scores(predicted, reference)["sod_sm"] != pytest.approx(expected["sod_sm"], abs=1e-3)
 
 
 def test_curves_are_what_a_loop_over_the_thresholds_gives():
     rng = np.random.default_rng(2)
-    truth = rng.integers(0, 2, (25, 31), dtype=np.uint8) * 255
-    predicted = rng.integers(10, 200, truth.shape, dtype=np.uint8)
+    reference = rng.integers(0, 2, (25, 31), dtype=np.uint8) * 255
+    predicted = rng.integers(10, 200, reference.shape, dtype=np.uint8)
     levels = ((predicted - predicted.min()) / (predicted.max() - predicted.min()) * 255).astype(int)
-    found, true = curves(predicted, truth), truth > 0
+    found, true = curves(predicted, reference), reference > 0
     for index, threshold in enumerate(range(255, -1, -1)):
         chosen = levels >= threshold
         both = (chosen & true).sum()
@@ -86,12 +86,12 @@ def test_curves_are_what_a_loop_over_the_thresholds_gives():
 
 @pytest.mark.parametrize("place", [(5, 5), (15, 4), (3, 11), (15, 11)])
 def test_one_pixel_and_the_last_row_have_an_s_measure(place):
-    truth = np.zeros((16, 12), np.uint8)
-    truth[place] = 255
+    reference = np.zeros((16, 12), np.uint8)
+    reference[place] = 255
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert 0.9 < s_measure(truth, truth) <= 1
-        assert 0 <= s_measure(255 - truth, truth) < 0.5
+        assert 0.9 < s_measure(reference, reference) <= 1
+        assert 0 <= s_measure(255 - reference, reference) < 0.5
 
 
 def test_tiles_without_a_score_do_not_count_in_its_mean():
@@ -104,7 +104,7 @@ def test_no_pixel_makes_nan_without_warning():
     empty, valid = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.bool_)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = share_scores(empty, empty, valid) | sod_scores(empty, empty, valid)
+        found = fraction_scores(empty, empty, valid) | sod_scores(empty, empty, valid)
     assert all(np.isnan(value) for value in found.values())
 
 
@@ -125,13 +125,15 @@ def test_the_true_mask_scores_best(tmp_path, building):
 
 def test_unknown_pixels_are_not_scored(tmp_path):
     mask, dsm = town()
-    heights, truth, predicted = dsm.heights.copy(), mask.copy(), mask.copy()
-    heights[:40], truth[160:200], predicted[210:250] = np.nan, 255, 7
+    heights, reference, predicted = dsm.heights.copy(), mask.copy(), mask.copy()
+    heights[:40], reference[160:200], predicted[210:250] = np.nan, 255, 7
     found = mask ^ 0
     found[:40] ^= 1
     found[160:200] ^= 1
     found[210:250] = predicted[210:250]
-    scores = assess_footprints(surface(heights), None, masks_of(truth), {"mask": write_mask(tmp_path / "m.tif", found)})
+    scores = assess_footprints(
+        surface(heights), None, masks_of(reference), {"mask": write_mask(tmp_path / "m.tif", found)}
+    )
     assert scores["mae"] == 0 and scores["iou"] == 1
     nothing = assess_footprints(
         surface(np.full(mask.shape, np.nan)), None, masks_of(mask), {"mask": str(tmp_path / "m.tif")}
@@ -160,7 +162,7 @@ def test_the_mask_of_a_network_covers_the_raster(weights, monkeypatch):
     assert found["tiles"] == 4 and 0 <= found["iou"] <= 1
     # The first tile's mask is the network's own; the others are continued by reflection.
     seen = []
-    monkeypatch.setattr(footprint_assessor, "share_scores", lambda *arrays: seen.append(arrays) or {})
+    monkeypatch.setattr(footprint_assessor, "fraction_scores", lambda *arrays: seen.append(arrays) or {})
     assess_footprints(dsm, None, masks_of(mask), options)
     levels = dsm.heights.astype(np.uint8)
     np.testing.assert_array_equal(seen[0][0], segment_tile(net, levels[:256, :256]))
@@ -248,7 +250,7 @@ def test_a_missing_or_useless_true_mask_is_told():
     with pytest.raises(InputError, match="--mask building=FILE"):
         assess_footprints(dsm, None, {}, {"mask": "m.tif"})
     with pytest.raises(InputError, match="there are: building"):
-        assess_footprints(dsm, None, masks_of(mask), {"mask": "m.tif", "truth": "roofs"})
+        assess_footprints(dsm, None, masks_of(mask), {"mask": "m.tif", "reference_mask": "roofs"})
     with pytest.raises(InputError, match="0 and 1"):
         assess_footprints(dsm, None, masks_of(np.full(mask.shape, 255, np.uint8)), {"mask": "m.tif"})
     with pytest.raises(InputError, match=r"absent\.tif"):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from PIL import Image as Picture
+from PIL import Image as PilImage
 
 torch = pytest.importorskip("torch")
 from pix2pix_blocks import method_of, official_run, refined, scene_of, surface  # noqa: E402
@@ -87,19 +87,19 @@ def test_options_files_are_configurations(tmp_path):
 def test_exported_tiles_are_read_as_the_scene_is(tmp_path):
     heights = surface(300, 520, base=20.4)
     heights[5, 5] = np.nan
-    truth = surface(300, 520, base=20.9, seed=4)
+    ground = surface(300, 520, base=20.9, seed=4)
     scene = scene_of(heights)
-    reference = Reference(ArraySource(DSM(truth, scene.grid)))
+    reference = Reference(ArraySource(DSM(ground, scene.grid)))
     assert export_scene(dataclasses.replace(scene, reference=reference), tmp_path / "tiles")["tiles"] == 2
     names = sorted(path.name for path in (tmp_path / "tiles" / "inputs").iterdir())
     assert names == ["256-0-0.tif", "256-256-0.tif"] and parse_tile_name(names[1]) == (256, 256, 0)
-    pixels = np.asarray(Picture.open(tmp_path / "tiles" / "inputs" / names[0]))
+    pixels = np.asarray(PilImage.open(tmp_path / "tiles" / "inputs" / names[0]))
     assert pixels.shape == (256, 512, 3) and pixels.dtype == np.uint8
     dsm, ndvi = halves(pixels)
     expected = np.floor(np.nan_to_num(heights[:256, :256], nan=0.0))
     np.testing.assert_array_equal(dsm, expected)
     assert ndvi[5, 5] == 0
-    assert np.asarray(Picture.open(tmp_path / "tiles" / "training" / names[0])).shape == (256, 768, 3)
+    assert np.asarray(PilImage.open(tmp_path / "tiles" / "training" / names[0])).shape == (256, 768, 3)
 
 
 def test_the_8bit_path_of_a_scene_is_the_official_one_tile_by_tile():

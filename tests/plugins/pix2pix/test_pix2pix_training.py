@@ -17,7 +17,7 @@ from refbench.weights.weights_folder import read_weights  # noqa: E402
 from refbench_pix2pix.config import GeneratorConfig, Pix2PixConfig, TrainingConfig, ValueConfig  # noqa: E402
 from refbench_pix2pix.method import Pix2Pix  # noqa: E402
 from refbench_pix2pix.official.options import read_options  # noqa: E402
-from refbench_pix2pix.training.schedule import LinearShare  # noqa: E402
+from refbench_pix2pix.training.schedule import LinearFraction  # noqa: E402
 
 
 def learner(**changes):
@@ -29,9 +29,11 @@ def learner(**changes):
 
 
 def place(seed=0):
-    truth = surface(256, 256, seed=seed)
-    scene = scene_of((truth + np.random.default_rng(seed).normal(0, 2, truth.shape)).astype(np.float32), ndvi=False)
-    return dataclasses.replace(scene, id=f"place-{seed}", reference=Reference(ArraySource(DSM(truth, scene.grid))))
+    reference = surface(256, 256, seed=seed)
+    scene = scene_of(
+        (reference + np.random.default_rng(seed).normal(0, 2, reference.shape)).astype(np.float32), ndvi=False
+    )
+    return dataclasses.replace(scene, id=f"place-{seed}", reference=Reference(ArraySource(DSM(reference, scene.grid))))
 
 
 @pytest.mark.slow
@@ -53,8 +55,8 @@ def test_learning_lowers_the_error_and_saves_official_files(tmp_path):
         assert torch.equal(again.net.state_dict()[key], tensor)
     assert read_weights(tmp_path / "weights").meta["provenance"]["steps"] == 40
     (log,) = (path.parent for path in tmp_path.rglob("events.*"))
-    pictures = EventAccumulator(str(log), size_guidance={"images": 0}).Reload().Images("input, refined, truth/0")
-    assert len(pictures) == len(scores) and (pictures[0].width, pictures[0].height) == (3 * 256, 256)
+    images = EventAccumulator(str(log), size_guidance={"images": 0}).Reload().Images("input, refined, reference/0")
+    assert len(images) == len(scores) and (images[0].width, images[0].height) == (3 * 256, 256)
     options = read_options(tmp_path / "train_opt.txt")
     assert options["ngf"] == "4" and options["gan_mode"] == "vanilla"
 
@@ -62,15 +64,17 @@ def test_learning_lowers_the_error_and_saves_official_files(tmp_path):
 def test_a_training_from_an_official_checkpoint_takes_its_discriminator(tmp_path):
     first = learner()
     first.fit([place(0)], Context(), steps=2, folder=tmp_path)
-    judge = torch.load(tmp_path / "latest_net_D.pth")
+    discriminator = torch.load(tmp_path / "latest_net_D.pth")
     old = {"model.2.running_mean": torch.zeros(3), "model.2.num_batches_tracked": torch.tensor(4)}
-    torch.save({**judge, **old}, tmp_path / "latest_net_D.pth")
+    torch.save({**discriminator, **old}, tmp_path / "latest_net_D.pth")
     config = dataclasses.replace(first.config, training=dataclasses.replace(first.config.training, lr=1e-12))
     again = Pix2Pix(dataclasses.replace(config, values=ValueConfig(path="8bit")), tmp_path / "latest_net_G.pth")
     facts = again.fit([place(0)], Context(), steps=1, folder=tmp_path / "more").provenance
     assert facts["discriminator"] == "from the official checkpoint"
     kept = torch.load(tmp_path / "more" / "latest_net_D.pth")
-    assert all(torch.allclose(kept[k], judge[k], atol=1e-6) for k in judge if k.endswith(("weight", "bias")))
+    assert all(
+        torch.allclose(kept[k], discriminator[k], atol=1e-6) for k in discriminator if k.endswith(("weight", "bias"))
+    )
     torch.save({"model.0.weight": torch.zeros(1, 1, 1, 1)}, tmp_path / "latest_net_D.pth")
     with pytest.raises(WeightsError, match="another discriminator"):
         Pix2Pix(config, tmp_path / "latest_net_G.pth").fit([place(0)], Context(), steps=1)
@@ -99,8 +103,8 @@ def test_options_train_and_resume(tmp_path, changes):
 
 
 def test_rates_never_turn_negative():
-    share = LinearShare(1, 3, 2)
-    assert [share(epoch) for epoch in range(7)] == pytest.approx([1, 1, 1, 2 / 3, 1 / 3, 0, 0])
+    fraction = LinearFraction(1, 3, 2)
+    assert [fraction(epoch) for epoch in range(7)] == pytest.approx([1, 1, 1, 2 / 3, 1 / 3, 0, 0])
 
 
 def test_scenes_that_cannot_train_are_refused():

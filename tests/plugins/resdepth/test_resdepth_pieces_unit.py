@@ -16,7 +16,7 @@ from refbench_resdepth.official.lists import read_image_list, read_pair_list
 from refbench_resdepth.official.statistics import Residuals, pooled, scores, set_masks, sets, statistics_text
 from refbench_resdepth.regions import STRATEGIES, Extent, allocate, blend_profile, tile_starts
 from refbench_resdepth.training.augment import augment
-from refbench_resdepth.training.loss_mask import own_part, truth_mask
+from refbench_resdepth.training.loss_mask import own_part, reference_mask
 from refbench_resdepth.training.sampling import Positions, draw
 
 IMAGES = (Path("data/a/ortho_1.tif"), Path("data/a/ortho_10.tif"), Path("data/b/north,late.tif"), Path("c/x.tif"))
@@ -171,8 +171,8 @@ def test_the_scale_leaves_the_tails_out():
     assert training_std([*range(1, 100), np.nan, 1e6]) == pytest.approx(np.arange(6, 96).mean())
 
 
-def test_masks_of_truth():
-    assert truth_mask(np.array([[1.0, 0.0, np.nan, -5.0]]), -5.0).tolist() == [[True, False, False, False]]
+def test_masks_of_reference():
+    assert reference_mask(np.array([[1.0, 0.0, np.nan, -5.0]]), -5.0).tolist() == [[True, False, False, False]]
     assert own_part(4, (1, 2), (2, 3)).nonzero()[0].tolist() == [1, 1, 2, 2]
     assert not own_part(4, (2, 1), (0, 3)).any()
 
@@ -235,11 +235,11 @@ def test_scores_of_nothing_are_unknown():
     assert np.isnan(list(found.values())).all()
 
 
-def test_only_pixels_known_in_all_count_and_a_truth_of_zero_does():
-    truth = np.array([[0.0, 1.0, np.nan, 1.0]], np.float32)
+def test_only_pixels_known_in_all_count_and_a_reference_of_zero_does():
+    reference = np.array([[0.0, 1.0, np.nan, 1.0]], np.float32)
     initial = np.array([[1.0, np.nan, 1.0, 1.0]], np.float32)
     refined = np.array([[2.0, 2.0, 2.0, np.nan]])
-    found = sets(truth, initial, refined, {})["all"]
+    found = sets(reference, initial, refined, {})["all"]
     assert (found.initial.tolist(), found.refined.tolist()) == ([1.0], [2.0])
 
 

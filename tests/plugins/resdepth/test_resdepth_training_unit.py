@@ -16,9 +16,11 @@ from makers import grid_of  # noqa: E402
 from refbench import DSM, Context, Image, InputError, Scene  # noqa: E402
 from refbench.contracts.errors import CancelledError, ConfigError  # noqa: E402
 from refbench.contracts.scene import Reference  # noqa: E402
+from refbench.engine.inputs.weights import find_weights  # noqa: E402
 from refbench.formats.memory_budget import MemoryBudget  # noqa: E402
 from refbench.formats.raster import ArraySource, open_dsm  # noqa: E402
 from refbench.formats.raster_write import write_dsm  # noqa: E402
+from refbench.registry.registry import load_registry  # noqa: E402
 from refbench.training.task import TrainState  # noqa: E402
 from refbench.weights.weights_folder import read_weights  # noqa: E402
 from refbench_resdepth.config import (  # noqa: E402
@@ -47,15 +49,15 @@ def place(seed=0, rows=60, cols=80, bias=1.5):
     """A town whose initial DSM is too high by ``bias`` where the images are bright."""
     rng = np.random.default_rng(seed)
     grid = grid_of(rows, cols, GSD)
-    truth = np.full((rows, cols), 400.0)
-    truth[10:40, 20:50] += 9
+    reference = np.full((rows, cols), 400.0)
+    reference[10:40, 20:50] += 9
     bright = rng.random((rows // 4, cols // 4)).repeat(4, 0).repeat(4, 1) > 0.5
-    initial = truth + bias * bright + rng.normal(0, 0.1, truth.shape)
+    initial = reference + bias * bright + rng.normal(0, 0.1, reference.shape)
     images = {
-        n: ArraySource(Image((200 + 500 * bright + rng.normal(0, 9, truth.shape))[None].astype(np.float32), grid))
+        n: ArraySource(Image((200 + 500 * bright + rng.normal(0, 9, reference.shape))[None].astype(np.float32), grid))
         for n in "ab"
     }
-    sources = [ArraySource(DSM(values.astype(np.float32), grid)) for values in (initial, truth)]
+    sources = [ArraySource(DSM(values.astype(np.float32), grid)) for values in (initial, reference)]
     return Scene(
         f"place-{seed}", grid, dsm=sources[0], orthos=images, pairs=(("a", "b"),), reference=Reference(sources[1])
     )
@@ -99,7 +101,7 @@ def test_images_are_permuted_at_every_access():
     assert len({samples.sample(0, epoch)["x"].tobytes() for epoch in range(12)}) == 1
 
 
-def test_inputs_truth_and_mask_turn_together():
+def test_inputs_reference_and_mask_turn_together():
     config = TrainingConfig(tile_size=TILE, permute_images_within_pair=False)
     samples = TrainSamples([area_of(place(bias=0))], cutter(), config, 0)
     for epoch in range(8):
@@ -278,3 +280,13 @@ def test_logs_have_the_official_names(tmp_path):
     content = torch.load(FILES.last_in(tmp_path))
     assert math.isfinite(content["loss_train"]) and math.isfinite(content["loss_val"])
     assert json.dumps(content["epoch"]) == "0"
+
+
+def test_weights_of_the_wild_recipe_are_not_trained_on_scenes(tmp_path):
+    """They see a channel of holes and give a deviation, which a training on scenes has no samples for."""
+    from refbench.testing import scenes as made
+
+    weights = find_weights(load_registry().methods.get("resdepth"), "wild")
+    method = ResDepth(ResDepthConfig(), weights)
+    with pytest.raises(InputError, match="--weights stereo"):
+        method.fit([made.scene(grid=made.utm_grid(288, 288))], Context(scratch=tmp_path), steps=1)

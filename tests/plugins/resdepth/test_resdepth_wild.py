@@ -21,7 +21,7 @@ from refbench_resdepth.scale import Scale  # noqa: E402
 from refbench_resdepth.shrinkage import SIGMA_OF_SCALE, combined, shrunk, standard_deviation  # noqa: E402
 from refbench_resdepth.training.fit_wild import FIRST_LOG_SCALE, warm_start  # noqa: E402
 from refbench_resdepth.training.wild_samples import HOLE_WEIGHT, WildBatches, patch  # noqa: E402
-from refbench_resdepth.training.wild_task import rate_share, wild_loss  # noqa: E402
+from refbench_resdepth.training.wild_task import rate_fraction, wild_loss  # noqa: E402
 
 MODEL = ModelConfig(depth=2, start_kernel=4, optional_images=True, hole_channel=True, uncertainty=True)
 SCALE = Scale(8.0, height_rule="gsd")
@@ -189,9 +189,9 @@ def test_a_network_of_two_images_starts_the_new_one():
 
 
 def test_the_rate_rises_stays_and_falls():
-    shares = [rate_share(step, 2000) for step in range(2000)]
-    assert shares[0] < 0.05 and max(shares) == 1.0 and shares[-1] < 0.05
-    assert shares[800] == 1.0 and shares[1700] < shares[1400] < 1.0
+    fractions = [rate_fraction(step, 2000) for step in range(2000)]
+    assert fractions[0] < 0.05 and max(fractions) == 1.0 and fractions[-1] < 0.05
+    assert fractions[800] == 1.0 and fractions[1700] < fractions[1400] < 1.0
 
 
 def test_training_is_kept_and_resumed(cache, tmp_path):

@@ -71,11 +71,11 @@ def write_binary(folder):
     (folder / "points3D.bin").write_bytes(data)
 
 
-def write_pictures(folder):
+def write_images(folder):
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for name, _, _ in poses():
-        picture = np.tile(np.arange(SIZE[1], dtype=np.uint8) * 4, (SIZE[0], 1))
-        cv2.imwrite(str(folder / "images" / f"{name} view.png"), np.dstack([picture] * 3))
+        pixels = np.tile(np.arange(SIZE[1], dtype=np.uint8) * 4, (SIZE[0], 1))
+        cv2.imwrite(str(folder / "images" / f"{name} view.png"), np.dstack([pixels] * 3))
 
 
 @pytest.mark.parametrize("write", [write_text, write_binary])
@@ -94,7 +94,7 @@ def test_points_land_on_their_observations(tmp_path, write):
 @pytest.mark.parametrize("write", [write_text, write_binary])
 def test_a_folder_becomes_a_scene(tmp_path, write):
     write(tmp_path / "sparse" / "0")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     assert is_colmap_folder(tmp_path)
     scene = open_colmap(tmp_path)
     assert sorted(scene.views) == ["left view", "right view"]
@@ -112,7 +112,7 @@ def test_the_corner_origin_moves_by_half_a_pixel():
 
 def test_lenses_are_straightened(tmp_path):
     write_text(tmp_path / "sparse", "SIMPLE_RADIAL", " -0.2")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     scene = open_colmap(tmp_path)
     assert "undistorted" in scene.warnings[0]
     image = scene.views["left view"].image.read()
@@ -124,9 +124,9 @@ def test_lenses_are_straightened(tmp_path):
     np.testing.assert_allclose(row[inside], expected[inside], atol=0.3)
 
 
-def cut(path, share):
+def cut(path, fraction):
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * fraction)])
 
 
 @pytest.mark.parametrize(
@@ -148,17 +148,17 @@ def test_broken_texts_are_named(tmp_path, broken, words):
 
 
 @pytest.mark.parametrize("name", ["cameras", "images", "points3D"])
-@pytest.mark.parametrize("share", [0.1, 0.7])
-def test_truncated_files_are_named(tmp_path, name, share):
+@pytest.mark.parametrize("fraction", [0.1, 0.7])
+def test_truncated_files_are_named(tmp_path, name, fraction):
     write_binary(tmp_path)
-    cut(tmp_path / f"{name}.bin", share)
+    cut(tmp_path / f"{name}.bin", fraction)
     with pytest.raises(InputError, match=f"{name}.bin ends too early"):
         read_model(tmp_path)
 
 
-def test_missing_pictures_are_named(tmp_path):
+def test_missing_images_are_named(tmp_path):
     write_text(tmp_path / "sparse")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     (tmp_path / "images" / "left view.png").unlink()
     with pytest.raises(InputError, match=r"left view.png is missing"):
         open_colmap(tmp_path)
@@ -174,7 +174,7 @@ def write_named(folder, names, camera=7, first=1):
     (folder / "images.txt").write_text("".join(lines))
 
 
-def picture_files(folder, names):
+def image_files(folder, names):
     for number, name in enumerate(names):
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def picture_files(folder, names):
 )
 def test_no_view_is_lost_where_names_clash(tmp_path, names, views):
     write_named(tmp_path / "sparse", names)
-    picture_files(tmp_path, names)
+    image_files(tmp_path, names)
     scene = open_colmap(tmp_path)
     assert sorted(scene.views) == views
     assert all(view.name == name for name, view in scene.views.items())
@@ -208,7 +208,7 @@ def test_no_view_is_lost_where_names_clash(tmp_path, names, views):
 def test_such_views_are_written_and_read_back(tmp_path):
     names = ["cam0/0001.png", "cam1/0001.png"]
     write_named(tmp_path / "sparse", names)
-    picture_files(tmp_path, names)
+    image_files(tmp_path, names)
     scene = load_scene(write_scene(tmp_path / "copy", open_colmap(tmp_path)))
     assert sorted(scene.views) == names
     assert [int(scene.views[name].image.read().pixels[0, 0, 0]) for name in names] == [0, 10]
@@ -216,7 +216,7 @@ def test_such_views_are_written_and_read_back(tmp_path):
 
 def test_views_that_would_share_a_file_are_not_written_over_each_other(tmp_path):
     write_named(tmp_path / "sparse", ["a/x.png", "b/x.png"])
-    picture_files(tmp_path, ["a/x.png", "b/x.png"])
+    image_files(tmp_path, ["a/x.png", "b/x.png"])
     scene = open_colmap(tmp_path)
     views = {**scene.views, "a_x.png": scene.views["b/x.png"]}
     with pytest.raises(InputError, match=r"would be written as .*views/a_x\.png\.tif"):
@@ -232,7 +232,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 def test_the_largest_of_several_models_is_taken_and_that_is_said(tmp_path):
     for number, count in ((0, 1), (2, 2), (10, 4)):
         write_named(tmp_path / "sparse" / str(number), [f"{i}.png" for i in range(count)])
-    picture_files(tmp_path, [f"{i}.png" for i in range(4)])
+    image_files(tmp_path, [f"{i}.png" for i in range(4)])
     scene = open_colmap(tmp_path)
     assert len(scene.views) == 4
     assert "sparse/10 (4 images). Left out: sparse/0 (1 images), sparse/2 (2 images)" in scene.warnings[0]
@@ -243,7 +243,7 @@ def test_the_largest_of_several_models_is_taken_and_that_is_said(tmp_path):
 
 def test_one_model_needs_no_word(tmp_path):
     write_text(tmp_path / "sparse" / "3")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     assert open_colmap(tmp_path).warnings == ()
 
 
@@ -264,7 +264,7 @@ def test_an_image_of_a_missing_camera_is_named(tmp_path, write):
 
 def test_a_pose_that_is_none_is_named(tmp_path):
     write_text(tmp_path / "sparse")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     path = tmp_path / "sparse" / "images.txt"
     lines = path.read_text().splitlines()
     lines[0] = "1 0 0 0 0 0 0 0 7 left view.png"
@@ -281,7 +281,7 @@ def write_dense(path, depth):
 
 def test_dense_depth_maps_are_initial_depths(tmp_path):
     write_text(tmp_path / "sparse")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     depth = 3 + np.arange(SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE) / 1000
     depth[:5] = 0
     write_dense(tmp_path / "stereo" / "depth_maps" / "left view.png.geometric.bin", depth)
@@ -300,7 +300,7 @@ def test_dense_depth_maps_are_initial_depths(tmp_path):
 
 def test_dense_maps_of_another_size_are_left_out_and_broken_ones_named(tmp_path):
     write_text(tmp_path / "sparse")
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     path = tmp_path / "stereo" / "depth_maps" / "left view.png.geometric.bin"
     write_dense(path, np.ones((20, 30)))
     scene = open_colmap(tmp_path)

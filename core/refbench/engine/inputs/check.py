@@ -9,6 +9,7 @@ from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.device import check_device
 from refbench.engine.inputs.scene import open_scene
 from refbench.engine.inputs.weights import find_weights
+from refbench.engine.job.back import input_file
 from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
@@ -52,4 +53,7 @@ def check_inputs(
     check_device(request.device)
     config = config or load_config(record, request.config, request.overrides)
     weights = find_weights(record, request.weights, config.values.get("weights"))
-    return CheckedInputs(record, config, weights, open_scene(request, config))
+    scene = open_scene(request, config)
+    if request.back:
+        input_file(scene)
+    return CheckedInputs(record, config, weights, scene)

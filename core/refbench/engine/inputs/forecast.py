@@ -6,12 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from refbench.contracts.errors import SkippedError, UnsupportedError
 from refbench.contracts.estimate import Estimate
-from refbench.contracts.method import ChoosesWeights, EstimatesCost, NamesWeights
+from refbench.contracts.method import ChoosesWeights, EstimatesCost, NamesMembers, NamesWeights
 from refbench.contracts.need import Gives
 from refbench.engine.inputs.check import check_inputs
+from refbench.engine.inputs.config import load_config
+from refbench.engine.inputs.method import asked_weights, load_method
 from refbench.engine.inputs.prepare import prepare
-from refbench.engine.job.steps import asked_weights, load_method, weights_warnings
+from refbench.engine.job.steps import weights_warnings
+from refbench.registry.registry import load_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +74,7 @@ def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forec
     scene = found.scene
     for bridge in preparation.bridges:
         scene = bridge.outline(scene)
-    asked = asked_weights(record, config, request)
+    asked = asked_weights(record, config, request.weights)
     method = load_method(record, config, asked, request.threads)
     said = method.choose_weights(scene) if isinstance(method, ChoosesWeights) else []
     used = method.weights_used if isinstance(method, NamesWeights) else asked
@@ -79,15 +83,51 @@ def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forec
     return Forecast(record, config, scene, preparation, used, _cost(record, method, scene, preparation), tuple(remarks))
 
 
+def _pixels(scene: Scene) -> int:
+    return 0 if scene.grid is None else scene.grid.width * scene.grid.height
+
+
+def _own_cost(record: MethodRecord, method: object, scene: Scene) -> Estimate | None:
+    """Return what the refinement alone costs; None where the method states no speed."""
+    if isinstance(method, NamesMembers):
+        return _members_cost(method, scene)
+    if isinstance(method, EstimatesCost):
+        return method.estimate(scene)
+    if RATE in record.tags and (pixels := _pixels(scene)):
+        return Estimate(0, float(record.tags[RATE]) * pixels / 1e6)
+    return None
+
+
+def _members_cost(method: NamesMembers, scene: Scene) -> Estimate | None:
+    """Return what the methods cost that another one runs, one after the other; those that cannot run cost nothing."""
+    memory, seconds = 0, 0.0
+    for name, options in method.members().items():
+        record = load_registry().methods.get(name)
+        config = load_config(record, None, options)
+        try:
+            preparation = prepare(scene, record)
+            weights = asked_weights(record, config)
+        except (UnsupportedError, SkippedError):
+            continue
+        outline = scene
+        for bridge in preparation.bridges:
+            outline = bridge.outline(outline)
+        member = load_method(record, config, weights, None)
+        if isinstance(member, ChoosesWeights):
+            member.choose_weights(outline)
+        cost = _own_cost(record, member, outline)
+        if cost is None:
+            return None
+        memory, seconds = max(memory, preparation.bytes, cost.bytes), seconds + preparation.seconds + cost.seconds
+    return Estimate(memory, seconds)
+
+
 def _cost(record: MethodRecord, method: object, scene: Scene, preparation: Preparation) -> Estimate | None:
     """Return the cost of the whole job: start, bridges, method, scoring; None where the method states no speed."""
-    pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
-    if isinstance(method, EstimatesCost):
-        own = method.estimate(scene)
-    elif RATE in record.tags and pixels:
-        own = Estimate(0, float(record.tags[RATE]) * pixels / 1e6)
-    else:
+    own = _own_cost(record, method, scene)
+    if own is None:
         return None
+    pixels = _pixels(scene)
     scored = scene.reference is not None and Gives.DSM in record.gives
     per_pixel = SCORING if scored else READING
     torch = TORCH if "torch" in record.packages else Estimate(0, 0.0)

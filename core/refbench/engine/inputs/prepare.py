@@ -46,7 +46,8 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None, withou
         No chain of bridges does it.
     """
     needs = set(record.needs)
-    if Gives.DSM in record.gives and scene.has(Need.GRID):
+    # What gives nothing but a DSM must have a grid to give it on.
+    if Gives.DSM in record.gives and (scene.has(Need.GRID) or record.gives == (Gives.DSM,)):
         needs.add(Need.GRID)
         try:
             bridges = plan_bridges(scene, needs | {Need.DSM}, gsd, without=without)

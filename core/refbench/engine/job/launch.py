@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.engine.job.bounded_log import BoundedLog
 from refbench.engine.job.out_of_memory import memory_kills, was_memory
 from refbench.engine.job.process import Ended, run_process
 from refbench.engine.job.recorder import DRAFT_FILE
@@ -20,16 +20,17 @@ from refbench.engine.job.remains import (
     REASON_LIMIT,
     REQUEST_FILE,
     bounded,
-    kept_log,
     log_tail,
     missing_output,
     says_out_of_memory,
     tidied,
 )
 from refbench.engine.job.result import RESULT_FILE, Cost, Status, write_result
-from refbench.engine.job.terminable import terminable
+from refbench.files.new_folder import partial_folder, put_in_place
 from refbench.files.out_guard import check_out, locked, write_contents
+from refbench.files.posix import require_posix
 from refbench.files.regular import remove
+from refbench.files.terminable import terminable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,13 +71,16 @@ def run_job(
         Bad input, also where it shows in the job's process only; nothing is left behind.
     CancelledError
         It was cancelled; nothing is left behind.
+    UnsupportedError
+        The system has no processes and locks of POSIX.
     """
+    require_posix("A job")
     out = request.folder
     inputs = list(input_paths(request))
     check_out(out, overwrite, inputs)
     with terminable(), locked(out):
         check_out(out, overwrite, inputs)  # another run may have ended just now
-        partial = _partial_folder(out)
+        partial = partial_folder(out)
         try:
             result = _run_in(partial, request, progress, cancellation)
             if result.status is not Status.OK and (out / RESULT_FILE).exists():
@@ -86,7 +90,7 @@ def run_job(
                 finish(partial, result)
             write_result(partial, result)
             write_contents(partial)
-            _put_in_place(partial, out, overwrite, inputs)
+            put_in_place(partial, out, lambda: check_out(out, overwrite, inputs))
         finally:
             remove(partial)
     return result
@@ -101,46 +105,6 @@ def input_paths(request: JobRequest) -> Iterator[Path]:
         yield from (Path(one) for one in several if isinstance(one, (str, Path)) and os.path.lexists(one))
 
 
-def _partial_folder(out: Path) -> Path:
-    """Make a new folder beside ``out``; its name was never used, also not by a process of the same number."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-{os.getpid()}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"The output folder {out} cannot be made: {error.strerror}.") from error
-    umask = os.umask(0)
-    os.umask(umask)
-    folder.chmod(0o777 & ~umask)  # mkdtemp makes private ones
-    return folder
-
-
-def _put_in_place(partial: Path, out: Path, overwrite: bool, inputs: list[Path]) -> None:
-    """Rename the finished folder; what was at ``out`` goes only where it may.
-
-    Raises
-    ------
-    InputError
-        Something else has appeared there during the run; the result lies in the folder that the message names.
-    """
-    try:
-        check_out(out, overwrite, inputs)
-    except InputError as error:
-        number = next(n for n in range(2, 1 << 30) if not os.path.lexists(out.with_name(f"{out.name}-{n}")))
-        rescued = out.with_name(f"{out.name}-{number}")
-        partial.rename(rescued)
-        raise InputError(f"{error} It appeared during the run; the result lies in {rescued}.") from error
-    old = out.with_name(f"{out.name}.old-{os.getpid()}")
-    remove(old)
-    if out.exists():
-        out.rename(old)
-    try:
-        partial.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    remove(old)
-
-
 def _run_in(
     folder: Path,
     request: JobRequest,
@@ -150,18 +114,17 @@ def _run_in(
     request_file = folder / REQUEST_FILE
     request_file.write_text(replace(request, out=str(folder)).to_json())
     kills, started = memory_kills(), time.perf_counter()
-    # The log is read through this very handle at the end, whatever the job did to its name.
-    with (folder / LOG_FILE).open("w+b") as log:
+    with BoundedLog(folder / LOG_FILE) as log:
         ended = run_process(request, request_file, log, progress, cancellation)
-        wall = time.perf_counter() - started
-        return _result(folder, request, ended, log, kills, wall)
+    wall = time.perf_counter() - started
+    return _result(folder, request, ended, log.text(), kills, wall)
 
 
-def _result(folder: Path, request: JobRequest, ended: Ended, log: BinaryIO, kills: int | None, wall: float) -> Result:
-    """Return the result of a job that has ended, from what it left."""
+def _result(folder: Path, request: JobRequest, ended: Ended, text: bytes, kills: int | None, wall: float) -> Result:
+    """Return the result of a job that has ended, from what it left and printed."""
     draft = tidied(folder)
     (folder / REQUEST_FILE).write_text(request.to_json())  # for the one who compares or repeats the run
-    text = kept_log(folder, log)
+    (folder / LOG_FILE).write_bytes(text)  # anew: the job may have spoilt the file
     peak = _peak_bytes(ended.usage)
     status, reason = _ending(ended, draft, request, was_memory(kills, peak) or says_out_of_memory(text))
     if status is Status.FAILED and (says_out_of_memory(text) or _was_killed_for_memory(reason, kills)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _VMSTAT = Path("/proc/vmstat")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_SHARE = 0.25
+_FRACTION = 0.25
 
 
 def memory_kills() -> int | None:
@@ -28,7 +28,7 @@ def was_memory(kills_before: int | None, peak_bytes: int) -> bool:
     after = memory_kills()
     if kills_before is None or after is None or after > kills_before:
         return True
-    return peak_bytes >= _SHARE * _memory_bytes()
+    return peak_bytes >= _FRACTION * _memory_bytes()
 
 
 def _memory_bytes() -> int:

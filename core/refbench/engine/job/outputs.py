@@ -14,7 +14,7 @@ from refbench.contracts.method import Prediction
 from refbench.contracts.raster import DSM
 from refbench.engine.job.draft import Refined
 from refbench.engine.tiles.stream import CONFIDENCE, inside_areas
-from refbench.files.image_file import write_picture
+from refbench.files.image_file import write_image
 from refbench.files.names import as_file_name
 from refbench.formats.raster_write import provenance_path, write_band, write_dsm
 
@@ -48,7 +48,7 @@ class ValidCount:
     lost: int = 0
 
     def write(self, window: Window, heights: NDArray[np.float32]) -> None:
-        """Count the rows and hand them on."""
+        """Count the rows and hand them on. ``heights`` are metres, [rows, cols] of the window."""
         known = np.isfinite(heights)
         self.valid += int(known.sum())
         if self.initial is not None:
@@ -161,7 +161,7 @@ def write_beside(prediction: Prediction, folder: Path) -> dict[str, str]:
         write_band(folder / outputs[f"depth_{name}"], depth, None, "depth", nodata=math.nan)
     for name, image in prediction.views.items():
         outputs[f"view_{name}"] = f"view_{as_file_name(name)}.png"
-        write_picture(folder / outputs[f"view_{name}"], image)
+        write_image(folder / outputs[f"view_{name}"], image)
     for name, path in prediction.files.items():
         kept = folder / path.name
         if kept.exists():

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from resource import struct_rusage
-    from typing import BinaryIO
 
+    from refbench.engine.job.bounded_log import BoundedLog
     from refbench.engine.job.cancellation import Cancellation
     from refbench.engine.job.request import JobRequest
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 GRACE_S = 3.0
 """From being asked to end at the deadline to being made to."""
 _ASK_EVERY_S = 0.05
+_BLOCK, _PIPE_BLOCKS = 1 << 16, 16
+"""Bytes read at once from what a job prints; a pipe holds a megabyte at most."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -45,7 +47,7 @@ class Ended:
 def run_process(
     request: JobRequest,
     request_file: Path,
-    log: BinaryIO,
+    log: BoundedLog,
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,
 ) -> Ended:
@@ -56,19 +58,26 @@ def run_process(
     CancelledError
         It was cancelled.
     """
-    process, reader = _start(request, request_file, log)
+    process, reader = _start(request, request_file)
+    printed = process.stdout
+    assert printed is not None  # a pipe was asked for
     try:
-        return _wait(process, reader, request.deadline_s, progress, cancellation)
+        return _wait(process, reader, log, request.deadline_s, progress, cancellation)
     finally:
         if process.returncode is None:  # cancelled, Ctrl-C and the like
             _tell(process, KILL)
             process.wait()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()  # type: ignore[union-attr]  # a pipe was asked for
+        os.set_blocking(printed.fileno(), False)
+        with contextlib.suppress(BlockingIOError):  # what was printed last; no more than a pipe holds
+            for _ in range(_PIPE_BLOCKS):
+                log.write(printed.read(_BLOCK) or b"")
+        printed.close()
         os.close(reader)
 
 
-def _start(request: JobRequest, request_file: Path, log: BinaryIO) -> tuple[subprocess.Popen[bytes], int]:
+def _start(request: JobRequest, request_file: Path) -> tuple[subprocess.Popen[bytes], int]:
     """Start the job's supervisor in a session of its own; return it and the pipe that progress comes from."""
     reader, writer = os.pipe()
     # Threads that spin while they wait multiply the time on a shared machine: a job of 4.6 CPU s took 25.
@@ -78,16 +87,7 @@ def _start(request: JobRequest, request_file: Path, log: BinaryIO) -> tuple[subp
     if request.threads is not None:
         environment |= dict.fromkeys(_THREAD_VARIABLES, str(request.threads))
     try:
-        process = subprocess.Popen(
-            [request.python or sys.executable, "-m", "refbench.engine.job.worker", str(request_file)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            env=environment,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
+        process = _open(request, [str(request_file)], environment, writer)
     except BaseException:
         os.close(reader)
         raise
@@ -96,17 +96,36 @@ def _start(request: JobRequest, request_file: Path, log: BinaryIO) -> tuple[subp
     return process, reader
 
 
+def _open(
+    request: JobRequest, arguments: list[str], environment: dict[str, str], writer: int
+) -> subprocess.Popen[bytes]:
+    """Start the worker's interpreter in a session of its own; ``writer`` stays open there."""
+    return subprocess.Popen(
+        [request.python or sys.executable, "-m", "refbench.engine.job.worker", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        env=environment,
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
+
+
 def _wait(
     process: subprocess.Popen[bytes],
     reader: int,
+    log: BoundedLog,
     deadline_s: float | None,
     progress: Progress | None,
     cancellation: Cancellation | None,
 ) -> Ended:
-    """Wait for the process, pass its progress on, have it ended at the deadline."""
+    """Wait for the process, keep what it prints, pass its progress on, have it ended at the deadline."""
+    assert process.stdout is not None  # a pipe was asked for
+    printed = process.stdout.fileno()
     end = None if deadline_s is None else time.monotonic() + deadline_s
     timed_out, lines = False, _Lines(reader, progress)
-    waited = [reader] if cancellation is None else [reader, cancellation.fileno()]
+    waited = [reader, printed] if cancellation is None else [reader, printed, cancellation.fileno()]
     with contextlib.closing(_Watch(process.pid, waited)) as watch:
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -119,8 +138,14 @@ def _wait(
                 _tell(process, KILL if timed_out else STOP)
                 end = None if timed_out else time.monotonic() + GRACE_S
                 timed_out = True
-            if reader in watch.ready(end) and not lines.read():
+            ready = watch.ready(end)
+            if reader in ready and not lines.read():
                 watch.forget(reader)
+            if printed in ready:
+                block = os.read(printed, _BLOCK)
+                log.write(block)
+                if not block:
+                    watch.forget(printed)
 
 
 def _tell(process: subprocess.Popen[bytes], word: bytes) -> None:
@@ -150,7 +175,7 @@ def _told(line: bytes) -> tuple[str, float, str] | None:
     """Return phase, fraction and message of a line; None where something else wrote into the pipe."""
     try:
         facts = json.loads(line)
-        return str(facts["phase"]), min(max(float(facts["share"]), 0.0), 1.0), str(facts["message"])
+        return str(facts["phase"]), min(max(float(facts["fraction"]), 0.0), 1.0), str(facts["message"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 

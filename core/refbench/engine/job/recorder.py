@@ -69,13 +69,13 @@ class Recorder:
         """Tell the plugins that observe runs."""
         load_registry().notify(RunEvent(kind, self.method, self.draft.opened.scene, self._phase, values or {}))
 
-    def progress(self, share: float, message: str) -> None:
+    def progress(self, fraction: float, message: str) -> None:
         """Send progress in [0, 1] to the parent, at most ten times a second."""
         now = time.perf_counter()
-        if self._fd < 0 or (0 < share < 1 and now - self._last < _REPORT_EVERY_S):
+        if self._fd < 0 or (0 < fraction < 1 and now - self._last < _REPORT_EVERY_S):
             return
         self._last = now
-        line = json.dumps({"phase": self._phase, "share": share, "message": message}) + "\n"
+        line = json.dumps({"phase": self._phase, "fraction": fraction, "message": message}) + "\n"
         try:
             os.write(self._fd, line.encode())
         except OSError:

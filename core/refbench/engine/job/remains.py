@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
 from refbench.engine.job.draft import ResultDraft
 from refbench.engine.job.recorder import DRAFT_FILE
 from refbench.engine.job.result import RESULT_FILE
-from refbench.files.regular import head_and_tail, is_plain, keep_plain, read_regular, remove
+from refbench.files.regular import is_plain, keep_plain, read_regular, remove
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 REQUEST_FILE, LOG_FILE = "request.json", "log.txt"
 DRAFT_LIMIT = 32 << 20
-LOG_LIMIT = 1 << 20
 LOG_TAIL_LINES, LINE_LIMIT = 20, 1000
 REASON_LIMIT = 2000
 _MEMORY = re.compile(
@@ -58,13 +57,6 @@ def missing_output(folder: Path, draft: ResultDraft) -> str | None:
         if "/" in name or name in ("", ".", "..") or not is_plain(folder / name, folder=True):
             return name
     return None
-
-
-def kept_log(folder: Path, log: BinaryIO) -> bytes:
-    """Write ``log.txt`` anew from the open file that the job wrote to, bounded; return its text."""
-    text = head_and_tail(log, LOG_LIMIT)
-    (folder / LOG_FILE).write_bytes(text)
-    return text
 
 
 def log_tail(log: bytes) -> list[str]:

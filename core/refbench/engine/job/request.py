@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.bridges.plan import check_bridge_names
 from refbench.contracts.errors import InputError
+from refbench.engine.job.parts import Part
 from refbench.files.yaml_text import yaml_value
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SINGLE = ("dsm", "ndvi", "reference")
 """Plain files of which a scene has one."""
 LISTS = {"points": "--points", "orthos": "--ortho", "views": "--view"}
 """Plain files of which a scene has several, and the option that adds one."""
-FACTS = ("crs", "vertical", "height_unit", "nodata_in", "gsd", "scene_id", "keep_noise")
+FACTS = ("crs", "target_crs", "vertical", "height_unit", "nodata_in", "gsd", "scene_id", "keep_noise")
 """What plain files may not say themselves."""
 FILES = (*SINGLE, *LISTS, "masks", *FACTS)
 OPTIONS = {
@@ -83,14 +84,22 @@ class JobRequest:
     """``initial-once``: the shift that lays the initial DSM on the reference is applied to every DSM before scoring."""
     assessors: tuple[str, ...] = ()
     assessor_options: dict[str, Any] = field(default_factory=dict)
-    resampling: str = "bilinear"
-    """Kernel by which a DSM comes to the reference's grid; see ``refbench.geometry.warp``."""
+    resampling: str = "auto"
+    """Kernel by which rasters come to another grid; see ``refbench.formats.warped``."""
+    back: bool = False
+    """Also write the refined DSM in the input's own CRS, grid and unit."""
+    trust: bool = False
+    """Whether files of the scene may name GDAL's /vsi paths and URLs."""
     python: str | None = None
     """Interpreter of the job, for plugins whose packages conflict; None takes the running one."""
     checkpoints: str | None = None
     """Folder where the method keeps its state between runs; a result does not depend on it."""
     no_bridges: tuple[str, ...] = ()
     """Names of bridges that are switched off; see ``refbench.bridges.plan``."""
+    region: Part | None = None
+    """Refine these rows of the raster alone, for tile methods; nothing is scored then. None: all."""
+    strips: tuple[str, ...] = ()
+    """Folders of jobs that have refined all regions: their rasters are joined and scored, the method does not run."""
 
     def to_json(self) -> str:
         """Return the request as JSON."""
@@ -100,8 +109,9 @@ class JobRequest:
     def from_json(cls, text: str) -> JobRequest:
         """Return the request that ``to_json`` wrote."""
         values = json.loads(text)
-        made = {"scene": SceneRequest(**values["scene"]), "assessors": tuple(values["assessors"])}
-        made["no_bridges"] = tuple(values["no_bridges"])
+        made: dict[str, Any] = {"scene": SceneRequest(**values["scene"]), "assessors": tuple(values["assessors"])}
+        made |= {"no_bridges": tuple(values["no_bridges"]), "strips": tuple(values.get("strips", ()))}
+        made["region"] = None if values.get("region") is None else Part(**values["region"])
         return cls(**{**values, **made})
 
     @classmethod
@@ -136,7 +146,7 @@ class JobRequest:
         if "data_set" in given and (scene is not None or files):
             raise InputError(f"{spelt('data_set')} picks from an official configuration; leave it out with a scene.")
         path = None if scene is None else _absolute(scene, spelt("scene"))
-        known = {item.name for item in fields(cls)} - {"method", "scene", "out"}
+        known = {item.name for item in fields(cls)} - {"method", "scene", "out", "region", "strips"}
         values = {FIELDS.get(key, key): value for key, value in given.items()}
         values = {key: value for key, value in values.items() if key in known}
         if (config := given.get("config")) is not None:
@@ -149,6 +159,7 @@ class JobRequest:
             if name in values:
                 values[name] = tuple(values[name])
         check_bridge_names(values.get("no_bridges", ()))
+        values["region"] = _region(given, spelt)
         out = _absolute(given["out"], spelt("out")) if "out" in given else ""
         return cls(method, SceneRequest(path, files, given.get("data_set")), out, **values)
 
@@ -174,13 +185,28 @@ class JobRequest:
         for option, names in (("--assessor", self.assessors), ("--no-bridge", self.no_bridges)):
             for name in names:
                 words += [option, name]
+        words += [*["--back"] * self.back, *["--trust"] * self.trust]
         words += _assigned("--option", self.assessor_options)
+        if self.region is not None:
+            words += ["--region-index", str(self.region.index), "--of", str(self.region.of)]
+        if self.strips:
+            words += ["--regions", str(len(self.strips))]
         return [*words, *(["--out", self.out] if self.out else [])]
 
     @property
     def folder(self) -> Path:
         """The folder that the job's process writes to."""
         return Path(self.out)
+
+
+def _region(given: Mapping[str, Any], spelt: Callable[[str], str]) -> Part | None:
+    """Return the region that options name, None where they name none."""
+    named = [name for name in ("region_index", "of") if name in given]
+    if len(named) == 1:
+        raise InputError(
+            f"{spelt(named[0])} needs {spelt('of' if named == ['region_index'] else 'region_index')}, too."
+        )
+    return Part(given["region_index"], given["of"]) if named else None
 
 
 def check_files(files: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
 import sys
@@ -49,6 +48,8 @@ def _supervise(job: int) -> None:
     while _end_children():
         pass
     if os.WIFSIGNALED(status):
+        import resource  # not where the constants of this module are read: Windows has none
+
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError, ValueError):  # SIGKILL has no handler

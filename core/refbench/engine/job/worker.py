@@ -32,6 +32,7 @@ def run(request: JobRequest) -> None:
     """Run the job and write the draft; every error becomes a status with its reason."""
     from refbench.contracts.errors import InputError, MethodError, SkippedError, UnsupportedError
     from refbench.contracts.method import Context
+    from refbench.engine.job.members import run_method
     from refbench.engine.job.recorder import Recorder
     from refbench.engine.job.result import Status
     from refbench.engine.job.steps import execute
@@ -45,6 +46,7 @@ def run(request: JobRequest) -> None:
         threads=request.threads,
         report=recorder.progress,
         checkpoints=None if request.checkpoints is None else Path(request.checkpoints),
+        run_method=run_method,
     )
     try:
         recorder.notify("run_started")

@@ -1,4 +1,4 @@
-"""Assessors: further looks at a DSM that plugins offer and the user asks for. One that fails is a warning."""
+"""Assessors: additional quality checks on a DSM that plugins offer and users ask for. One that fails is a warning."""
 
 from __future__ import annotations
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
+from refbench.evaluation.layer_strata import scene_masks
 from refbench.formats.raster import open_dsm, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from refbench.contracts.raster import DSM, Image
+    from refbench.contracts.raster import DSM, Image, Mask
     from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import RasterSource
     from refbench.engine.job.request import JobRequest
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 COREGISTRATION = "coregistration"
 """Where the shift that was applied to the DSMs stands in a result's metrics."""
 EMPTY: dict[str, Any] = {"input": None, "refined": None, "own_domain": {"input": None, "refined": None}, "gain": None}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The DSMs of a job, each on its own grid, unread."""
+
+    initial: RasterSource[DSM] | None
+    refined: RasterSource[DSM]
 
 
 def score(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> Scored:
@@ -34,22 +43,21 @@ def score(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> Scor
 
 def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> Scored:
     """Return the scores of input and refined on the same pixels, or why there is nothing to score."""
-    source = scene.reference.dsm if scene.reference is not None else None
-    reason = "The scene has no reference DSM." if source is None else None
-    if source is None and not request.assessors:
+    reference = scene.reference.dsm if scene.reference is not None else None
+    reason = "The scene has no reference DSM." if reference is None else None
+    if reference is None and not request.assessors:
         return Scored(reason=reason)
-    surfaces = Surfaces(
-        initial=scene.dsm.read() if scene.dsm is not None else None,
-        refined=open_dsm(request.folder / outputs["dsm"]).read(),
-        reference=source.read() if source is not None else None,
-        masks={name: mask.read() for name, mask in scene.masks.items()},
-    )
+    refined: RasterSource[DSM] = open_dsm(request.folder / outputs["dsm"])
+    pair, masks, kernel = Pair(scene.dsm, refined), scene_masks(scene), request.resampling
     metrics: dict[str, Any] | None = None
     warnings: list[str] = []
-    if surfaces.reference is not None:
-        surfaces, shift = coregistered(surfaces, request.coregister, warnings)
-        surfaces = resampled(surfaces, request.resampling)
-        metrics = compare(scene, surfaces, request, shift)
+    if reference is not None:
+        from refbench.evaluation.grids import used_kernel  # brings scipy
+
+        pair, shift = coregistered(pair, reference, masks, request, warnings)
+        assert refined.grid is not None and reference.grid is not None  # DSMs have one
+        kernel = used_kernel(kernel, refined.grid, reference.grid)
+        metrics = compare(scene, pair, request, masks, shift, kernel)
         warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")
@@ -57,6 +65,7 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
         ]
         warnings += worse_than_input(metrics)
     if request.assessors:
+        surfaces = in_memory(pair, reference, masks, kernel)
         found, failed = assess_pair(surfaces, request.assessors, request.assessor_options)
         metrics = with_assessors(metrics, found)
         warnings += failed
@@ -75,49 +84,65 @@ def worse_than_input(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def coregistered(surfaces: Surfaces, how: str, warnings: list[str]) -> tuple[Surfaces, Shift | None]:
-    """Return the surfaces, moved by the one shift of the initial DSM where the protocol asks for it."""
-    if how == "none":
-        return surfaces, None
-    if surfaces.initial is None or surfaces.reference is None:
+def coregistered(
+    pair: Pair,
+    reference: RasterSource[DSM],
+    masks: Mapping[str, RasterSource[Mask]],
+    request: JobRequest,
+    warnings: list[str],
+) -> tuple[Pair, Shift | None]:
+    """Return the DSMs, moved by the one shift of the initial one where the protocol asks for it."""
+    if request.coregister == "none":
+        return pair, None
+    if pair.initial is None:
         warnings.append("Nothing was coregistered: the scene has no initial DSM to find the shift from.")
-        return surfaces, None
-    from refbench.evaluation.coregistration import coregister, shifted  # brings scipy
+        return pair, None
+    from refbench.evaluation.coregistration import coregister  # brings scipy
+    from refbench.evaluation.streaming.sources import Moved
 
-    shift = coregister(surfaces.initial, surfaces.reference, surfaces.masks)
-    moved = replace(surfaces, initial=shifted(surfaces.initial, shift), refined=shifted(surfaces.refined, shift))
-    return moved, shift
+    shift = coregister(pair.initial, reference, masks)
+    return Pair(Moved(pair.initial, shift), Moved(pair.refined, shift)), shift
 
 
-def resampled(surfaces: Surfaces, kernel: str) -> Surfaces:
-    """Return the surfaces on the grid of the reference, by the protocol's kernel."""
+def in_memory(
+    pair: Pair, reference: RasterSource[DSM] | None, masks: Mapping[str, RasterSource[Mask]], kernel: str
+) -> Surfaces:
+    """Return the DSMs on the grid of the reference, by the protocol's kernel, for assessors: they see whole rasters."""
     from refbench.evaluation.grids import on_grid  # brings scipy
 
-    truth, initial = surfaces.reference, surfaces.initial
-    if truth is None:
-        return surfaces
-    held = None if initial is None else on_grid(initial, truth, kernel)
-    return replace(surfaces, initial=held, refined=on_grid(surfaces.refined, truth, kernel))
+    known = None if reference is None else reference.read()
+    dsms = [None if source is None else source.read() for source in (pair.refined, pair.initial)]
+    refined, initial = (dsm if known is None or dsm is None else on_grid(dsm, known, kernel) for dsm in dsms)
+    assert refined is not None  # the job wrote one
+    return Surfaces(initial, refined, known, {name: mask.read() for name, mask in masks.items()})
 
 
-def compare(scene: Scene, surfaces: Surfaces, request: JobRequest, shift: Shift | None = None) -> dict[str, Any]:
-    """Return the metrics of input and refined against the reference."""
+def compare(
+    scene: Scene,
+    pair: Pair,
+    request: JobRequest,
+    masks: Mapping[str, RasterSource[Mask]],
+    shift: Shift | None = None,
+    kernel: str = "bilinear",
+) -> dict[str, Any]:
+    """Return the metrics of input and refined against the reference, which are read by window where they are large."""
     from refbench.evaluation.evaluate import evaluate_pair  # brings scipy, for scored jobs only
 
-    assert surfaces.reference is not None  # the caller looked
-    mask = scene.reference.mask.read() if scene.reference is not None and scene.reference.mask is not None else None
+    assert scene.reference is not None and scene.reference.dsm is not None  # the caller looked
     found = evaluate_pair(
-        surfaces.initial,
-        surfaces.refined,
-        surfaces.reference,
-        surfaces.masks,
-        gt_mask=mask,
+        pair.initial,
+        pair.refined,
+        scene.reference.dsm,
+        masks,
+        gt_mask=scene.reference.mask,
+        kernel=kernel,
         bootstrap=request.bootstrap,
         seed=request.seed,
+        memory_bytes=request.memory_budget_bytes,
     )
     for scores in (found["input"], found["refined"]):
-        if scores is not None and request.resampling != "bilinear":
-            scores["notes"]["resampling"] = f"{request.resampling}; masks nearest"
+        if scores is not None and kernel != "bilinear":
+            scores["notes"]["resampling"] = f"{kernel}; masks nearest"
     if shift is not None:
         found[COREGISTRATION] = shift.values()
         for scores in (found["input"], found["refined"]):
@@ -139,15 +164,15 @@ def depth_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str])
     found: dict[str, dict[str, Any]] = {"depth": {}, "depth_input": {}}
     dsm = scene.dsm.read() if scene.dsm is not None else None
     for name, key in written.items():
-        truth = _band(references[name])
+        reference = _band(references[name])
         refined = _band(open_image(request.folder / outputs[key], in_camera=True))
-        if refined.shape != truth.shape:
+        if refined.shape != reference.shape:
             warnings.append(f"The depth map of {name} has not the size of its reference; it is not scored.")
             continue
-        initial = initial_depth(scene.views.get(name), dsm, truth.shape)
-        found["depth"][name] = _scores(refined, truth, refined if initial is None else initial)
+        initial = initial_depth(scene.views.get(name), dsm, reference.shape)
+        found["depth"][name] = _scores(refined, reference, refined if initial is None else initial)
         if initial is not None:
-            found["depth_input"][name] = _scores(initial, truth, refined)
+            found["depth_input"][name] = _scores(initial, reference, refined)
     return {key: values for key, values in found.items() if values}, warnings
 
 
@@ -179,14 +204,14 @@ def view_metrics(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) 
     return {"views": found}
 
 
-def _scores(depth: Any, truth: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
+def _scores(depth: Any, reference: Any, other: Any) -> dict[str, Any]:  # noqa: ANN401  # arrays
     """Return the scores of a depth map where another one is known, too: nothing is scaled or shifted."""
     import numpy as np
 
     from refbench.evaluation.depth_maps import depth_scores
 
-    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), truth)
-    scores["completeness_valid"] = depth_scores(depth, truth)["completeness_valid"]
+    scores = depth_scores(np.where(np.isfinite(other), depth, np.nan), reference)
+    scores["completeness_valid"] = depth_scores(depth, reference)["completeness_valid"]
     return {key: value for key, value in scores.items() if key != "alignment"}
 
 

@@ -26,6 +26,7 @@ from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
 from refbench.evaluation.coregistration import Shift, shifted
 from refbench.evaluation.grids import on_grid
+from refbench.evaluation.layer_strata import scene_masks
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
 from refbench.formats.raster import open_dsm
@@ -132,7 +133,7 @@ def surfaces(scene: Scene) -> tuple[DSM | None, DSM, dict[str, Mask], Mask | Non
     return (
         None if scene.dsm is None else scene.dsm.read(),
         scene.reference.dsm.read(),
-        {name: source.read() for name, source in scene.masks.items()},
+        {name: source.read() for name, source in scene_masks(scene).items()},
         None if scene.reference.mask is None else scene.reference.mask.read(),
     )
 
@@ -229,7 +230,10 @@ def _samples(found: Comparison) -> dict[str, NDArray[Any]]:
 
 
 def read_samples(out: Path, scene: str, stratum: str, domain: str, key: str) -> dict[str | None, NDArray[np.float64]]:
-    """Return label -> bootstrap samples [repeats] of one metric; the initial DSM's label is None."""
+    """Return label -> bootstrap samples [repeats] of one metric; the initial DSM's label is None.
+
+    In the unit of the metric, metres for most.
+    """
     values = json.loads((out / COMPARISON / f"{scene}.json").read_text(encoding="utf-8"))
     if values["reason"] is not None:
         return {}

@@ -156,7 +156,11 @@ def _expanded(entry: MethodEntry) -> list[MethodEntry]:
 
 
 def plan_jobs(
-    suite: Suite, out: Path, only: Sequence[str] = (), note: Callable[[str], None] = lambda text: None
+    suite: Suite,
+    out: Path,
+    only: Sequence[str] = (),
+    note: Callable[[str], None] = lambda text: None,
+    rows: tuple[Row, ...] | None = None,
 ) -> tuple[PlannedJob, ...]:
     """Return the jobs of a suite, ready to run; scenes that have to be made are made once, below ``out``/scenes.
 
@@ -170,6 +174,8 @@ def plan_jobs(
         See ``plan_rows``.
     note
         Told what is being done: making a scene takes its time.
+    rows
+        What ``plan_rows`` said, or a part of it; None asks it.
 
     Raises
     ------
@@ -177,7 +183,7 @@ def plan_jobs(
         See ``plan_rows``.
     """
     check_assessors(tuple(suite.assessors))
-    rows = plan_rows(suite, only)
+    rows = plan_rows(suite, only) if rows is None else rows
     if said := seed_note(suite, rows):
         note(said)
     scenes = {}

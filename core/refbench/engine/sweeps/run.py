@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +11,29 @@ from typing import TYPE_CHECKING
 from refbench.contracts.errors import CancelledError, InputError
 from refbench.engine.job.remains import REASON_LIMIT, bounded
 from refbench.engine.job.result import Status
-from refbench.engine.job.terminable import terminable
+from refbench.engine.sweeps.dispatch import Attempts, Verdict, dispatch, is_lost
 from refbench.engine.sweeps.executor import LocalProcesses
-from refbench.engine.sweeps.jobs import SCENES_FOLDER, plan_jobs
+from refbench.engine.sweeps.jobs import SCENES_FOLDER, plan_jobs, plan_rows
 from refbench.engine.sweeps.made_scenes import SceneGuard
-from refbench.engine.sweeps.store import discard, finished, put_row, staging_folder, sweep_folder, unplanned, write_row
+from refbench.engine.sweeps.store import (
+    discard,
+    finished,
+    put_row,
+    staging_folder,
+    sweep_folder,
+    unplanned,
+    write_plan,
+    write_row,
+)
 from refbench.engine.sweeps.suite import check_trust
+from refbench.files.regular import remove
+from refbench.files.terminable import terminable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from concurrent.futures import Future
 
+    from refbench.engine.job.parts import Part
     from refbench.engine.job.result import Result
     from refbench.engine.sweeps.executor import Executor
     from refbench.engine.sweeps.jobs import PlannedJob
@@ -55,6 +66,7 @@ def run_sweep(
     trust: bool = False,
     progress: Callable[[SweepState], None] = lambda state: None,
     executor: Executor | None = None,
+    part: Part | None = None,
 ) -> dict[PlannedJob, Result]:
     """Run the jobs of a suite, each in a process of its own, and return every one's result, in the suite's order.
 
@@ -78,7 +90,10 @@ def run_sweep(
     progress
         Told about every change, from several threads, one at a time.
     executor
-        Where the jobs run; None takes processes of this machine. It is closed at the end.
+        Where the jobs run; None takes processes of this machine. It is closed at the end. A job whose worker is lost
+        is given to it ``dispatch.ATTEMPTS`` times.
+    part
+        Run this part of the jobs that ``only`` leaves; ``plan.json`` in the folder names all of them. None: all.
 
     Raises
     ------
@@ -88,13 +103,23 @@ def run_sweep(
         Ctrl-C: running jobs are killed, finished rows stay.
     """
     check_trust(suite, trust)
-    with terminable(), sweep_folder(out.absolute(), suite, resume) as folder:
-        jobs = plan_jobs(suite, folder, only, note=lambda text: progress(SweepState(note=text)))
-        stray = [] if only else unplanned(folder, jobs)
-        note = f"{len(stray)} jobs there are not of this suite, such as {stray[0]}" if stray else ""
-        return _Sweep(jobs, retry, progress, note, SceneGuard(folder / SCENES_FOLDER)).run(
-            executor or LocalProcesses(workers)
-        )
+    runner, handed_over = executor or LocalProcesses(workers), False
+    try:
+        with terminable(), sweep_folder(out.absolute(), suite, resume) as folder:
+            rows = plan_rows(suite, only)
+            if part is not None:
+                names = [row.id for row in rows]
+                write_plan(folder, part, suite, names)
+                rows = tuple(rows[position] for position in part.take(names))
+            jobs = plan_jobs(suite, folder, note=lambda text: progress(SweepState(note=text)), rows=rows)
+            stray = [] if only else unplanned(folder, jobs)
+            note = f"{len(stray)} jobs there are not of this suite, such as {stray[0]}" if stray else ""
+            state = _Sweep(jobs, retry, progress, note, SceneGuard(folder / SCENES_FOLDER))
+            handed_over = True
+            return state.run(runner)
+    finally:
+        if not handed_over:
+            runner.close(cancel=True)
 
 
 class _Sweep:
@@ -116,72 +141,75 @@ class _Sweep:
         self._seconds: list[float] = []
         self._lock = threading.Lock()
         self._slots = 1
-        self._again, self._alone = set[str](), set[str]()
+        self._started: dict[str, float] = {}
+        self._attempts = Attempts()
+        self._again = set[str]()
 
     def run(self, executor: Executor) -> dict[PlannedJob, Result]:
-        """Run what is not finished; no more than the executor's slots are under way at once."""
+        """Run what is not finished; no more than its slots are under way at once; the executor is closed at the end."""
         self._slots = executor.slots
         todo = [job for job in self._jobs if job.id not in self._results]
-        under_way: dict[Future[Result], tuple[PlannedJob, float]] = {}
         is_whole = False
         self._tell()
         try:
-            while todo or under_way:
-                # A stale result stays until its job starts: an interrupted sweep keeps the rows it did not reach.
-                while todo and self._may_start(todo[0], len(under_way)):
-                    self._start(todo.pop(0), executor, under_way)
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    job, started = under_way.pop(future)
-                    others = [other for other, _ in under_way.values()]
-                    if (result := self._checked(job, _ended(job, future), others)) is None:
-                        todo.insert(0, job)
-                    else:
-                        self._take(job, result, time.monotonic() - started)
+            dispatch(
+                todo, lambda job: self._start(job, executor), self._settled, slots=lambda: self._slots_of(executor)
+            )
             is_whole = True
         finally:
             executor.close(cancel=not is_whole)
         return {job: self._results[job.id] for job in self._jobs}
 
-    def _start(
-        self, job: PlannedJob, executor: Executor, under_way: dict[Future[Result], tuple[PlannedJob, float]]
-    ) -> None:
+    def _slots_of(self, executor: Executor) -> int:
+        self._slots = executor.slots
+        return self._slots
+
+    def _start(self, job: PlannedJob, executor: Executor) -> Future[Result] | None:
         """Submit a job, or write its row where it cannot run."""
         if job.ending is not None:
             self._take(job, write_row(job, *job.ending), None)
-            return
+            return None
+        # A stale result stays until its job starts: an interrupted sweep keeps the rows it did not reach.
         discard(job.request.folder)
+        remove(staging_folder(job))  # of an attempt that was lost
         self._change(job, "start", 0.0)
+        self._started[job.id] = time.monotonic()
         request = replace(job.request, out=str(staging_folder(job)))
-        future = executor.submit(request, lambda phase, fraction: self._change(job, phase, fraction))
-        under_way[future] = job, time.monotonic()
+        return executor.submit(request, lambda phase, fraction: self._change(job, phase, fraction))
 
-    def _may_start(self, job: PlannedJob, under_way: int) -> bool:
-        """Return whether a slot is free for a job; one that has to be alone waits until nothing else runs."""
-        if self._alone & self._running.keys():
-            return False
-        return under_way < self._slots and (under_way == 0 or job.id not in self._alone)
+    def _settled(self, job: PlannedJob, future: Future[Result], others: Collection[PlannedJob]) -> Verdict:
+        """Take the row of a job that has ended, or say that it has to run once more."""
+        if is_lost(future, InputError, CancelledError) and self._attempts.again(job.id):
+            self._forget(job)
+            return Verdict.AGAIN
+        if (result := self._checked(job, _ended(job, future), others)) is None:
+            self._forget(job)
+            return Verdict.ALONE
+        self._take(job, result, time.monotonic() - self._started[job.id])
+        return Verdict.DONE
 
-    def _checked(self, job: PlannedJob, result: Result, others: Sequence[PlannedJob]) -> Result | None:
+    def _forget(self, job: PlannedJob) -> None:
+        """Note that a job does not run any more, and has not ended either."""
+        with self._lock:
+            self._running.pop(job.id, None)
+        self._tell()
+
+    def _checked(self, job: PlannedJob, result: Result, others: Collection[PlannedJob]) -> Result | None:
         """Return the row of a job that has ended; a crashed one where it changed the made scene that it ran on.
 
         None where another job on the same scene may have done that: each of them runs again, alone.
         """
         path = job.request.scene.path
-        suspects = [other for other in others if other.request.scene.path == path]
         damage = None if path is None else self._scenes.damage(Path(path))
-        if damage is not None:
-            self._again |= {other.id for other in suspects}
-        if job.id in self._again or (damage is not None and suspects):
+        suspects = [other for other in others if other.request.scene.path == path] if damage is not None else []
+        self._again |= {other.id for other in suspects}
+        if job.id in self._again or suspects:
             self._again.discard(job.id)
-            self._alone.add(job.id)
-            with self._lock:
-                self._running.pop(job.id, None)
             return None
         return result if damage is None else write_row(job, Status.CRASHED, damage)
 
     def _take(self, job: PlannedJob, result: Result, seconds: float | None) -> None:
         """Note that a job has ended."""
-        self._alone.discard(job.id)
         with self._lock:
             self._running.pop(job.id, None)
             self._results[job.id] = result
@@ -189,11 +217,11 @@ class _Sweep:
                 self._seconds.append(seconds)
         self._tell()
 
-    def _change(self, job: PlannedJob, phase: str, share: float) -> None:
+    def _change(self, job: PlannedJob, phase: str, fraction: float) -> None:
         with self._lock:
             if job.id in self._results:  # what an executor tells late
                 return
-            self._running[job.id] = (phase, share)
+            self._running[job.id] = (phase, fraction)
         self._tell()
 
     def _tell(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from contextlib import contextmanager
@@ -16,14 +15,16 @@ from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_r
 from refbench.engine.sweeps.jobs import JOBS_FOLDER, OLD_JOBS_FOLDER, jobs_folder
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
+from refbench.files.posix import require_posix, try_lock
 from refbench.files.regular import remove
 from refbench.files.yaml_text import parse_yaml
 from refbench.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from refbench.engine.job.parts import Part
     from refbench.engine.job.result import Status
     from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite
@@ -32,6 +33,8 @@ SUITE_FILE = "suite.yaml"
 MANIFEST_FILE = "manifest.json"
 KEY_FILE = "key.json"
 REQUEST_FILE = "request.json"
+PLAN_FILE = "plan.json"
+"""In the folder of a shard: which part it is, and the jobs of all parts."""
 LOCK_FILE = ".lock"
 _UNFINISHED = ("*.partial-*", "*.old-*")
 
@@ -44,7 +47,28 @@ def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
     ------
     InputError
         It holds a sweep and ``resume`` is False, a sweep of another suite, other files, or another process works in it.
+    UnsupportedError
+        The system has no processes and locks of POSIX.
     """
+    with locked_sweep(out, suite.name, resume):
+        with atomic_file(out / SUITE_FILE) as file:
+            file.write(suite.dump().encode())
+        facts = {"suite": suite.name, "suite_sha256": hash_values(asdict(suite)), "source": suite.source, **manifest()}
+        with atomic_file(out / MANIFEST_FILE) as file:
+            file.write(json.dumps(facts, indent=2).encode() + b"\n")
+        yield out
+
+
+@contextmanager
+def locked_sweep(out: Path, suite: str, resume: bool) -> Iterator[None]:
+    """Keep a second sweep out of a folder meanwhile, which is new or holds the suite of that name.
+
+    Raises
+    ------
+    InputError
+        As ``sweep_folder``.
+    """
+    require_posix("A sweep")
     _check_free(out, suite, resume)
     try:
         jobs_folder(out).mkdir(parents=True, exist_ok=True)
@@ -52,37 +76,43 @@ def sweep_folder(out: Path, suite: Suite, resume: bool) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"Cannot make the folder {out}: {error.strerror}.") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"Another refbench bench works in {out}; wait for it or give another --out.") from error
+        if not try_lock(lock.fileno()):
+            raise InputError(f"Another refbench bench works in {out}; wait for it or give another --out.")
         _move_old_jobs(out)
         remove_unfinished(out)
-        with atomic_file(out / SUITE_FILE) as file:
-            file.write(suite.dump().encode())
-        facts = {"suite": suite.name, "suite_sha256": hash_values(asdict(suite)), "source": suite.source, **manifest()}
-        with atomic_file(out / MANIFEST_FILE) as file:
-            file.write(json.dumps(facts, indent=2).encode() + b"\n")
         try:
-            yield out
+            yield
         finally:
             remove_unfinished(out)
 
 
-def _check_free(out: Path, suite: Suite, resume: bool) -> None:
+def write_plan(folder: Path, part: Part, suite: Suite, ids: Sequence[str]) -> None:
+    """Write down which part of which jobs a shard's folder holds.
+
+    The suite's hash leaves out where its file lies: shards may run where paths differ.
+    """
+    said = {key: value for key, value in asdict(suite).items() if key not in ("source", "shipped")}
+    facts = {"index": part.index, "of": part.of, "suite": suite.name, "sha256": hash_values(said), "jobs": list(ids)}
+    with atomic_file(folder / PLAN_FILE) as file:
+        file.write(json.dumps(facts, indent=1).encode() + b"\n")
+
+
+def _check_free(out: Path, suite: str, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder.")
     if not out.exists():
         return
     if not (out / SUITE_FILE).exists():
-        if foreign := next((path.name for path in out.iterdir() if path.name not in (LOCK_FILE, JOBS_FOLDER)), None):
+        # Another process may be writing the suite this moment, or was killed when it did.
+        names = (path.name for path in out.iterdir() if not path.name.startswith(f".{SUITE_FILE}."))
+        if foreign := next((name for name in names if name not in (LOCK_FILE, JOBS_FOLDER)), None):
             raise InputError(f"--out {out} holds other files, such as {foreign}; give an empty or a new folder.")
         return
     if not resume:
         raise InputError(f"--out {out} already holds a sweep; continue it with --resume or give another folder.")
     name = (parse_yaml((out / SUITE_FILE).read_text(encoding="utf-8")) or {}).get("name")
-    if name != suite.name:
-        raise InputError(f"--out {out} holds a sweep of suite {name}, not of {suite.name}; give another folder.")
+    if name != suite:
+        raise InputError(f"--out {out} holds a sweep of suite {name}, not of {suite}; give another folder.")
 
 
 def _move_old_jobs(out: Path) -> None:

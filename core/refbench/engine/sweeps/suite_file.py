@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from refbench.files.sizes import parse_size
-from refbench.geometry.warp import kernels
+from refbench.formats.warped import ALL_KERNELS
 
 VERSION = 1
 LABEL = r"^[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*$"
@@ -26,8 +26,8 @@ def _size(value: object) -> int:
 
 
 def _kernel(value: str) -> str:
-    if value not in kernels:
-        raise ValueError(f"must be {' or '.join(kernels)}")
+    if value not in ALL_KERNELS:
+        raise ValueError(f"must be {' or '.join(ALL_KERNELS)}")
     return value
 
 
@@ -131,7 +131,7 @@ class BudgetItem:
     threads: Positive | None = 1
     """Threads of torch and BLAS per job; null: all cores."""
     memory: Size = 2 << 30
-    """Budget of the tiles in flight."""
+    """Memory budget for the tiles processed at once."""
     steps: Positive | None = None
     """Steps of an optimisation or training, where a method counts them."""
 

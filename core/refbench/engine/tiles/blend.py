@@ -22,14 +22,15 @@ KEPT_PRODUCTS = 16
 class StripBlender:
     """Accumulates sum(w h) and sum(w), float64 [active rows, width], for tiles that arrive sorted by their first row.
 
-    A pixel's height is sum(w h) / sum(w) over the tiles that hold a height there; NaN where none does.
+    A pixel's height is sum(w h) / sum(w) over the tiles that hold a height there; NaN where none does. Rows before
+    ``first`` are left out.
     """
 
-    def __init__(self, plan: TilePlan, width: int) -> None:
+    def __init__(self, plan: TilePlan, width: int, first: int = 0) -> None:
         self._plan = plan
         self._products: dict[tuple[int, int], NDArray[np.float64]] = {}
         self._width = width
-        self._first = 0
+        self._first = first
         self._sum = np.zeros((0, width))
         self._weight = np.zeros((0, width))
 
@@ -52,7 +53,10 @@ class StripBlender:
         self._weight[target] += weight
 
     def finished(self, stop_row: int) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        """Yield and forget the rows before ``stop_row``: no later tile may touch them."""
+        """Yield and forget the rows before ``stop_row``: no later tile may touch them.
+
+        Heights are float32 [rows, cols] of the window, metres.
+        """
         while self._first < stop_row:
             count = min(stop_row - self._first, ROWS_AT_ONCE)
             self._grow(count)

@@ -44,7 +44,7 @@ class ArrayWriter:
     heights: NDArray[Any]
 
     def write(self, window: Window, heights: NDArray[Any]) -> None:
-        """Copy the rows."""
+        """Copy the rows. ``heights`` are [rows, cols] of the window, metres or a layer's own unit."""
         self.heights[window.slices] = heights
 
 
@@ -83,8 +83,9 @@ def run_tiles(
     fills: bool = False,
     batch_tiles: int | None = None,
     layers: Mapping[str, RowWriter] | None = None,
+    rows: tuple[int, int] | None = None,
 ) -> TilePlan:
-    """Refine the whole grid of ``scene`` tile by tile and write it in strips of finished rows.
+    """Refine the grid of ``scene`` tile by tile and write it in strips of finished rows.
 
     Parameters
     ----------
@@ -104,6 +105,9 @@ def run_tiles(
         How many tiles at once; None derives it from the budget. The numbers do not depend on it.
     layers
         Takers of the method's ``layers`` and ``quality_layers``, by name.
+    rows
+        Write these rows alone, first and end; None: all. Every tile that reaches into them is refined, so their
+        heights are those of the whole.
 
     Returns
     -------
@@ -122,12 +126,14 @@ def run_tiles(
     grid = scene.require_grid()
     plan = _plan(method, scene, grid)
     needs = frozenset(needs)
+    first, end = rows or (0, grid.height)
     order = np.lexsort((plan.cols, plan.rows))
+    order = order[(plan.rows[order] < end) & (plan.rows[order] + plan.height > first)]
     orthos = method.orthos(scene) if needs & ORTHO_NEEDS else ()
     cutter = TileCutter(scene, plan, needs, orthos, method.views(scene) if Need.VIEWS in needs else ())
     no_heights = {CONFIDENCE, PROVENANCE, *method.quality_layers()}
     strips = [
-        _Strip(name, StripBlender(plan, grid.width), taker, name not in no_heights)
+        _Strip(name, StripBlender(plan, grid.width, first), taker, name not in no_heights)
         for name, taker in {DSM: writer, **(layers or {})}.items()
     ]
     size = batch_tiles or _batch_size(cutter.bytes_per_tile * len(strips), context.memory_budget_bytes)
@@ -135,7 +141,7 @@ def run_tiles(
 
     def flush(stop_row: int) -> None:
         for strip in strips:
-            for window, heights in strip.blender.finished(min(stop_row, grid.height)):
+            for window, heights in strip.blender.finished(min(stop_row, end)):
                 if restore is not None:
                     heights[~restore.read(window).valid] = np.nan
                 if scene.areas:
@@ -153,7 +159,7 @@ def run_tiles(
             for strip, values in zip(strips, tiles, strict=True):
                 strip.add(int(index), values[position], float(batch.height_offset[position]))
         context.report(min(1.0, (start + len(indices)) / len(order)), f"{start + len(indices)} of {len(order)} tiles")
-    flush(grid.height)
+    flush(end)
     return plan
 
 

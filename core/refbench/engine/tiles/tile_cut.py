@@ -49,7 +49,10 @@ class TileCutter:
         return 4 * self._plan.height * self._plan.width * rasters
 
     def cut(self, indices: NDArray[np.int64]) -> TileBatch:
-        """Return the batch of the tiles ``indices``."""
+        """Return the batch of the tiles ``indices``.
+
+        Of n ``indices`` [n], numbers of tiles in the plan; its arrays begin with an axis [n, ...].
+        """
         scene, plan = self._scene, self._plan
         grid = scene.grid
         assert grid is not None  # the engine checked it

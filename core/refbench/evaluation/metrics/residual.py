@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from refbench.evaluation.metrics.record import Metric, SampledMetric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from refbench.evaluation.block_draws import ResidualSample
-    from refbench.evaluation.residuals import Residuals
+    from refbench.evaluation.states import DrawnResiduals, ResidualState
 
-    ResidualMetric = SampledMetric[Residuals, ResidualSample]
+    ResidualMetric = SampledMetric[ResidualState, DrawnResiduals]
 
 THRESHOLDS_M = (0.5, 1.0, 2.0, 3.0, 5.0)
 LE90_NORMAL_FACTOR = 1.6448536269514722
@@ -44,7 +41,7 @@ def _errors() -> Iterator[ResidualMetric]:
         direction="lower",
         formula="mean a",
         compute=lambda r: r.mean_size,
-        resample=lambda s: s.mean(np.abs(s.e)),
+        resample=lambda s: s.mean_size,
         intervals="every",
         is_ranked=True,
         has_gain=True,
@@ -57,7 +54,7 @@ def _errors() -> Iterator[ResidualMetric]:
         direction="lower",
         formula="square root of the mean of e²",
         compute=lambda r: r.root_mean_square,
-        resample=lambda s: np.sqrt(s.mean(s.e * s.e)),
+        resample=lambda s: s.root_mean_square,
         intervals="every",
         is_ranked=True,
         has_gain=True,
@@ -70,7 +67,7 @@ def _errors() -> Iterator[ResidualMetric]:
         direction="lower",
         formula="median a",
         compute=lambda r: r.size(50),
-        resample=lambda s: s.median(np.abs(s.e)),
+        resample=lambda s: s.median_size,
         intervals="all",
         has_gain=True,
         shown=("page", "summary", "verb"),
@@ -82,7 +79,7 @@ def _errors() -> Iterator[ResidualMetric]:
         direction="lower",
         formula="1.4826 median|e - median e|",
         compute=lambda r: r.spread(r.percentile(50)),
-        resample=lambda s: s.spread(),
+        resample=lambda s: s.spread,
         intervals="every",
         is_ranked=True,
         has_gain=True,
@@ -104,7 +101,7 @@ def _errors() -> Iterator[ResidualMetric]:
         direction="zero",
         formula="mean e",
         compute=lambda r: r.mean,
-        resample=lambda s: s.mean(s.e),
+        resample=lambda s: s.mean,
         intervals="every",
         shown=("table", "page", "summary", "verb", "narrow"),
     )
@@ -115,7 +112,7 @@ def _errors() -> Iterator[ResidualMetric]:
         direction="zero",
         formula="median e",
         compute=lambda r: r.percentile(50),
-        resample=lambda s: s.median(s.e),
+        resample=lambda s: s.median,
         intervals="all",
         shown=("verb",),
     )
@@ -140,10 +137,10 @@ def _spreads() -> Iterator[ResidualMetric]:
         compute=lambda r: r.spread(r.size(50)),
     )
     yield SampledMetric(
-        key="min", label="minimum", unit="m", direction="none", formula="smallest e", compute=lambda r: float(r.e[0])
+        key="min", label="minimum", unit="m", direction="none", formula="smallest e", compute=lambda r: r.smallest
     )
     yield SampledMetric(
-        key="max", label="maximum", unit="m", direction="none", formula="largest e", compute=lambda r: float(r.e[-1])
+        key="max", label="maximum", unit="m", direction="none", formula="largest e", compute=lambda r: r.largest
     )
     yield _percentile("le68", "LE68", LE68_PERCENT)
     yield _percentile("p68", "P68 of |e|", 68)

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from refbench.evaluation.metrics.record import ComputedMetric
+from refbench.evaluation.states import median
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from refbench.evaluation.states import ShapeState
 
-    from refbench.evaluation.shape import ShapePair
-
-    Floats = NDArray[np.float64]
-
-    ShapeMetric = ComputedMetric[ShapePair]
-
-
-def _mean(values: Floats) -> float | None:
-    return float(values.mean()) if values.size else None
-
-
-def _median(values: Floats) -> float | None:
-    return float(np.median(values)) if values.size else None
-
-
-def _root_mean_square(values: Floats) -> float | None:
-    return float(np.sqrt(np.mean(values**2))) if values.size else None
+    ShapeMetric = ComputedMetric[ShapeState]
 
 
 def _harmonic_mean(pair: tuple[float | None, float | None]) -> float | None:
@@ -44,7 +27,7 @@ SHAPE: tuple[ShapeMetric, ...] = (
         unit="deg",
         direction="lower",
         formula="mean absolute difference of the Horn slopes",
-        compute=lambda s: _mean(np.abs(s.slope_error_deg)),
+        compute=lambda s: s.slope_error_deg.mean_size,
         shown=("table", "verb"),
     ),
     ComputedMetric(
@@ -53,7 +36,7 @@ SHAPE: tuple[ShapeMetric, ...] = (
         unit="deg",
         direction="lower",
         formula="root mean square difference of the Horn slopes",
-        compute=lambda s: _root_mean_square(s.slope_error_deg),
+        compute=lambda s: s.slope_error_deg.root_mean_square,
     ),
     ComputedMetric(
         key="normal_angle_mean_deg",
@@ -61,7 +44,7 @@ SHAPE: tuple[ShapeMetric, ...] = (
         unit="deg",
         direction="lower",
         formula="mean angle between the surface normals",
-        compute=lambda s: _mean(s.normal_angle_deg),
+        compute=lambda s: s.normal_angle_deg.mean,
     ),
     ComputedMetric(
         key="normal_angle_median_deg",
@@ -69,7 +52,7 @@ SHAPE: tuple[ShapeMetric, ...] = (
         unit="deg",
         direction="lower",
         formula="median angle between the surface normals",
-        compute=lambda s: _median(s.normal_angle_deg),
+        compute=lambda s: s.normal_angle_deg.median,
         shown=("table", "verb"),
     ),
     ComputedMetric(
@@ -78,7 +61,7 @@ SHAPE: tuple[ShapeMetric, ...] = (
         unit="deg",
         direction="lower",
         formula="median angle between the normals on roofs, building mask eroded by 3",
-        compute=lambda s: _median(s.roof_normal_angle_deg),
+        compute=lambda s: s.roof_normal_angle_deg.median,
         strata=("building_undilated",),
         shown=("table", "verb"),
     ),
@@ -124,7 +107,7 @@ SHAPE: tuple[ShapeMetric, ...] = (
         unit="m",
         direction="lower",
         formula="median over roofs of the RMS about the plane that fits the DSM best",
-        compute=lambda s: _median(np.array(list(s.roof_planes.values()))),
+        compute=lambda s: median(s.roof_planes.values()),
         strata=("building_undilated",),
         shown=("table", "verb"),
     ),

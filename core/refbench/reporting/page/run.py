@@ -11,16 +11,17 @@ from refbench.formats.raster import open_dsm
 from refbench.reporting.page.model import Page, Run
 from refbench.reporting.page.surfaces import REFERENCE, scene_view
 from refbench.reporting.tables.model import (
-    Cell,
     Column,
+    Entry,
     Figure,
     Table,
-    figure_cells,
+    figure_entries,
     metric_column,
     stratum_words,
     text_column,
 )
 from refbench.reporting.tables.rows import INITIAL
+from refbench.reporting.words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,15 +80,15 @@ def result_tables(result: Result) -> list[Table]:
 
 
 def _accuracy(rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    cells = [[Cell(name) for name in rows]]
+    entries = [[Entry(name) for name in rows]]
     for key in shown_in("page"):
         figures = []
         for scores in rows.values():
             interval = ((scores.get("intervals") or {}).get("all") or {}).get(key) or {}
             figures.append(Figure((scores.get("all") or {}).get(key), interval.get("low"), interval.get("high")))
-        cells.append(figure_cells(key, figures))
+        entries.append(figure_entries(key, figures))
     columns = (text_column("method", "surface"), *(metric_column(key) for key in shown_in("page")))
-    return Table("accuracy", "Accuracy, all pixels", columns, tuple(zip(*cells, strict=True)) if rows else ())
+    return Table("accuracy", "Accuracy, all pixels", columns, tuple(zip(*entries, strict=True)) if rows else ())
 
 
 def _strata(rows: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -96,15 +97,15 @@ def _strata(rows: Mapping[str, Mapping[str, Any]]) -> Table:
         strata |= dict.fromkeys(
             k for k, v in scores.items() if k != "all" and isinstance(v, dict) and "mae" in v and k != KEY
         )
-    cells = [[Cell(stratum_words(name)) for name in strata]]
+    entries = [[Entry(stratum_words(name)) for name in strata]]
     columns = [text_column("stratum", "stratum")]
     for key in shown_in("strata"):
         for name, scores in rows.items():
             values = [Figure((scores.get(stratum) or {}).get(key)) for stratum in strata]
             column = metric_column(key)
             columns.append(Column(column.metric, f"{column.label}, {name}", column.arrow, formula=column.formula))
-            cells.append(figure_cells(key, values))
-    return Table("strata", "Per stratum", tuple(columns), tuple(zip(*cells, strict=True)) if strata else ())
+            entries.append(figure_entries(key, values))
+    return Table("strata", "Per stratum", tuple(columns), tuple(zip(*entries, strict=True)) if strata else ())
 
 
 def _assessors(surfaces: Mapping[str, Mapping[str, Any]]) -> list[Table]:
@@ -114,11 +115,11 @@ def _assessors(surfaces: Mapping[str, Mapping[str, Any]]) -> list[Table]:
     for assessor in dict.fromkeys(name for scores in found.values() for name in scores):
         given = {name: scores.get(assessor) or {} for name, scores in found.items()}
         keys = dict.fromkeys(key for values in given.values() for key in values)
-        cells = [[Cell(key) for key in keys]]
+        entries = [[Entry(key) for key in keys]]
         for values in given.values():
-            cells.append([Cell("–") if (v := values.get(k)) is None else Cell(f"{v:.4g}", v) for k in keys])
+            entries.append([Entry("–") if (v := values.get(k)) is None else Entry(f"{v:.4g}", v) for k in keys])
         columns = (text_column("score", "score"), *(Column(name, name) for name in given))
-        tables.append(Table(f"assessor_{assessor}", f"Assessor {assessor}", columns, tuple(zip(*cells, strict=True))))
+        tables.append(Table(f"assessor_{assessor}", f"Assessor {assessor}", columns, tuple(zip(*entries, strict=True))))
     return tables
 
 
@@ -128,7 +129,7 @@ def _places(metrics: Mapping[str, Any], kind: str) -> Table:
     keys = list(dict.fromkeys(key for scores in of.values() for key in scores))
     columns = (text_column("view", "view"), *(_any_column(key) for key in keys))
     rows = tuple(
-        (Cell(view), *(Cell("–") if scores.get(k) is None else Cell(_digits(scores[k]), scores[k]) for k in keys))
+        (Entry(view), *(Entry("–") if scores.get(k) is None else Entry(_digits(scores[k]), scores[k]) for k in keys))
         for view, scores in of.items()
     )
     return Table(kind, PLACES[kind], columns, rows)
@@ -149,8 +150,8 @@ def _cost(result: Result) -> Table:
         rows.append(("whole process", result.cost.wall_s, result.cost.cpu_s))
     peak = result.cost.peak_memory_bytes
     notes = () if peak is None else (f"Peak memory {peak / (1 << 20):,.0f} MiB.",)
-    cells = tuple((Cell(name), Cell(f"{wall:.2f}", wall), Cell(f"{cpu:.2f}", cpu)) for name, wall, cpu in rows)
-    return Table("cost", "Cost", columns, cells, notes)
+    entries = tuple((Entry(name), Entry(f"{wall:.2f}", wall), Entry(f"{cpu:.2f}", cpu)) for name, wall, cpu in rows)
+    return Table("cost", "Cost", columns, entries, notes)
 
 
 def as_run(result: Result, name: str, command: str) -> Run:
@@ -158,7 +159,7 @@ def as_run(result: Result, name: str, command: str) -> Run:
     facts = [("weights", result.weights or "")] if result.weights else []
     facts += [("bridge", bridge) for bridge in result.bridges]
     facts += [
-        (key.replace("_", " "), _short(value)) for key, value in result.notes.items() if value and key != "weights"
+        (key.replace("_", " "), in_words(value)) for key, value in result.notes.items() if value and key != "weights"
     ]
     if result.metrics is None and result.metrics_reason and not result.reason:
         facts.append(("not scored", result.metrics_reason))
@@ -172,10 +173,6 @@ def as_run(result: Result, name: str, command: str) -> Run:
         tuple(facts),
         tuple(result.warnings),
     )
-
-
-def _short(value: Any) -> str:  # noqa: ANN401  # any JSON value
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _json(value: Any) -> str:  # noqa: ANN401  # any JSON value

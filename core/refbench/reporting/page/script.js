@@ -65,9 +65,9 @@ function viewer(root, scene) {
   const find = (selector) => root.querySelector(selector);
   const left = find(".left"), right = find(".right"), kind = find(".kind"), stage = find(".stage"), swipe = find(".swipe input");
   const ends = [...root.querySelectorAll(".ends input")], line = find(".line line"), chart = find(".chart"), keys = find(".keys");
-  const last = scene.surfaces.length - 1, truth = scene.surfaces.findIndex((s) => s.name === "reference");
+  const last = scene.surfaces.length - 1, reference = scene.surfaces.findIndex((s) => s.name === "reference");
   left.value = "0";
-  right.value = String(truth > 1 ? 1 : last);
+  right.value = String(reference > 1 ? 1 : last);
 
   function show() {
     const chosen = [scene.surfaces[left.value], scene.surfaces[right.value]];
@@ -91,7 +91,7 @@ function viewer(root, scene) {
     if (start >= 0) picks.set(start, "start");
     picks.set(Number(left.value), "one");
     picks.set(Number(right.value), "two");
-    if (truth >= 0) picks.set(truth, "truth");
+    if (reference >= 0) picks.set(reference, "reference");
     const count = 240, curves = [];
     for (const [index, role] of picks) {
       const surface = scene.surfaces[index], grid = await heights(surface);

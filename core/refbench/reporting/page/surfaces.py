@@ -12,7 +12,7 @@ from affine import Affine
 
 from refbench.contracts.grid import Window
 from refbench.evaluation.orientation import Orientation
-from refbench.reporting.figures import error_legend_png, error_picture, error_scale, surface_picture
+from refbench.reporting.figures import error_image, error_legend_png, error_scale, surface_image
 from refbench.reporting.page.model import SceneView, Surface
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from refbench.contracts.raster import DSM
     from refbench.contracts.source import RasterSource
 
-PICTURE_SIDE, GRID_SIDE = 448, 192
+IMAGE_SIDE, GRID_SIDE = 448, 192
 QUALITY = 76
 STRIP_ROWS = 256
 HELD_PX = 4_000_000
@@ -46,7 +46,7 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
     if grid is None:
         return None
     left_out = [label for label, source in sources.items() if source.grid != grid]
-    step = -(-max(grid.shape) // PICTURE_SIDE)
+    step = -(-max(grid.shape) // IMAGE_SIDE)
     turn = Orientation.northward(grid)  # images are seen north-up, however the raster is written
     heights = {
         label: turn.apply(thinned(source, grid, step)) for label, source in sources.items() if label not in left_out
@@ -55,15 +55,17 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
     known = np.concatenate([values[np.isfinite(values)] for values in heights.values()])
     low, high = (float(v) for v in np.percentile(known, (2, 98))) if known.size else (0.0, 1.0)
     base = float(np.round((low + high) / 2))
-    truth = heights.get(REFERENCE)
-    errors = {} if truth is None else {k: v.astype(np.float64) - truth for k, v in heights.items() if k != REFERENCE}
+    reference = heights.get(REFERENCE)
+    errors = (
+        {} if reference is None else {k: v.astype(np.float64) - reference for k, v in heights.items() if k != REFERENCE}
+    )
     scale = error_scale(*errors.values()) if errors else None
     surfaces = [
         Surface(
             label,
-            webp(surface_picture(values, shown, low, high)),
+            webp(surface_image(values, shown, low, high)),
             packed(values, base),
-            webp(error_picture(errors[label], scale)) if scale is not None and label in errors else None,
+            webp(error_image(errors[label], scale)) if scale is not None and label in errors else None,
             f"{100 * np.isfinite(values).mean():.1f} % valid",
         )
         for label, values in heights.items()
@@ -84,7 +86,10 @@ def scene_view(name: str, sources: Mapping[str, RasterSource[DSM]]) -> SceneView
 
 
 def thinned(source: RasterSource[DSM], grid: Grid, step: int) -> NDArray[np.float32]:
-    """Return every ``step``-th row and column, read by strips where the raster is large."""
+    """Return every ``step``-th row and column, read by strips where the raster is large.
+
+    Float32 [rows, cols], metres.
+    """
     if grid.width * grid.height <= HELD_PX:
         return source.read().heights[::step, ::step].copy()
     rows = []
@@ -99,6 +104,7 @@ def packed(heights: NDArray[np.float32], base: float) -> str:
     """Return ``rows,cols,data`` of heights thinned to ``GRID_SIDE``: base64 of deflated int16 little-endian.
 
     Values are centimetres above ``base``, ``NO_HEIGHT`` where unknown.
+    ``heights`` is [rows, cols], metres.
     """
     step = -(-max(heights.shape) // GRID_SIDE)
     small = heights[::step, ::step]
@@ -108,9 +114,9 @@ def packed(heights: NDArray[np.float32], base: float) -> str:
     return f"{values.shape[0]},{values.shape[1]},{data}"
 
 
-def webp(picture: NDArray[np.float64]) -> str:
+def webp(image: NDArray[np.float64]) -> str:
     """Return an RGB image in [0, 1], [rows, cols, 3], as a data URL."""
-    pixels = np.ascontiguousarray((picture[..., ::-1] * 255 + 0.5).astype(np.uint8))
+    pixels = np.ascontiguousarray((image[..., ::-1] * 255 + 0.5).astype(np.uint8))
     done, data = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     if not done:
         done, data = cv2.imencode(".png", pixels)

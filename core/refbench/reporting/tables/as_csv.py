@@ -11,7 +11,7 @@ from refbench.evaluation.metrics import METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from refbench.reporting.tables.model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Column, Document, Entry, Table
 
 HEADER = (
     "table",
@@ -47,17 +47,17 @@ def _lines(table: Table) -> Iterator[list[str]]:
     names = [column.metric for column in table.columns]
     for row in table.rows:
         named = {name: row[names.index(name)].text if name in names else "" for name in ("scene", "method")}
-        for column, cell in zip(table.columns, row, strict=True):
+        for column, entry in zip(table.columns, row, strict=True):
             if column.metric not in named:
                 place = (table.name, table.domain or "", column.stratum or table.stratum or "", *named.values())
-                yield [safe(text) for text in (*place, column.metric)] + _values(column, cell)
+                yield [safe(text) for text in (*place, column.metric)] + _values(column, entry)
 
 
-def _values(column: Column, cell: Cell) -> list[str]:
+def _values(column: Column, entry: Entry) -> list[str]:
     metric = METRICS.get(column.metric)
     about = ["", ""] if metric is None else [metric.unit, metric.direction]
-    numbers = [_number(value) for value in (cell.value, cell.low, cell.high, cell.spread)]
-    return [*about, *numbers, cell.mark, "" if metric else safe(cell.text)]
+    numbers = [_number(value) for value in (entry.value, entry.low, entry.high, entry.spread)]
+    return [*about, *numbers, entry.mark, "" if metric else safe(entry.text)]
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refbench.reporting.tables.model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Column, Document, Entry, Table
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -19,6 +19,7 @@ thead th { border-bottom: 2px solid; text-align: left; vertical-align: bottom; }
 tbody th { font-weight: normal; text-align: left; }
 .number { text-align: right; white-space: nowrap; }
 .second { text-decoration: underline; }
+.interval { display: block; font-size: .8em; opacity: .75; }
 ul { padding-left: 1.2rem; }
 """
 
@@ -42,9 +43,17 @@ def html(document: Document) -> str:
 
 
 def html_table(table: Table) -> str:
-    """Return one table as a fragment."""
-    head = "".join(_heading(column) for column in table.columns)
-    rows = ("".join(_cell(column, cell) for column, cell in zip(table.columns, row, strict=True)) for row in table.rows)
+    """Return one table as a fragment; the column that names the rows has the class ``name``."""
+    metrics = [column.metric for column in table.columns]
+    name = metrics.index("method") if "method" in metrics else 0
+    head = "".join(_heading(column, number == name) for number, column in enumerate(table.columns))
+    rows = (
+        "".join(
+            _entry(column, entry, number == name)
+            for number, (column, entry) in enumerate(zip(table.columns, row, strict=True))
+        )
+        for row in table.rows
+    )
     return "\n".join(
         (
             f'<div class="wide"><table id="{_text(table.name)}"><caption>{_text(table.title)}</caption>',
@@ -57,20 +66,29 @@ def html_table(table: Table) -> str:
     )
 
 
-def _heading(column: Column) -> str:
-    kind = ' class="number"' if column.is_number else ""
+def _heading(column: Column, is_name: bool) -> str:
+    classes = " ".join(["number"] * column.is_number + ["name"] * is_name)
+    kind = f' class="{classes}"' if classes else ""
     hint = f' title="{_text(column.formula)}"' if column.formula else ""
     return f'<th scope="col"{kind}{hint}>{_text(column.heading)}</th>'
 
 
-def _cell(column: Column, cell: Cell) -> str:
-    text = _text(cell.text)
+def _entry(column: Column, entry: Entry, is_name: bool) -> str:
+    text = _text(entry.text)
     if not column.is_number:
-        is_name = column.metric in ("scene", "method")
-        return f'<th scope="row">{text}</th>' if is_name else f"<td>{text}</td>"
-    marked = {"best": f"<strong>{text}</strong>", "second": f'<span class="second">{text}</span>'}.get(cell.mark, text)
-    value = "" if cell.value is None else f' data-value="{float(cell.value):.9g}"'
-    return f'<td class="number"{value}>{marked}</td>'
+        if is_name:
+            return f'<th scope="row" class="name">{text}</th>'
+        return f'<th scope="row">{text}</th>' if column.metric == "scene" else f"<td>{text}</td>"
+    number, bracket, rest = text.partition(" [")
+    interval, _, unit = rest.partition("]")
+    number += unit
+    marked = {"best": f"<strong>{number}</strong>", "second": f'<span class="second">{number}</span>'}.get(
+        entry.mark, number
+    )
+    # An interval stands below its number, so that a column is as wide as its widest number.
+    below = f' <span class="interval">[{interval}]</span>' if bracket else ""
+    value = "" if entry.value is None else f' data-value="{float(entry.value):.9g}"'
+    return f'<td class="number"{value}>{marked}{below}</td>'
 
 
 def _notes(notes: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Tables as JSON: every cell with value, interval, spread and mark."""
+"""Tables as JSON: every entry with value, interval, spread and mark."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refbench.reporting.tables.model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Column, Document, Entry, Table
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -31,7 +31,8 @@ _ESCAPES = {
     "≥": r"$\geq$",
     "×": r"$\times$",
     "²": r"$^2$",
-    "–": "{--}",
+    # Of its own, so that no rule for hyphens parts it: a missing value is one dash.
+    "–": r"\textendash{}",
 }
 _JOINING = "-'"
 """Letters that LaTeX joins with their like before them into another sign; braces keep them apart."""
@@ -90,7 +91,7 @@ def _table(table: Table) -> str:
             r"\toprule",
             " & ".join(escape(column.heading) for column in table.columns) + r" \\",
             r"\midrule",
-            *(_row([_cell(*pair) for pair in zip(table.columns, row, strict=True)]) for row in table.rows),
+            *(_row([_entry(*pair) for pair in zip(table.columns, row, strict=True)]) for row in table.rows),
             r"\bottomrule",
             r"\end{tabular}}",
             r"\end{table}",
@@ -98,19 +99,19 @@ def _table(table: Table) -> str:
     )
 
 
-def _row(cells: list[str]) -> str:
+def _row(entries: list[str]) -> str:
     # After a line's end or a rule, LaTeX would take a bracket or a star for an argument.
-    start = "{}" if cells[0].startswith(("[", "*")) else ""
-    return start + " & ".join(cells) + r" \\"
+    start = "{}" if entries[0].startswith(("[", "*")) else ""
+    return start + " & ".join(entries) + r" \\"
 
 
 def _label(name: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
 
 
-def _cell(column: Column, cell: Cell) -> str:
-    text = escape(cell.text)
+def _entry(column: Column, entry: Entry) -> str:
+    text = escape(entry.text)
     if column.is_number:
         text = text.replace("-", "$-$")
-    command = {"best": r"\textbf", "second": r"\underline"}.get(cell.mark)
+    command = {"best": r"\textbf", "second": r"\underline"}.get(entry.mark)
     return text if command is None else f"{command}{{{text}}}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from refbench.reporting.tables.model import Cell, Column, Document, Table
+    from refbench.reporting.tables.model import Column, Document, Entry, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$])")
 
@@ -37,7 +37,7 @@ def markdown(document: Document) -> str:
 
 def _table(table: Table) -> str:
     header = [escape(column.heading) for column in table.columns]
-    rows = [header, *([_cell(*pair) for pair in zip(table.columns, row, strict=True)] for row in table.rows)]
+    rows = [header, *([_entry(*pair) for pair in zip(table.columns, row, strict=True)] for row in table.rows)]
     widths = [max(3, *(len(row[index]) for row in rows)) for index in range(len(header))]
     right = [column.is_number for column in table.columns]
     rule = [f"{'-' * (width - 1)}:" if is_right else "-" * width for width, is_right in zip(widths, right, strict=True)]
@@ -46,16 +46,16 @@ def _table(table: Table) -> str:
     return "\n".join((f"## {escape(table.title)}", "", *lines, *([""] if notes else []), *notes))
 
 
-def _cell(column: Column, cell: Cell) -> str:
+def _entry(column: Column, entry: Entry) -> str:
     if not column.is_number:
-        return escape(cell.text)
-    fence = {"best": "**", "second": "*"}.get(cell.mark, "")
-    return f"{fence}{cell.text}{fence}"  # made of digits and brackets: there is nothing to escape
+        return escape(entry.text)
+    fence = {"best": "**", "second": "*"}.get(entry.mark, "")
+    return f"{fence}{entry.text}{fence}"  # made of digits and brackets: there is nothing to escape
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def _line(entries: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     def padded() -> Iterator[str]:
-        for cell, width, is_right in zip(cells, widths, right, strict=True):
-            yield cell.rjust(width) if is_right else cell.ljust(width)
+        for entry, width, is_right in zip(entries, widths, right, strict=True):
+            yield entry.rjust(width) if is_right else entry.ljust(width)
 
     return f"| {' | '.join(padded())} |"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.evaluation.metrics import METRICS, RANKED
 from refbench.evaluation.ranking import MIN_BLOCKS
-from refbench.reporting.tables.model import MISSING, Cell, Column, Document, Figure, Table, figure_cell, text_column
+from refbench.reporting.tables.model import MISSING, Column, Document, Entry, Figure, Table, figure_entry, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ def change_tables(changes: Sequence[Change], first: str, second: str) -> Documen
     return Document(f"{first} (A) against {second} (B)", tuple(table for table in tables if table.rows), NOTES)
 
 
-def _named(change: Change) -> list[Cell]:
-    return [Cell(change.scene), Cell(change.label)]
+def _named(change: Change) -> list[Entry]:
+    return [Entry(change.scene), Entry(change.label)]
 
 
 def _endings(changes: Sequence[Change]) -> Table:
@@ -43,7 +43,7 @@ def _endings(changes: Sequence[Change]) -> Table:
         before, after = change.statuses
         if before != after:
             reason = next((job.result.reason for of in change.jobs for job in of if job.result.reason), None)
-            rows.append((*_named(change), Cell(before), Cell(after), Cell(reason or "")))
+            rows.append((*_named(change), Entry(before), Entry(after), Entry(reason or "")))
     columns = (*NAMES, text_column("status_a", "A"), text_column("status_b", "B"), text_column("reason", "reason"))
     return Table("status_changes", "Jobs that end otherwise", columns, tuple(rows))
 
@@ -53,10 +53,10 @@ def _metric_table(changes: Sequence[Change], key: str) -> Table:
     rows = []
     for change in changes:
         if (found := change.metrics.get(key)) is not None:
-            numbers = [figure_cell(key, Figure(found[side]), 3) for side in ("a", "b")]
-            difference = figure_cell(key, Figure(found["value"], found["low"], found["high"]), 3)
+            numbers = [figure_entry(key, Figure(found[side]), 3) for side in ("a", "b")]
+            difference = figure_entry(key, Figure(found["value"], found["low"], found["high"]), 3)
             how = f"{change.basis}: {change.remark}" if change.remark else change.basis
-            rows.append((*_named(change), *numbers, difference, Cell(_verdict(change, found)), Cell(how)))
+            rows.append((*_named(change), *numbers, difference, Entry(_verdict(change, found)), Entry(how)))
     columns = (
         *NAMES,
         Column(f"{key}_a", "A"),
@@ -82,11 +82,11 @@ def _costs(changes: Sequence[Change]) -> Table:
         pairs = [change.cost(name) for name, _, _ in COSTS]
         if change.statuses != ("ok", "ok") or any(None in pair for pair in pairs):
             continue
-        cells = []
+        entries = []
         for (_, _, unit), (before, after) in zip(COSTS, pairs, strict=True):
             assert before is not None and after is not None  # looked at above
-            cells += [_cost_cell(before / unit), _cost_cell(after / unit), _factor(before, after)]
-        rows.append((*_named(change), *cells))
+            entries += [_cost_entry(before / unit), _cost_entry(after / unit), _factor(before, after)]
+        rows.append((*_named(change), *entries))
     columns = [
         column
         for name, label, _ in COSTS
@@ -99,13 +99,13 @@ def _costs(changes: Sequence[Change]) -> Table:
     return Table("change_cost", "Cost", (*NAMES, *columns), tuple(rows))
 
 
-def _cost_cell(value: float) -> Cell:
-    return Cell(f"{value:,.1f}", value)
+def _cost_entry(value: float) -> Entry:
+    return Entry(f"{value:,.1f}", value)
 
 
-def _factor(before: float, after: float) -> Cell:
+def _factor(before: float, after: float) -> Entry:
     if not before:
-        return Cell(MISSING)
+        return Entry(MISSING)
     factor = after / before
     changed = factor >= COST_FACTOR or factor <= 1 / COST_FACTOR
-    return Cell(f"× {factor:.2f}" if changed else "no change")
+    return Entry(f"× {factor:.2f}" if changed else "no change")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refbench.reporting.tables.model import MISSING, Cell, Column, Table, text_column
+from refbench.reporting.tables.model import MISSING, Column, Entry, Table, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,8 +49,8 @@ def cost_table(rows: Sequence[Row], comparisons: Mapping[str, Mapping[str, Any]]
             "px_per_s": area["pixels"] / refining if area and refining else None,
             "km2_per_h": 3600 * area["km2"] / refining if area and refining else None,
         }
-        texts = [Cell(row.scene), Cell(row.name), Cell(row.status)]
-        found.append((*texts, *(_cell(value) for value in values.values())))
+        texts = [Entry(row.scene), Entry(row.name), Entry(row.status)]
+        found.append((*texts, *(_entry(value) for value in values.values())))
     return Table("cost", "Cost", COLUMNS, tuple(found), NOTES)
 
 
@@ -67,9 +67,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(given)) if given else None
 
 
-def _cell(value: float | None) -> Cell:
+def _entry(value: float | None) -> Entry:
     """Return a cost with about three significant digits."""
     if value is None:
-        return Cell(MISSING)
+        return Entry(MISSING)
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return Cell(f"{value:,.{decimals}f}", value)
+    return Entry(f"{value:,.{decimals}f}", value)

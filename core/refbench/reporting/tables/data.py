@@ -18,12 +18,12 @@ from refbench.reporting.tables.cost import cost_table
 from refbench.reporting.tables.depth_and_view_tables import further_tables
 from refbench.reporting.tables.model import (
     MISSING,
-    Cell,
     Column,
     Document,
+    Entry,
     Figure,
     Table,
-    figure_cells,
+    figure_entries,
     marks,
     metric_column,
     stratum_words,
@@ -125,48 +125,48 @@ def _suite(out: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _named(rows: Iterable[Row]) -> list[list[Cell]]:
-    return [[Cell(row.scene) for row in rows], [Cell(row.name) for row in rows]]
+def _named(rows: Iterable[Row]) -> list[list[Entry]]:
+    return [[Entry(row.scene) for row in rows], [Entry(row.name) for row in rows]]
 
 
 def accuracy_table(data: SweepData, domain: str, stratum: str, keys: Sequence[str]) -> Table:
     """Return the accuracy of every method on every scene, completeness and n beside it."""
     rows = data.rows
     columns = [*NAME_COLUMNS, text_column("status", "status")]
-    cells = [*_named(rows), [Cell(row.status or MISSING) for row in rows]]
+    entries = [*_named(rows), [Entry(row.status or MISSING) for row in rows]]
     for key in dict.fromkeys(("completeness_valid", *(key for key in keys if key != "n"), "n")):
         columns.append(metric_column(key))
         figures = [row.figure(domain, stratum, key) for row in rows]
         if domain == "common":
             figures = _marked(data, stratum, key, figures)
-        cells.append(figure_cells(key, figures))
+        entries.append(figure_entries(key, figures))
     columns.append(Column("blocks", "blocks", formula="number of blocks behind the intervals"))
-    cells.append([_blocks_cell(row, domain, stratum) for row in rows])
+    entries.append([_blocks_entry(row, domain, stratum) for row in rows])
     if domain == "common":
         columns.append(Column("rank", "rank (MAE)", "↓", formula="1 + number of methods with less MAE beyond noise"))
-        cells.append([_rank_cell(data, row, stratum) for row in rows])
+        entries.append([_rank_entry(data, row, stratum) for row in rows])
     return Table(
         f"accuracy_{domain}_{stratum}",
         f"Accuracy, {stratum_words(stratum)}, {DOMAIN_TITLES[domain]}",
         tuple(columns),
-        tuple(zip(*cells, strict=True)),
+        tuple(zip(*entries, strict=True)),
         tuple(_domain_notes(data)) if domain == "common" else (),
         domain,
         stratum,
     )
 
 
-def _blocks_cell(row: Row, domain: str, stratum: str) -> Cell:
+def _blocks_entry(row: Row, domain: str, stratum: str) -> Entry:
     interval = row.found.get(domain, {}).get("intervals", {}).get(stratum, {}).get("mae")
-    return Cell(MISSING) if interval is None else Cell(str(interval["blocks"]), interval["blocks"])
+    return Entry(MISSING) if interval is None else Entry(str(interval["blocks"]), interval["blocks"])
 
 
-def _rank_cell(data: SweepData, row: Row, stratum: str) -> Cell:
+def _rank_entry(data: SweepData, row: Row, stratum: str) -> Entry:
     ranks = data.comparisons[row.scene].get("ranks", {}).get(stratum, {}).get("mae", {})
     if row.label not in ranks:
-        return Cell(MISSING)
+        return Entry(MISSING)
     found = ranks[row.label]
-    return Cell(f"{found['rank']}{'=' if found['tied_with'] else ''}", found["rank"])
+    return Entry(f"{found['rank']}{'=' if found['tied_with'] else ''}", found["rank"])
 
 
 def _marked(data: SweepData, stratum: str, key: str, figures: Sequence[Figure]) -> list[Figure]:
@@ -211,11 +211,11 @@ def means_table(data: SweepData, stratum: str, keys: Sequence[str]) -> Table:
     if len(means.scenes) < 2:
         return Table(f"means_{stratum}", title, (), ())
     labels = list(means.rows)
-    cells = [[Cell(INITIAL if label is None else label) for label in labels]]
+    entries = [[Entry(INITIAL if label is None else label) for label in labels]]
     for key in wanted:
         found = marks(means.differences[key], labels)
         figures = [Figure(**means.rows[label][key], mark=found.get(label, "")) for label in labels]
-        cells.append(figure_cells(key, figures))
+        entries.append(figure_entries(key, figures))
     notes = [f"Every scene counts alike: {', '.join(means.scenes)}. The intervals are for these scenes."]
     notes += [
         f"{label} has no mean: it has no comparable result on {', '.join(scenes)}, and means over unequal sets of "
@@ -224,7 +224,7 @@ def means_table(data: SweepData, stratum: str, keys: Sequence[str]) -> Table:
     ]
     columns = (NAME_COLUMNS[1], *(metric_column(key) for key in wanted))
     # Where nobody is complete, the row says that there is no mean at all.
-    rows = tuple(zip(*cells, strict=True)) or ((Cell("no method has all scenes"), *[Cell(MISSING)] * len(wanted)),)
+    rows = tuple(zip(*entries, strict=True)) or ((Entry("no method has all scenes"), *[Entry(MISSING)] * len(wanted)),)
     return Table(f"means_{stratum}", title, columns, rows, tuple(notes), "common", stratum)
 
 
@@ -233,17 +233,17 @@ def strata_table(data: SweepData, strata: Sequence[str]) -> Table:
     shown = [name for name in strata if name != "all"]
     rows = [row for row in data.rows if row.found and row.found["common"]]
     places = [index for index, row in enumerate(data.rows) if row.found and row.found["common"]]
-    cells = _named(rows)
+    entries = _named(rows)
     for stratum in shown:
         figures = [row.figure("common", stratum, "mae") for row in data.rows]
         marked = _marked(data, stratum, "mae", figures)
-        cells.append(figure_cells("mae", [marked[place] for place in places], brief=True))
+        entries.append(figure_entries("mae", [marked[place] for place in places], brief=True))
     columns = (*NAME_COLUMNS, *(metric_column("mae", label=stratum_words(name), stratum=name) for name in shown))
     return Table(
         "strata",
         "MAE per stratum (m), common domain",
         columns,
-        tuple(zip(*cells, strict=True)) if shown else (),
+        tuple(zip(*entries, strict=True)) if shown else (),
         ("With intervals: refbench table --stratum NAME; the CSV and JSON forms hold them all.",),
         "common",
     )
@@ -254,12 +254,12 @@ def edges_table(data: SweepData) -> Table:
     rows = [row for row in data.rows if row.found and row.found["common"].get("shape")]
     shape = [row.values("common", "shape") for row in rows]
     keys = [key for key in shown_in("table", SHAPE) if any(values.get(key) is not None for values in shape)]
-    cells = _named(rows)
+    entries = _named(rows)
     for key in keys:
-        cells.append(figure_cells(key, [row.figure("common", "shape", key) for row in rows]))
+        entries.append(figure_entries(key, [row.figure("common", "shape", key) for row in rows]))
     columns = (*NAME_COLUMNS, *(metric_column(key, label=_short(key)) for key in keys))
     notes = tuple(f"{_short(key)}: {METRICS[key].formula}." for key in keys)
-    return Table("edges", "Edges and shape, common domain", columns, tuple(zip(*cells, strict=True)), notes, "common")
+    return Table("edges", "Edges and shape, common domain", columns, tuple(zip(*entries, strict=True)), notes, "common")
 
 
 def _short(key: str) -> str:
@@ -276,7 +276,7 @@ def endings_table(data: SweepData) -> Table:
             reason = job.result.reason if not job.is_ok else job.result.metrics_reason
             if not job.is_ok or job.result.metrics is None:
                 texts = (row.scene, row.name, str(job.seed), job.result.status.value, reason or "")
-                found.append(tuple(Cell(text) for text in texts))
+                found.append(tuple(Entry(text) for text in texts))
     columns = (
         *NAME_COLUMNS,
         text_column("seed", "seed"),

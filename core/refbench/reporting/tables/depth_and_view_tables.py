@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from refbench.engine.scoring.assess import KEY
 from refbench.evaluation.metrics import DEPTH, VIEWS, shown_in
 from refbench.reporting.tables.model import (
-    Cell,
     Column,
+    Entry,
     Figure,
     Table,
-    figure_cells,
+    figure_entries,
     metric_column,
     text_column,
 )
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, tuple[Metric, ...]] = {"depth": DEPTH, "views": VIEWS}
 TITLES = {
     "depth": "Depth maps in their cameras, mean over views and seeds; nothing is scaled or shifted",
-    "views": "Rendered views against photographs, mean over held-out views and seeds, covered pixels",
+    "views": "Rendered views against images, mean over held-out views and seeds, covered pixels",
 }
 INITIAL_DEPTH = "initial depth"
 MISSING = "–"
@@ -47,13 +47,13 @@ def _of_views(rows: Sequence[Row], kind: str) -> Table:
     keys = [
         key for key in shown_in("table", KINDS[kind]) if any(s.get(key) is not None for _, _, of in found for s in of)
     ]
-    cells = [[Cell(scene) for scene, _, _ in found], [Cell(name) for _, name, _ in found]]
-    cells.append([Cell(str(len(of)), len(of)) for _, _, of in found])
+    entries = [[Entry(scene) for scene, _, _ in found], [Entry(name) for _, name, _ in found]]
+    entries.append([Entry(str(len(of)), len(of)) for _, _, of in found])
     for key in keys:
-        cells.append(figure_cells(key, [Figure(_mean(of, key)) for _, _, of in found]))
+        entries.append(figure_entries(key, [Figure(_mean(of, key)) for _, _, of in found]))
     columns = (*NAME_COLUMNS, *(metric_column(key) for key in keys))
     notes = ("Methods that give other views are not on the same ground: mind the column views.",) if found else ()
-    return Table(kind, TITLES[kind], columns, tuple(zip(*cells, strict=True)), notes)
+    return Table(kind, TITLES[kind], columns, tuple(zip(*entries, strict=True)), notes)
 
 
 def _mean(of: Sequence[Mapping[str, Any]], key: str) -> float | None:
@@ -74,8 +74,8 @@ def _of_assessors(rows: Sequence[Row]) -> list[Table]:
 
 def _assessor(name: str, of: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Table:
     keys = list(dict.fromkeys(key for _, _, scores in of for key in scores))
-    cells = [[Cell(scene) for scene, _, _ in of], [Cell(method) for _, method, _ in of]]
+    entries = [[Entry(scene) for scene, _, _ in of], [Entry(method) for _, method, _ in of]]
     for key in keys:
-        cells.append([Cell(MISSING) if (v := s.get(key)) is None else Cell(f"{v:.4g}", v) for _, _, s in of])
+        entries.append([Entry(MISSING) if (v := s.get(key)) is None else Entry(f"{v:.4g}", v) for _, _, s in of])
     columns = (*NAME_COLUMNS[:2], *(Column(key, key.replace("_", " ")) for key in keys))
-    return Table(f"assessor_{name}", f"Assessor {name}", columns, tuple(zip(*cells, strict=True)))
+    return Table(f"assessor_{name}", f"Assessor {name}", columns, tuple(zip(*entries, strict=True)))

@@ -1,4 +1,4 @@
-"""Tables before they are written in a format: cells with value, interval, spread and mark."""
+"""Tables before they are written in a format: entries with value, interval, spread and mark."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SMALL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell: its text, and for numbers what the text was made of."""
+class Entry:
+    """One entry: its text, and for numbers what the text was made of."""
 
     text: str
     value: float | None = None
@@ -55,7 +55,7 @@ class Table:
     name: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
     domain: str | None = None
     stratum: str | None = None
@@ -70,8 +70,8 @@ class Document:
     notes: tuple[str, ...] = ()
 
     def all_notes(self, best: str, second: str) -> tuple[str, ...]:
-        """Return the notes, with how the best and the second best are shown where a cell is marked."""
-        is_marked = any(cell.mark for table in self.tables for row in table.rows for cell in row)
+        """Return the notes, with how the best and the second best are shown where an entry is marked."""
+        is_marked = any(entry.mark for table in self.tables for row in table.rows for entry in row)
         return (*self.notes, *([f"{best}: best. {second}: second best."] if is_marked else []))
 
 
@@ -98,21 +98,21 @@ def metric_column(key: str, *, label: str | None = None, stratum: str | None = N
     return Column(key, heading, metric.arrow, formula=metric.formula, stratum=stratum)
 
 
-def figure_cells(key: str, figures: Sequence[Figure], *, brief: bool = False) -> list[Cell]:
-    """Return the cells of one metric's column, such as ``1.23 ± 0.02 [1.10, 1.37]``; ``brief`` writes values alone."""
+def figure_entries(key: str, figures: Sequence[Figure], *, brief: bool = False) -> list[Entry]:
+    """Return the entries of a metric's column, such as ``1.23 ± 0.02 [1.10, 1.37]``; ``brief`` writes values alone."""
     known = [abs(figure.value) for figure in figures if figure.value]
     decimals = 3 if known and min(known) < SMALL else 2
-    return [figure_cell(key, figure, decimals, brief=brief) for figure in figures]
+    return [figure_entry(key, figure, decimals, brief=brief) for figure in figures]
 
 
-def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False) -> Cell:
-    """Return one cell; see ``figure_cells``."""
+def figure_entry(key: str, figure: Figure, decimals: int, *, brief: bool = False) -> Entry:
+    """Return one entry; see ``figure_entries``."""
     values = (figure.value, figure.low, figure.high, figure.spread, figure.mark)
     if figure.value is None:
-        return Cell(MISSING)
+        return Entry(MISSING)
     metric = METRICS[key]
     if brief:
-        return Cell(metric.text(figure.value, decimals), *values)
+        return Entry(metric.text(figure.value, decimals), *values)
     is_fraction = metric.unit == "fraction"
 
     def number(value: float) -> str:
@@ -123,21 +123,34 @@ def figure_cell(key: str, figure: Figure, decimals: int, *, brief: bool = False)
         text += f" ± {number(figure.spread)}"
     if figure.low is not None and figure.high is not None:
         text += f" [{number(figure.low)}, {number(figure.high)}]"
-    return Cell(f"{text} %" if is_fraction else text, *values)
+    return Entry(f"{text} %" if is_fraction else text, *values)
+
+
+_STRATA = {
+    "all": "all pixels",
+    "building_undilated": "building, mask as given",
+    "terrain_nowater": "terrain without water",
+    "terrain_noforest": "terrain without forest",
+    "terrain_nowater_noforest": "terrain without water and forest",
+}
+_SLOPE_UNITS = {"pct": " %", "deg": "°"}
 
 
 def stratum_words(stratum: str) -> str:
-    """Return a stratum as words.
+    """Return a stratum as people say it.
 
-    >>> stratum_words("slope_10_25_pct"), stratum_words("slope_90_inf_pct"), stratum_words("building_border")
-    ('slope 10–25 %', 'slope ≥ 90 %', 'building border')
+    >>> [stratum_words(f"slope_{classes}") for classes in ("0_10_pct", "10_25_pct", "90_inf_pct", "25_50_deg")]
+    ['slope below 10 %', 'slope 10 to 25 %', 'slope above 90 %', 'slope 25 to 50°']
+    >>> stratum_words("building_border"), stratum_words("terrain_nowater")
+    ('building border', 'terrain without water')
     """
-    if stratum == "all":
-        return "all pixels"
-    kind, *edges = stratum.removesuffix("_pct").split("_")
-    if kind == "slope" and len(edges) == 2 and stratum.endswith("_pct"):
-        return f"slope ≥ {edges[0]} %" if edges[1] == "inf" else f"slope {edges[0]}–{edges[1]} %"
-    return stratum.replace("_", " ")
+    kind, *parts = stratum.split("_")
+    if kind == "slope" and len(parts) == 3 and parts[2] in _SLOPE_UNITS:
+        low, high, unit = parts[0], parts[1], _SLOPE_UNITS[parts[2]]
+        if high == "inf":
+            return f"slope above {low}{unit}"
+        return f"slope below {high}{unit}" if low == "0" else f"slope {low} to {high}{unit}"
+    return _STRATA.get(stratum, stratum.replace("_", " "))
 
 
 def marks(differences: Sequence[Mapping[str, Any]], labels: Sequence[str | None]) -> dict[str | None, Mark]:

@@ -65,6 +65,17 @@ def open_colmap(path: Path) -> Scene:
         As ``read_model``; an image that is missing or of another size than its camera's.
     """
     found, warnings = _largest_model(path)
+    return open_model(path, found, warnings)
+
+
+def open_model(path: Path, found: Path, warnings: list[str]) -> Scene:
+    """Open the sparse model in the folder ``found``, whose images lie in ``images`` of ``path`` or in it itself.
+
+    Raises
+    ------
+    InputError
+        See ``open_colmap``.
+    """
     model = read_model(found)
     images = sorted(model.images.values(), key=lambda image: image.name)
     names = _view_names(images)

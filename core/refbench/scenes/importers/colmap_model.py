@@ -64,7 +64,7 @@ class ColmapCamera:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColmapImage:
-    """One posed picture: quaternion (w, x, y, z) and translation, world to camera; its camera's id.
+    """One posed image: quaternion (w, x, y, z) and translation, world to camera; its camera's id.
 
     ``points2d`` float64 [n, 2] are observations, pixel centres at integers; ``tracks`` int64 [n] the ids of their
     points, -1 without one.

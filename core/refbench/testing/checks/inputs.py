@@ -40,7 +40,7 @@ def inputs_unchanged(subject: Subject) -> None:
 
 
 def contents(scene: Scene) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield name and array of every source of a scene in memory."""
+    """Yield name and array of every source of a scene in memory. Arrays of any shape and unit."""
     if scene.dsm is not None:
         yield "dsm", scene.dsm.read().heights
     if scene.points is not None:
@@ -106,8 +106,8 @@ def reference_untouched(subject: Subject) -> None:
     """Another reference beside the inputs does not change the answer."""
     first = subject.scene()
     assert first.reference is not None and first.reference.dsm is not None
-    truth = first.reference.dsm.read()
-    raised = ArraySource(DSM(truth.heights + np.float32(_REFERENCE_RAISED_M), truth.grid))
+    reference = first.reference.dsm.read()
+    raised = ArraySource(DSM(reference.heights + np.float32(_REFERENCE_RAISED_M), reference.grid))
     second = replace(first, reference=replace(first.reference, dsm=raised))
     trials = []
     from refbench.scenes.scene_yaml import load_scene

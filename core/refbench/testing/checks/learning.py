@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import RefbenchError
 from refbench.contracts.method import Context, TrainableMethod
+from refbench.engine.inputs.method import load_method
 from refbench.testing import scenes
 from refbench.testing.check import check
 from refbench.testing.require import NotApplicableError, applies, require
@@ -59,7 +60,8 @@ def _refined(subject: Subject, method: object) -> Trial:
 
 def _fitted(subject: Subject, learner: object = None) -> TrainedWeights:
     """Train for a few steps on two scenes; what refbench says of too small a scene is no fault."""
-    method = subject.load() if learner is None else learner
+    # As refbench train without --weights does: from scratch.
+    method = load_method(subject.record, subject.resolved, None, threads=1) if learner is None else learner
     assert isinstance(method, TrainableMethod)
     grid = scenes.utm_grid(_SIDE, _SIDE)
     taught = [subject.scene(grid, seed=number, name=f"scene-{number}") for number in range(2)]

@@ -30,8 +30,8 @@ class Crops(Dataset[Pair]):
             raster = self.rasters[rng.integers(len(self.rasters))]
             row, col = (int(rng.integers(length - side + 1)) for length in raster.shape[1:])
             cut.append(raster[:, row : row + side, col : col + side])
-        initial, truth = np.stack(cut, axis=1)
-        return torch.from_numpy(initial), torch.from_numpy(truth)
+        initial, reference = np.stack(cut, axis=1)
+        return torch.from_numpy(initial), torch.from_numpy(reference)
 
 
 class Task(CheckpointTask):
@@ -44,9 +44,9 @@ class Task(CheckpointTask):
 
     def loss(self, batch: Pair) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the loss of a batch."""
-        initial, truth = batch
-        known = torch.isfinite(initial) & torch.isfinite(truth)
-        return (self.model(initial) - truth)[known].abs().mean(), {}
+        initial, reference = batch
+        known = torch.isfinite(initial) & torch.isfinite(reference)
+        return (self.model(initial) - reference)[known].abs().mean(), {}
 
 
 def fit_scenes(
@@ -76,9 +76,9 @@ def _pair(scene: Scene, side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
     """Return initial DSM and reference, float32 [2, rows, cols], relative to the median of the first."""
     if scene.dsm is None or scene.reference is None or scene.reference.dsm is None:
         raise InputError(f"Scene {scene.id} cannot train: it needs an initial DSM and a reference DSM.")
-    initial, truth = scene.dsm.read(), scene.reference.dsm.read()
-    if wrong := "; ".join(initial.grid.differences(truth.grid)):
+    initial, reference = scene.dsm.read(), scene.reference.dsm.read()
+    if wrong := "; ".join(initial.grid.differences(reference.grid)):
         raise InputError(f"The reference of scene {scene.id} has another grid than its DSM: {wrong}.")
     if min(initial.heights.shape) < side:
         raise InputError(f"Scene {scene.id} is smaller than a crop of {side} px; set side lower.")
-    return np.stack([initial.heights, truth.heights]) - np.nanmedian(initial.heights)
+    return np.stack([initial.heights, reference.heights]) - np.nanmedian(initial.heights)

@@ -1,4 +1,4 @@
-"""Make the picture of README.md from a run on the embedded scene: python docs/make_picture.py RESULT_FOLDER."""
+"""Make the image of README.md from a run on the embedded scene: python docs/make_image.py RESULT_FOLDER."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def main(folder: Path) -> None:
         "reference": scene.reference.dsm.read().heights,
     }
     metrics = json.loads((folder / "result.json").read_text())["metrics"]
-    truth = surfaces["reference"].astype(np.float64)
-    errors = {name: heights - truth for name, heights in list(surfaces.items())[:2]}
+    reference = surfaces["reference"].astype(np.float64)
+    errors = {name: heights - reference for name, heights in list(surfaces.items())[:2]}
     scale = error_scale(*errors.values())
-    low, high = np.nanpercentile(truth, (2, 98))
+    low, high = np.nanpercentile(reference, (2, 98))
     figure = Figure(figsize=(12, 8.6), dpi=72, layout="constrained")
     axes = figure.subplots(2, 3)
     for axis, (name, heights) in zip(axes[0], surfaces.items(), strict=True):

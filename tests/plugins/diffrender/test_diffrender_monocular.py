@@ -1,4 +1,4 @@
-"""A view's depth by an estimator of monocular depth."""
+"""Initial depths from a monocular estimator."""
 
 import importlib.util
 
@@ -7,12 +7,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from roof_scene import COLS, ROWS, depth_of, views_of  # noqa: E402
+from block_scene import (  # noqa: E402
+    COLS,
+    ROWS,
+    depth_of,
+    views_of,
+)
 
 from refbench import InputError  # noqa: E402
 from refbench.contracts.errors import MissingExtraError  # noqa: E402
 from refbench_diffrender.config import DiffrenderConfig  # noqa: E402
 from refbench_diffrender.views import monocular  # noqa: E402
+
+# --- an estimator -----------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_package_is_said(monkeypatch):
@@ -39,16 +46,16 @@ def estimator(tmp_path_factory):
     return str(folder)
 
 
-def test_an_estimator_gives_a_map_of_the_picture_size(estimator):
-    picture = np.random.default_rng(0).random((ROWS, COLS, 3), np.float32)
-    found = monocular.estimated_depth(picture, estimator)
+def test_an_estimator_gives_a_map_of_the_image_size(estimator):
+    image = np.random.default_rng(0).random((ROWS, COLS, 3), np.float32)
+    found = monocular.estimated_depth(image, estimator)
     assert found.shape == (ROWS, COLS) and found.dtype == np.float32 and found.std() > 0
-    np.testing.assert_array_equal(found, monocular.estimated_depth(picture, estimator))
-    assert not np.array_equal(found, monocular.estimated_depth(picture[::-1].copy(), estimator))
+    np.testing.assert_array_equal(found, monocular.estimated_depth(image, estimator))
+    assert not np.array_equal(found, monocular.estimated_depth(image[::-1].copy(), estimator))
 
 
 def test_an_estimate_is_aligned_to_the_scene(estimator, monkeypatch):
-    monkeypatch.setattr(monocular, "estimated_depth", lambda picture, name: (3 / depth_of(0) - 0.02).astype(np.float32))
+    monkeypatch.setattr(monocular, "estimated_depth", lambda image, name: (3 / depth_of(0) - 0.02).astype(np.float32))
     config = DiffrenderConfig(initial="monocular", estimator=estimator)
     one = views_of(config=config, dsm=True)[0]
     assert np.median(np.abs(one.depth - depth_of(0))[one.known]) < 0.05

@@ -1,4 +1,4 @@
-"""Which sparse points a view sees, which it may use, and what they do to its depth."""
+"""Which sparse points a view sees, which are held out, and how they pull depths."""
 
 from dataclasses import replace
 
@@ -7,7 +7,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from roof_scene import COLS, PLACES, POINTS, ROWS, camera, depth_of, really_seen, rng, scene, views_of  # noqa: E402
+from block_scene import (  # noqa: E402
+    COLS,
+    PLACES,
+    POINTS,
+    ROWS,
+    camera,
+    depth_of,
+    really_seen,
+    scene,
+    views_of,
+)
 
 from refbench import Context, Image, InputError  # noqa: E402
 from refbench.contracts.points import PointCloud  # noqa: E402
@@ -17,6 +27,8 @@ from refbench_diffrender.config import DiffrenderConfig, LossConfig  # noqa: E40
 from refbench_diffrender.method import Diffrender  # noqa: E402
 from refbench_diffrender.views.views import scene_views  # noqa: E402
 from refbench_diffrender.views.visible_points import before_surface, not_behind_others, points_in_view  # noqa: E402
+
+# --- which points are seen --------------------------------------------------------------------------------------------
 
 
 def hidden_and_seen(number):
@@ -31,7 +43,7 @@ def test_the_surface_hides_what_lies_behind_it(number):
     points, depth = hidden_and_seen(number), depth_of(number)
     hidden = points.depth > points.under(depth) + 2
     assert hidden.sum() > 100
-    kept = before_surface(points, depth + rng.normal(0, 0.02, depth.shape))
+    kept = before_surface(points, depth + np.random.default_rng(3).normal(0, 0.02, depth.shape))
     assert not kept[hidden].any()
     assert kept[points.depth < points.under(depth) + 0.03].mean() > 0.95
 

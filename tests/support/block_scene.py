@@ -1,5 +1,6 @@
-"""A roof on a slope, imaged by three cameras above it: what depth maps start from, without noise."""
+"""Three pinholes in a row over a building, and what initial depths can come from."""
 
+import cv2
 import numpy as np
 from makers import centred_grid, pinhole_above
 
@@ -7,6 +8,7 @@ from refbench import DSM, Context, Image, Scene, View
 from refbench.contracts.points import PointCloud
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource
+from refbench.formats.raster_write import write_image
 from refbench.geometry.depth import render_depth
 from refbench_diffrender.config import DiffrenderConfig
 from refbench_diffrender.views.views import scene_views
@@ -48,10 +50,10 @@ def scene(*, dsm=False, points=None, depth=False, ties=False):
     views = {}
     for number, place in enumerate(PLACES):
         name, pinhole = f"v{number}", camera(*place)
-        picture = np.random.default_rng(number).integers(0, 255, (3, ROWS, COLS), dtype=np.uint8)
+        image = np.random.default_rng(number).integers(0, 255, (3, ROWS, COLS), dtype=np.uint8)
         own = ArraySource(Image(depth_of(number)[None] + 1)) if depth else None
         tie = really_seen(points, number) if ties else None
-        view = View(name, ArraySource(Image(picture)), pinhole, own, tie_points=tie)
+        view = View(name, ArraySource(Image(image)), pinhole, own, tie_points=tie)
         views[name] = view
     held = None if points is None else HeldPoints(PointCloud(points))
     return Scene("block", grid=GRID, dsm=ArraySource(surface()) if dsm else None, views=views, points=held)
@@ -67,3 +69,15 @@ def really_seen(points, number):
 
 def views_of(*, config=None, seed=0, **parts):
     return scene_views(scene(**parts), config or DiffrenderConfig(), Context(seed=seed))
+
+
+def written(folder, name, depth, kind):
+    path = folder / f"{name}{kind}"
+    if kind == ".tif":
+        write_image(path, Image(depth.astype(np.float32)[None]))
+    elif kind == ".npy":
+        np.save(path, depth)
+    elif kind == ".pfm":
+        cv2.imwrite(str(path), np.nan_to_num(depth).astype(np.float32))
+    else:
+        cv2.imwrite(str(path), np.rint(np.nan_to_num(depth) * 1000).astype(np.uint16))

@@ -1,4 +1,4 @@
-"""Images of the ground by any camera: projection, parts, reduction, and which are compared with which."""
+"""What DSM mode is made of: the height field, cameras over it, pairs of views, RPC bias."""
 
 from dataclasses import replace
 
@@ -8,24 +8,42 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import cv2  # noqa: E402
-from hill_scene import CAMERAS, GRID, GSD, SIDE, affine_camera, hill, hill_scene  # noqa: E402
+from dsm_runs import CONFIG, FEW, error, reduced, refined, vertices  # noqa: E402
+from hill_scene import CAMERAS, GRID, SIDE, affine_camera, hill, hill_scene, two  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 from whole_view import ground_view  # noqa: E402
 
 from refbench import Window  # noqa: E402
 from refbench.contracts.raster import Mask  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
 from refbench.geometry.tile_views import tile_view  # noqa: E402
+from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
+from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
+from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
 from refbench_diffrender.views.ground_view import RenderedView, ground_part, view_scale  # noqa: E402
 from refbench_diffrender.views.view_pairs import sampled, sources_of  # noqa: E402
 
-
-def reduced(view, pixels_per_cell):
-    return view.reduced(view.reduction(GSD, vertices()[0], pixels_per_cell))
+# --- the height field ---------------------------------------------------------------------------------------------
 
 
-def vertices(heights=None):
-    x, y = GRID.centres()
-    return np.stack([x, y, hill().heights.astype(float) if heights is None else heights], -1).reshape(-1, 3)
+@given(st.integers(2, 12), st.integers(2, 12), st.floats(0.0, 4.0), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_heights_are_the_diffusion_of_the_field(rows, cols, reach, seed):
+    field = HeightField(np.zeros((rows, cols)), _grid(rows, cols), reach, "cpu")
+    with torch.no_grad():
+        field.field += torch.from_numpy(np.random.default_rng(seed).normal(size=(rows, cols))).float()
+    change = field.change().detach().double().numpy()
+    padded = np.pad(change, 1, mode="edge")
+    laplacian = 4 * change - padded[2:, 1:-1] - padded[:-2, 1:-1] - padded[1:-1, 2:] - padded[1:-1, :-2]
+    np.testing.assert_allclose(change + reach**2 * laplacian, field.field.detach(), atol=2e-4)
+
+
+def _grid(rows, cols):
+    return replace(GRID, width=cols, height=rows)
+
+
+# --- cameras --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
@@ -53,7 +71,7 @@ def test_a_drawn_view_projects_as_its_camera(kind):
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_reduced_pictures_keep_what_they_show(kind):
+def test_reduced_images_keep_what_they_show(kind):
     view = ground_view(hill_scene({"one": CAMERAS[kind](0.2)}).views["one"])
     small = reduced(view, 0.5)
     assert small.shape == (48, 48) and reduced(view, 1.5) is view
@@ -90,6 +108,52 @@ def test_sources_are_those_under_a_good_angle():
     assert [views[number].name for number in found[0]] == ["good", "far"]
     assert all(number not in one for number, one in enumerate(found))
     assert len(sources_of(views, sampled(vertices(), (SIDE, SIDE)), 9, 0.2, 15.0)[0]) == 3  # same has no angle
+
+
+# --- RPC bias -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["affine", "rpc"])
+def test_satellites_are_laid_on_each_other(kind):
+    views = [ground_view(view) for view in hill_scene(two(kind)).views.values()]
+    beside = [views[0], views[1].moved(4.3, -2.6)]
+    known = np.ones((SIDE, SIDE), bool)
+    found, offsets = without_rpc_bias(beside, hill(), known, CONFIG, rasteriser("torch"), "cpu")
+    assert found[0] is beside[0] and list(offsets) == ["right"]
+    np.testing.assert_allclose(offsets["right"], (-4.3, 2.6), atol=0.1)
+    np.testing.assert_allclose(found[1].corner, (0, 0), atol=0.1)
+
+
+def test_images_of_aerial_cameras_stay():
+    cameras = {"a": CAMERAS["pinhole"](-0.3), "b": CAMERAS["pinhole"](0.3), "sat": affine_camera(0.05)}
+    views = [ground_view(view) for view in hill_scene(cameras).views.values()]
+    views[2] = views[2].moved(1.5, 0.5)
+    found, offsets = without_rpc_bias(views, hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu")
+    assert found[:2] == views[:2] and list(offsets) == ["sat"]
+    np.testing.assert_allclose(offsets["sat"], (-1.5, -0.5), atol=0.15)
+
+
+def test_what_does_not_show_the_same_is_not_moved():
+    views = [ground_view(view) for view in hill_scene(two("affine")).views.values()]
+    noise = np.random.default_rng(0).random(views[1].shape).astype(np.float32)
+    other = replace(views[1], brightness=noise)
+    found, offsets = without_rpc_bias(
+        [views[0], other], hill(), np.ones((SIDE, SIDE), bool), CONFIG, rasteriser("torch"), "cpu"
+    )
+    assert offsets == {"right": (0.0, 0.0)} and found[1].corner == (0.0, 0.0)
+
+
+@pytest.mark.slow
+def test_a_run_mends_the_rpc_bias_and_says_it():
+    scene = hill_scene(two("affine"), start=hill().heights)
+    camera = scene.views["right"].camera
+    views = {**scene.views, "right": replace(scene.views["right"], camera=replace(camera, offset=camera.offset + 2.0))}
+    kept, moved = (
+        refined(replace(scene, views=views), replace(FEW, dsm=replace(FEW.dsm, rpc_bias=p))) for p in (True, False)
+    )
+    np.testing.assert_allclose(kept.notes["rpc_bias_px"]["right"], (-2, -2), atol=0.1)
+    assert error(kept.dsm) < 0.1 and "rpc_bias_px" not in moved.notes
+    assert error(moved.dsm) > 2 * error(kept.dsm)
 
 
 @pytest.mark.parametrize("kind", CAMERAS)

@@ -1,0 +1,1 @@
+"""Several methods' DSMs joined into one."""
