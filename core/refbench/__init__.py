@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from refbench.contracts.lazy import lazy_names
+from refbench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from refbench.api import BenchResult as BenchResult
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from refbench.registry.records import VerbRecord as VerbRecord
     from refbench.scenes.scene_yaml import load_scene as load_scene
 
-__version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,

@@ -81,7 +81,9 @@ def test_its_scene_is_written_and_read_back(tmp_path):
 def test_the_differentiable_renderer_takes_it():
     torch = pytest.importorskip("torch")
     ground_view = pytest.importorskip("refbench_diffrender.views.ground_view")
-    at = ground_view.ground_view(VIEWS["fore"])
+    from whole_view import ground_view as whole  # imports torch
+
+    at = whole(VIEWS["fore"])
     assert not at.is_perspective
     xyz = np.stack([*GRID.centres(), SURFACE.heights], axis=-1).reshape(-1, 3)[::97]
     direction = at.direction(xyz)

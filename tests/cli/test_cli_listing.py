@@ -90,7 +90,7 @@ def test_info_tells_needs_licence_and_keys(name, fresh, capsys):
     assert all(need.value in text for need in record.needs)
     assert record.licence in text
     assert ("WARNING" in text) == record.is_unlicensed
-    assert ("import-weights" in text) == record.offers("import_weights")
+    assert ("import-weights" in text) == record.imports_weights()
     assert ("KEY" in text) == (record.config is not None)
 
 

@@ -23,7 +23,7 @@ from refbench.evaluation.shape import ShapePair, Surface
 from refbench.evaluation.slope import horn_gradient, slope_rad
 from refbench.evaluation.statistics import relative_gain, statistics
 from refbench.evaluation.strata import dilated, eroded, land_strata, slope_strata
-from refbench.evaluation.uncertainty import block_bootstrap, paired_difference
+from refbench.evaluation.uncertainty import intervals, paired_difference
 from refbench.formats.raster_write import write_dsm, write_mask
 
 UTM = CRS.from_epsg(32632)
@@ -149,12 +149,13 @@ def test_intervals_hold_the_reference_and_depend_on_the_seed_only():
     rng = np.random.default_rng(3)
     blocks = np.kron(rng.normal(0, 1, (10, 10)), np.ones((16, 16)))  # errors that are one per block
     everywhere = np.ones(blocks.shape, bool)
-    first = block_bootstrap(blocks, everywhere, block_px=16, seed=1)
-    assert first == block_bootstrap(blocks, everywhere, block_px=16, seed=1)
+    draws = [BlockDraws.over(everywhere, block_px=16, seed=1) for _ in range(2)]
+    first = intervals(blocks, draws[0])
+    assert first == intervals(blocks, draws[1])
     assert first["mae"].blocks == 100 and first["mae"].low < np.abs(blocks).mean() < first["mae"].high
     assert first["mae"].high - first["mae"].low > 0.15  # 100 independent values, not 25,600
     assert first["median"].low <= np.median(blocks) <= first["median"].high
-    assert set(block_bootstrap(blocks, everywhere, block_px=500).values()) == {None}
+    assert set(intervals(blocks, BlockDraws.over(everywhere, block_px=500)).values()) == {None}
     better = paired_difference(blocks, 0.5 * blocks, BlockDraws.over(everywhere, block_px=16))
     assert better.high < 0
     assert paired_difference(blocks, blocks, BlockDraws.over(everywhere, block_px=500)) is None

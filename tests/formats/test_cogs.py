@@ -32,7 +32,7 @@ def test_a_dsm_is_a_cog_with_all_that_a_reader_needs(tmp_path):
         mean = dsm.heights[10:12, 20:22].mean()
         assert overview[5, 10] == pytest.approx(mean, abs=1e-3)
     again = open_dsm(tmp_path / "dsm.tif")
-    assert again.grid == grid and again.grid.vertical == "EPSG:5773" and again.pixel_is_point
+    assert again.grid == grid and again.grid.vertical == "EPSG:5773"
     assert np.array_equal(again.read().heights, dsm.heights, equal_nan=True)
     assert listing(tmp_path) == ["dsm.tif"]
 

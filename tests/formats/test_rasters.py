@@ -128,12 +128,12 @@ def test_an_image_without_geotransform_or_in_a_camera_has_no_grid(tmp_path):
     assert open_image(ortho, in_camera=True).grid is None
 
 
-def test_sources_travel_between_processes_and_keep_the_point_tag(tmp_path):
-    path = write_tif(tmp_path / "dsm.tif", hills(grid_of()), grid_of(), tags={"AREA_OR_POINT": "Point"})
+def test_sources_travel_between_processes(tmp_path):
+    path = write_tif(tmp_path / "dsm.tif", hills(grid_of()), grid_of())
     source = open_dsm(path)
     copy = pickle.loads(pickle.dumps(source))
     assert np.array_equal(copy.read().heights, source.read().heights)
-    assert source.pixel_is_point and copy.files == (path,)
+    assert copy.files == (path,)
     assert ArraySource(dsm_of(grid_of())).files == ()
 
 

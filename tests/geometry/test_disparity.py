@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from refbench.geometry.disparity import MatchOptions, _along, census_disparity, disparity
+from refbench.geometry.disparity import _along, census_disparity, disparity
+from refbench.geometry.match_options import MatchOptions
 
 
 def pattern(rows=90, cols=160):

@@ -7,7 +7,8 @@ pytest.importorskip("numba")
 from scipy import ndimage
 
 from refbench.geometry.census import census_codes
-from refbench.geometry.disparity import LOWEST, MatchOptions, disparity
+from refbench.geometry.disparity import LOWEST, disparity
+from refbench.geometry.match_options import MatchOptions
 from refbench.geometry.sgm_kernels import add_paths, hamming_costs, path_penalties, winners
 
 FORTH = ((0, 1), (1, 1), (1, 0), (1, -1))

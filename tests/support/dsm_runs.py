@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from hill_scene import GRID, GSD, hill
 from makers import predicted_by
+from whole_view import ground_view
 
 from refbench import Context
 from refbench_diffrender.config import DiffrenderConfig
@@ -12,7 +13,6 @@ from refbench_diffrender.dsm_config import DsmConfig
 from refbench_diffrender.dsm_mode.dsm_refinement import DsmRefinement
 from refbench_diffrender.method import Diffrender
 from refbench_diffrender.rasteriser.rasteriser import rasteriser
-from refbench_diffrender.views.ground_view import ground_view
 
 CONFIG = DiffrenderConfig(
     mode="dsm", tensorboard=False, outputs=("confidence",), dsm=DsmConfig(steps=50, rpc_bias=False)

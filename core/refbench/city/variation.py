@@ -13,7 +13,7 @@ import numpy as np
 
 from refbench.city.render import Sun
 from refbench.contracts.method import derived_rng
-from refbench.geometry.disparity import MatchOptions
+from refbench.geometry.match_options import MatchOptions
 
 if TYPE_CHECKING:
     from refbench.city.sensor import Optics

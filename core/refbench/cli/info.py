@@ -84,7 +84,7 @@ def _weights(record: MethodRecord) -> list[tuple[str, str]]:
 def _imports_weights(record: MethodRecord) -> bool:
     """Return whether the plugin reads official weights; a plugin that cannot be asked is taken to."""
     try:
-        return record.offers("import_weights")
+        return record.imports_weights()
     except Exception:  # the plugin's own module
         return True
 

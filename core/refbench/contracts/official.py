@@ -68,6 +68,10 @@ class OfficialFiles(Protocol):
     def write_outputs(self, config: OfficialConfig, name: str | None, folder: Path) -> list[str]:
         """Write the official files of a result ``folder`` of the data set ``name``; return warnings."""
 
+    @classmethod
+    def reads_weights(cls) -> bool:
+        """Return whether ``import_weights`` does more than refuse."""
+
     def import_weights(self, source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Turn an official checkpoint into the weights folder ``folder``; return notes for the user.
 
@@ -114,6 +118,11 @@ class NoOfficialFiles:
         """Write nothing."""
         del config, name, folder
         return []
+
+    @classmethod
+    def reads_weights(cls) -> bool:
+        """Return whether the class overrides ``import_weights``."""
+        return cls.import_weights is not NoOfficialFiles.import_weights
 
     def import_weights(self, source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Refuse."""

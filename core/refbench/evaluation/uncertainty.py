@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refbench.evaluation.block_draws import BLOCK_PX, REPEATS, BlockDraws, ResidualSample
+from refbench.evaluation.block_draws import BlockDraws, ResidualSample
 from refbench.evaluation.metrics import RESIDUAL
 
 if TYPE_CHECKING:
@@ -64,28 +64,6 @@ def bootstrap_samples(
         for metric in RESIDUAL
         if metric.key in metrics and metric.resample is not None
     }
-
-
-def block_bootstrap(
-    residuals: Floats, domain: Bools, *, block_px: int = BLOCK_PX, repeats: int = REPEATS, seed: int = 0
-) -> dict[str, Interval | None]:
-    """Return an interval per metric of ``BOOTSTRAPPED``, None where fewer than two blocks hold pixels.
-
-    Parameters
-    ----------
-    residuals
-        e in metres, float64 [rows, cols]; only the pixels of ``domain`` are looked at.
-    domain
-        Which pixels count, bool [rows, cols].
-    block_px
-        Side of the blocks: at least the correlation length of the errors.
-    repeats
-        Number of draws with replacement.
-    seed
-        The same seed gives the same blocks for every method, so that differences can be paired.
-    """
-    draws = BlockDraws.over(domain, block_px=block_px, repeats=repeats, seed=seed)
-    return intervals(residuals, draws)
 
 
 def intervals(residuals: Floats, draws: BlockDraws | None) -> dict[str, Interval | None]:

@@ -20,7 +20,7 @@ A new model joins by one ``register_camera_format``; nothing else asks for the t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,7 +256,7 @@ def _arrays(content: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any
 
 
 def _affine_mapping(camera: AffineCamera) -> dict[str, Any]:
-    values = {field.name: getattr(camera, field.name) for field in fields(camera)}
+    values = asdict(camera)
     return {**values, **{name: values[name].tolist() for name in _AFFINE_ARRAYS}}
 
 

@@ -69,11 +69,6 @@ class _FileSource:
         """The metadata of the file."""
         return dict(self._file.header.tags)
 
-    @property
-    def pixel_is_point(self) -> bool:
-        """Whether the file's tag says that pixels are points; the transform already accounts for it."""
-        return self._file.header.tags.get("AREA_OR_POINT") == "Point"
-
     def _parts(self, window: Window | None) -> tuple[Window, Window | None]:
         full = Window(0, 0, self._file.header.width, self._file.header.height)
         window = window or full

@@ -5,8 +5,7 @@ Left column c corresponds to right column c - d. Disparities below ``LOWEST`` ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,6 +16,8 @@ from refbench.geometry.census import census_codes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from refbench.geometry.match_options import MatchOptions
+
     F4 = NDArray[np.float32]
 
 LOWEST = -4
@@ -25,30 +26,6 @@ FIXED = 16
 PATHS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 """Directions (row, column) along which census costs are summed."""
 BITS = np.array([bin(number).count("1") for number in range(256)], np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class MatchOptions:
-    """Options of the matchers, named as in OpenCV's ``StereoSGBM``; ``window`` is its block size.
-
-    ``matcher`` ``sgbm``: OpenCV's semi-global matching by ``directions``; ``bm``: its block matching, which melts
-    steps into their surroundings; ``census``: semi-global matching of census codes, which does not care for gain,
-    with ``p1`` and ``p2`` in bits. ``subpixel`` of census: a parabola, equal angles, or whole disparities. ``sgm``: the
-    same along eight paths, both directions matched, ``p2`` halved where the grey steps by ``edge_fall``; needs numba.
-    """
-
-    window: int = 5
-    p1: int = 8
-    p2: int = 96
-    """Penalties of disparity steps of one and of more; OpenCV's are multiplied by the squared window."""
-    uniqueness_percent: int = 8
-    speckle_px: int = 60
-    speckle_range: int = 2
-    left_right_px: int = 1
-    matcher: Literal["sgbm", "bm", "census", "sgm"] = "sgbm"
-    directions: Literal["hh", "five", "three"] = "hh"
-    subpixel: Literal["parabola", "angle", "none"] = "parabola"
-    edge_fall: float = 12.0
 
 
 def disparity(left: NDArray[np.uint8], right: NDArray[np.uint8], search: int, options: MatchOptions) -> F4:

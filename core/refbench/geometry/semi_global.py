@@ -17,7 +17,7 @@ from refbench.geometry.sgm_kernels import add_paths, hamming_costs, path_penalti
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refbench.geometry.disparity import MatchOptions
+    from refbench.geometry.match_options import MatchOptions
 
     F4 = NDArray[np.float32]
 

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from refbench.contracts.errors import InputError, UnsupportedError
-from refbench.geometry.disparity import MatchOptions, disparity
+from refbench.geometry.disparity import disparity
+from refbench.geometry.match_options import MatchOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -116,11 +116,12 @@ class MethodRecord:
         """Return the method's class; nothing heavy is imported before this line."""
         return resolve(self.target)
 
-    def offers(self, name: str) -> bool:
-        """Return whether the plugin brings that reader or writer of official files, such as ``import_weights``."""
+    def imports_weights(self) -> bool:
+        """Return whether the plugin reads official weights."""
         if self.official is None:
             return False
-        return getattr(resolve(self.official), name) is not getattr(NoOfficialFiles, name)
+        files: type[OfficialFiles] = resolve(self.official)
+        return files.reads_weights()
 
     @property
     def is_unlicensed(self) -> bool:

@@ -11,8 +11,8 @@ from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import DSM
 from refbench.evaluation.coregistration import coregister
-from refbench.geometry.disparity import MatchOptions
 from refbench.geometry.lower_fill import lower_filled
+from refbench.geometry.match_options import MatchOptions
 from refbench.geometry.rasterise import rasterise
 from refbench.stereo.fusion import QUANTILE, TRIM_M, fuse_heights, without_speckles
 from refbench.stereo.height_range import coarse_heights

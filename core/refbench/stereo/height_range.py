@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from refbench.bridges.pair_choice import RankedPair
     from refbench.contracts.grid import Bounds
-    from refbench.geometry.disparity import MatchOptions
+    from refbench.geometry.match_options import MatchOptions
 
     Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from refbench.contracts.camera import Camera
     from refbench.contracts.grid import Bounds
     from refbench.contracts.scene import View
-    from refbench.geometry.disparity import MatchOptions
+    from refbench.geometry.match_options import MatchOptions
 
     Floats = NDArray[np.float64]
 

@@ -11,14 +11,6 @@ if TYPE_CHECKING:
     from refbench.testing.subject import Subject
 
 
-class CheckFailedError(AssertionError):
-    """The method does not behave; the message says what was found and what was expected."""
-
-
-class NotApplicableError(Exception):
-    """The check asks for something that this method does not claim; the message says what."""
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
     """One behaviour. ``after`` names checks whose failure leaves nothing to look at here."""
@@ -47,15 +39,3 @@ def check(
         return function
 
     return register
-
-
-def require(holds: bool, message: str) -> None:
-    """Raise ``CheckFailedError`` with ``message`` unless it holds."""
-    if not holds:
-        raise CheckFailedError(message)
-
-
-def applies(holds: bool, reason: str) -> None:
-    """Raise ``NotApplicableError`` with ``reason`` unless it holds."""
-    if not holds:
-        raise NotApplicableError(reason)

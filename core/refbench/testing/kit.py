@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError, SkippedError, UnknownNameError
-from refbench.testing.check import CHECKS, CheckFailedError, NotApplicableError
+from refbench.testing.check import CHECKS
 from refbench.testing.outcome import CheckResult, Outcome
+from refbench.testing.require import CheckFailedError, NotApplicableError
 from refbench.testing.subject import Subject, describe
 
 if TYPE_CHECKING:

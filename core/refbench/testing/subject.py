@@ -18,7 +18,7 @@ from refbench.engine.inputs.method import asked_weights, load_method
 from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.registry.registry import load_registry
 from refbench.testing import scenes
-from refbench.testing.check import NotApplicableError, require
+from refbench.testing.require import NotApplicableError, require
 from refbench.testing.trial import Trial, run_trial
 
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ from refbench_diffrender.rasteriser.shapes import (
     check_texture,
     check_triangles,
 )
+from refbench_diffrender.rasteriser.stepwise import StepwiseRasteriser
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class NvdiffrastRasteriser:
+class NvdiffrastRasteriser(StepwiseRasteriser):
     """See ``Rasteriser``."""
 
     name = "nvdiffrast"
@@ -72,26 +73,3 @@ class NvdiffrastRasteriser:
             colour[..., :first].contiguous(), rast, pos.contiguous(), as_indices(triangles), topology_hash=topology
         )
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
-
-    def render(
-        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """See ``Rasteriser``."""
-        check_mesh(pos, triangles, shape)
-        check_attributes(attributes, len(pos), pos.shape[1])
-        rast = self.rasterise(pos, triangles, shape)
-        return rast, self.interpolate(attributes, rast, triangles)
-
-    def shade(
-        self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int],
-        masked: int = 0,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """See ``Rasteriser``."""
-        check_attributes(attributes, len(pos), least=2)
-        first = check_channels("masked", masked, texture.shape[-1])
-        rast, found = self.render(pos, triangles, attributes, shape)
-        sampled = self.texture(texture, found[..., :2])
-        if first:
-            mask = (rast[..., 3:] > 0).to(sampled.dtype)
-            sampled = torch.cat([sampled[..., :first] * mask, sampled[..., first:]], 3)
-        return rast, found, sampled

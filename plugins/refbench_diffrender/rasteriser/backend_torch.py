@@ -17,6 +17,7 @@ from refbench_diffrender.rasteriser.shapes import (
     check_texture,
     check_triangles,
 )
+from refbench_diffrender.rasteriser.stepwise import StepwiseRasteriser
 from refbench_diffrender.rasteriser.topology import opposite_vertices
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ AREA_EPSILON = 1e-6
 PIXEL_EPSILON = 1e-3
 
 
-class TorchRasteriser:
+class TorchRasteriser(StepwiseRasteriser):
     """See ``Rasteriser``."""
 
     name = "torch"
@@ -101,29 +102,6 @@ class TorchRasteriser:
         epsilon = PIXEL_EPSILON if self.epsilons else 0.0
         mixed = blend(colour[..., :first], rast.detach(), pos, triangles, opposite, epsilon)
         return mixed if first == colour.shape[3] else torch.cat([mixed, colour[..., first:]], 3)
-
-    def render(
-        self, pos: Tensor, triangles: Tensor, attributes: Tensor, shape: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """See ``Rasteriser``."""
-        check_mesh(pos, triangles, shape)
-        check_attributes(attributes, len(pos), pos.shape[1])
-        rast = self.rasterise(pos, triangles, shape)
-        return rast, self.interpolate(attributes, rast, triangles)
-
-    def shade(
-        self, pos: Tensor, triangles: Tensor, attributes: Tensor, texture: Tensor, shape: tuple[int, int],
-        masked: int = 0,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """See ``Rasteriser``."""
-        check_attributes(attributes, len(pos), least=2)
-        first = check_channels("masked", masked, texture.shape[-1])
-        rast, found = self.render(pos, triangles, attributes, shape)
-        sampled = self.texture(texture, found[..., :2])
-        if first:
-            mask = (rast[..., 3:] > 0).to(sampled.dtype)
-            sampled = torch.cat([sampled[..., :first] * mask, sampled[..., first:]], 3)
-        return rast, found, sampled
 
 
 def _rows_of(values: Tensor, view: Tensor, corners: Tensor) -> Tensor:

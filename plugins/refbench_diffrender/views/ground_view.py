@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from refbench.geometry.sample import bilinear
-from refbench.geometry.tile_views import tile_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from refbench.contracts.camera import Camera
-    from refbench.contracts.scene import View
     from refbench.contracts.tiles import TileView
 
     Floats = NDArray[np.float64]
@@ -171,12 +169,6 @@ def ground_part(part: TileView, at: ViewScale) -> GroundView:
     brightness = np.where(known, (grey - at.dark) / max(at.bright - at.dark, 1e-6), 0).astype(np.float32)
     corner = float(part.window.col_off), float(part.window.row_off)
     return GroundView(part.name, part.camera, brightness, known, corner=corner).reduced(at.scale).moved(*at.shift)
-
-
-def ground_view(view: View) -> GroundView:
-    """Return a scene's view with its whole image."""
-    whole = tile_view(view)
-    return ground_part(whole, view_scale(whole))
 
 
 def _grey(part: TileView) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

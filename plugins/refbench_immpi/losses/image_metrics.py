@@ -53,21 +53,6 @@ def lpips_distance(estimate: Values, reference: Values, lpips: Lpips, mask: Valu
         return float(lpips(first, second).mean())
 
 
-def mae(estimate: Values, reference: Values) -> float:
-    """Return the sum of absolute errors by pixel: for several bands their sum, not their mean."""
-    first, second, _ = _tensors(estimate, reference, None)
-    return float((first - second).abs().sum() / (first.numel() / first.shape[1]))
-
-
-def depth_accuracy(estimate: Values, reference: Values, threshold: float, mask: Values | None = None) -> float:
-    """Return the fraction of (masked) pixels whose error is below ``threshold``; NaN if there is none."""
-    first, second, where = _tensors(estimate, reference, mask)
-    good = ((first - second).abs() < threshold).float()
-    if where is None:
-        return float(good.mean())
-    return float((good * where).sum() / where.sum())
-
-
 def _tensors(
     estimate: Values, reference: Values, mask: Values | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:

@@ -202,12 +202,6 @@ class SceneFiles:
         arrays: dict[str, NDArray[Any]] = {"pts": points, "occ": query_labels(points, self.surface, self.terrain)}
         return arrays | {f"mask_{kind}": mask(points[:, :2]) for kind, mask in self.masks.items()}
 
-    def distance_to_surfaces(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how far [N] each point is from where its label changes: the DSM's height and the terrain's."""
-        to_surface = np.abs(points[:, 2] - self.surface(points[:, :2]))
-        found: NDArray[np.float64] = np.minimum(to_surface, np.abs(points[:, 2] - self.terrain(points)[:, 2]))
-        return found
-
 
 def build_dataset(
     config: BuildConfig,

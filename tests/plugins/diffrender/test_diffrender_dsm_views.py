@@ -7,17 +7,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import cv2  # noqa: E402
 from dsm_runs import CONFIG, FEW, error, reduced, refined, vertices  # noqa: E402
 from hill_scene import CAMERAS, GRID, SIDE, affine_camera, hill, hill_scene, two  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from whole_view import ground_view  # noqa: E402
 
+from refbench import Window  # noqa: E402
 from refbench.contracts.raster import Mask  # noqa: E402
 from refbench.formats.raster import ArraySource  # noqa: E402
+from refbench.geometry.tile_views import tile_view  # noqa: E402
 from refbench_diffrender.dsm_mode.height_field import HeightField  # noqa: E402
 from refbench_diffrender.dsm_mode.rpc_bias import without_rpc_bias  # noqa: E402
 from refbench_diffrender.rasteriser.rasteriser import rasteriser  # noqa: E402
-from refbench_diffrender.views.ground_view import RenderedView, ground_view  # noqa: E402
+from refbench_diffrender.views.ground_view import RenderedView, ground_part, view_scale  # noqa: E402
 from refbench_diffrender.views.view_pairs import sampled, sources_of  # noqa: E402
 
 # --- the height field ---------------------------------------------------------------------------------------------
@@ -150,3 +154,17 @@ def test_a_run_mends_the_rpc_bias_and_says_it():
     np.testing.assert_allclose(kept.notes["rpc_bias_px"]["right"], (-2, -2), atol=0.1)
     assert error(kept.dsm) < 0.1 and "rpc_bias_px" not in moved.notes
     assert error(moved.dsm) > 2 * error(kept.dsm)
+
+
+@pytest.mark.parametrize("kind", CAMERAS)
+def test_parts_of_a_reduced_view_are_the_whole_reduced(kind):
+    view = hill_scene({"one": CAMERAS[kind](0.2)}).views["one"]
+    whole = tile_view(view)
+    at = replace(view_scale(whole), scale=(37 / 96, 41 / 96), shift=(0.5, -0.25))
+    full, part = ground_part(whole, at), ground_part(tile_view(view, Window(11, 20, 60, 51)), at)
+    left, top = (int(one - other) for one, other in zip(part.corner, full.corner, strict=True))
+    rows, cols = part.shape
+    assert full.shape == (41, 37) and rows > 15 and cols > 15
+    np.testing.assert_allclose(part.brightness, full.brightness[top : top + rows, left : left + cols], atol=1e-6)
+    resized = cv2.resize(ground_view(view).brightness, (37, 41), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(full.brightness, resized, atol=1e-5)

@@ -9,7 +9,7 @@ from plain_immpi_render import plain_losses, plain_ssim_map
 from refbench import Image
 from refbench.contracts.errors import InputError, MissingFileError, WeightsError
 from refbench.evaluation.view_scores import view_scores
-from refbench_immpi.losses.image_metrics import depth_accuracy, mae, psnr, ssim_standard, ssim_zero_padded
+from refbench_immpi.losses.image_metrics import psnr, ssim_standard, ssim_zero_padded
 from refbench_immpi.losses.losses import (
     LossWeights,
     edge_aware_loss,
@@ -68,7 +68,6 @@ def test_scores_agree_with_those_of_the_house():
     assert ssim_standard(a, b, mask) == pytest.approx(expected["ssim"], abs=1e-5)
     whole = view_scores(Image(a[0]), Image(b[0]))
     assert ssim_standard(a, b) == pytest.approx(whole["ssim"], abs=1e-5)
-    assert mae(a, b) == pytest.approx(3 * whole["colour_mae"], rel=1e-5)
 
 
 def test_zero_padded_ssim_counts_what_is_masked_as_alike():
@@ -82,22 +81,12 @@ def test_scores_of_equal_images():
     a = noise(2, 3, 16, 16)
     assert psnr(a, a) == float("inf")
     assert ssim_zero_padded(a, a) == ssim_standard(a, a) == 1
-    assert mae(a, a) == 0
 
 
 def test_psnr_is_the_mean_over_images():
     reference = torch.zeros(2, 1, 4, 4)
     estimate = torch.stack((torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), 0.01)))
     assert psnr(estimate, reference) == pytest.approx((20 + 40) / 2, abs=1e-4)
-
-
-def test_depth_accuracy_is_strict_and_masked():
-    reference = np.zeros((1, 1, 1, 4), np.float32)
-    estimate = np.array([0.5, 1.0, -0.5, 3.0], np.float32).reshape(reference.shape)
-    assert depth_accuracy(estimate, reference, 1.0) == 0.5
-    assert depth_accuracy(estimate, reference, 1.0, np.array([1, 0, 1, 1.0]).reshape(reference.shape)) == pytest.approx(
-        2 / 3
-    )
 
 
 def test_scores_refuse_other_shapes():

@@ -14,7 +14,7 @@ def test_dem_ortho_errors_and_the_geocentric_cloud(tmp_path):
     assert is_asp_folder(folder) and not is_asp_folder(tmp_path)
     scene = open_asp(folder)
     # The transform of a raster of points is by its centres; the grid is that of the corners all the same.
-    assert scene.grid.transform == the_grid().transform and scene.dsm.pixel_is_point
+    assert scene.grid.transform == the_grid().transform
     heights = scene.dsm.read().heights
     assert scene.vertical == "ellipsoid" and np.isnan(heights[:6, :7]).all()
     assert np.array_equal(heights[6:], hills(the_grid())[6:])

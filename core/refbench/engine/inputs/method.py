@@ -28,7 +28,7 @@ def asked_weights(record: MethodRecord, config: ResolvedConfig, wanted: str | Pa
     check_packages(record)
     weights = find_weights(record, wanted, config.values.get("weights"))
     if weights is None and record.needs_weights:
-        ways = [f"refbench import-weights --method {record.name} SOURCE --out FOLDER"] * record.offers("import_weights")
+        ways = [f"refbench import-weights --method {record.name} SOURCE --out FOLDER"] * record.imports_weights()
         ways += [f"refbench train SCENES --method {record.name} --out FOLDER"] * record.trainable
         how = (
             f"bring some with: {', or '.join(ways)}, then --weights FOLDER" if ways else "give some as --weights FOLDER"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-import refbench
 from refbench.engine.job.result import Cost, Hashes, Phase, Result, Status, json_ready
+from refbench.version import __version__
 
 if TYPE_CHECKING:
     from refbench.engine.job.request import JobRequest
@@ -147,7 +147,7 @@ class ResultDraft(_Part):
         scored = self.scored.metrics is not None or self.scored.reason is not None
         peak = None if self.ending is None else self.ending.peak_memory_bytes
         return Result(
-            refbench_version=refbench.__version__,
+            refbench_version=__version__,
             method=request.method,
             scene=self.opened.scene or Path(request.scene.path or "").name,
             seed=request.seed,

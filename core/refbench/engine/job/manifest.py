@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import refbench
+from refbench import version as release
 
 PACKAGES = (
     *("affine", "laspy", "lazrs", "lightning-fabric", "matplotlib", "numba", "numpy", "nvdiffrast", "open3d"),
@@ -22,7 +22,7 @@ VARIABLES = ("CUDA_VISIBLE_DEVICES", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPEN
 def manifest() -> dict[str, Any]:
     """Return the facts, of JSON types. GPU facts only where torch is loaded already: importing it costs seconds."""
     return {
-        "refbench": {"version": refbench.__version__, **_commit()},
+        "refbench": {"version": release.__version__, **_commit()},
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "plugins": _plugins(),
         "python": platform.python_version(),
@@ -43,7 +43,7 @@ def _version(name: str) -> str | None:
 
 def _commit() -> dict[str, Any]:
     """Return commit and dirty flag of the installed package's own repository, not of the working directory."""
-    folder = Path(refbench.__file__).resolve().parent
+    folder = Path(release.__file__).resolve().parent
 
     def git(*arguments: str) -> str | None:
         try:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from refbench.engine.job.result import Result
+    from enum import Enum
+
+
+class Told(Protocol):
+    """What is told of a ``Result``."""
+
+    method: str
+    scene: str
+    seed: int
+    reason: str | None
+    metrics: dict[str, Any] | None
+    metrics_reason: str | None
+
+    @property
+    def status(self) -> Enum:
+        """How the job ended."""
+
 
 SHOWN = ("mae", "rmse", "nmad", "median", "n")
 
 
-def one_line(result: Result) -> str:
+def one_line(result: Told) -> str:
     """Return method, scene, seed, how it ended, and the error before and after."""
     before, after = _all(result, "input").get("mae"), _all(result, "refined").get("mae")
     score = "" if after is None else f", MAE {after:.3f} m" + ("" if before is None else f" (input {before:.3f} m)")
@@ -19,7 +35,7 @@ def one_line(result: Result) -> str:
     return f"Result({result.method} on {result.scene}, seed {result.seed}: {result.status.value}{why}{score})"
 
 
-def html_table(result: Result) -> str:
+def html_table(result: Told) -> str:
     """Return head line and the metrics of input and refined DSM over all pixels, as HTML."""
     surfaces = {name: _all(result, name) for name in ("input", "refined")}
     keys = [key for key in SHOWN if any(key in values for values in surfaces.values())]
@@ -35,7 +51,7 @@ def html_table(result: Result) -> str:
     return f"<p><code>{escape(one_line(result))}</code></p>{table}"
 
 
-def _all(result: Result, surface: str) -> dict[str, Any]:
+def _all(result: Told, surface: str) -> dict[str, Any]:
     """Return the metrics of a surface over all pixels of the common domain."""
     values: dict[str, Any] = ((result.metrics or {}).get(surface) or {}).get("all") or {}
     return values

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import refbench
+from refbench import version
 from refbench.contracts.errors import InputError, SkippedError, UnknownNameError
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.weights import find_weights
@@ -38,7 +38,7 @@ def job_key(parts: dict[str, Any]) -> str:
 @functools.cache
 def core_code() -> str:
     """Return the SHA-256 of the core's code that a job runs."""
-    folder = Path(refbench.__file__).parent
+    folder = Path(version.__file__).parent
     return hash_values({wing: _code_under(folder / wing) for wing in core_wings()})
 
 
@@ -48,7 +48,7 @@ def core_wings() -> tuple[str, ...]:
 
     Targets count as imports do: records point at functions by ``"refbench.wing.module:name"``.
     """
-    folder = Path(refbench.__file__).parent
+    folder = Path(version.__file__).parent
     reached, waiting = set[str](), ["engine"]
     while waiting:
         wing = waiting.pop()
@@ -124,7 +124,7 @@ def method_facts(entry: MethodEntry, steps: int | None = None) -> dict[str, Any]
         "code": code,
         "config": config.values,
         "weights": {} if weights is None else hash_tree(weights),
-        "version": refbench.__version__,
+        "version": version.__version__,
         "core": core_code(),
         "overrides": overrides,
         "stochastic": record.stochastic,

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-import refbench
 from refbench.contracts.errors import InputError
 from refbench.engine.job.manifest import manifest
 from refbench.engine.job.result import RESULT_FILE, Result, read_result, write_result
@@ -19,6 +18,7 @@ from refbench.files.hashing import hash_values
 from refbench.files.posix import require_posix, try_lock
 from refbench.files.regular import remove
 from refbench.files.yaml_text import parse_yaml
+from refbench.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,7 +169,7 @@ def write_key(folder: Path, job: PlannedJob) -> None:
 def write_row(job: PlannedJob, status: Status, reason: str) -> Result:
     """Put the row of a job that no process ran, or whose result could not be taken, in place; return it."""
     result = Result(
-        refbench_version=refbench.__version__,
+        refbench_version=__version__,
         method=job.request.method,
         scene=job.scene,
         seed=job.seed,

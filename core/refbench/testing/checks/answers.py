@@ -10,7 +10,8 @@ import numpy as np
 
 from refbench.contracts.need import Gives
 from refbench.engine.tiles.stream import CONFIDENCE
-from refbench.testing.check import applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import applies, require
 from refbench.testing.subject import describe
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from refbench.contracts.need import Gives, Need
 from refbench.engine.inputs.config import load_config
 from refbench.engine.inputs.weights import list_weights
 from refbench.registry.registry import load_registry
-from refbench.testing.check import applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import applies, require
 
 if TYPE_CHECKING:
     from refbench.registry.loader import Plugin

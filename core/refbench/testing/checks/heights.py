@@ -8,7 +8,8 @@ import numpy as np
 
 from refbench.contracts.need import Need
 from refbench.testing import scenes
-from refbench.testing.check import applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import applies, require
 from refbench.testing.subject import ended_well, require_dsm
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from refbench.contracts.need import Need
 from refbench.contracts.raster import DSM
 from refbench.formats.raster import ArraySource
 from refbench.testing import scenes
-from refbench.testing.check import applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import applies, require
 from refbench.testing.subject import difference, ended_well
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from refbench.contracts.errors import RefbenchError
 from refbench.contracts.method import Context, TrainableMethod
 from refbench.engine.inputs.method import load_method
 from refbench.testing import scenes
-from refbench.testing.check import NotApplicableError, applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import NotApplicableError, applies, require
 from refbench.testing.subject import describe, ended_well, require_same
 from refbench.testing.trial import run_trial
 from refbench.weights.weights_folder import is_weights_folder, read_weights

@@ -11,7 +11,8 @@ from refbench.engine.job.launch import run_job
 from refbench.engine.job.result import Status
 from refbench.formats.raster import open_dsm
 from refbench.scenes.scene_yaml import load_scene
-from refbench.testing.check import applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import applies, require
 from refbench.testing.subject import describe, ended_well, largest
 
 if TYPE_CHECKING:

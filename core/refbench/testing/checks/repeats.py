@@ -11,7 +11,8 @@ from refbench.contracts.method import TileMethod
 from refbench.contracts.tiles import TilePlan
 from refbench.scenes.cut import cut_scene
 from refbench.testing import scenes
-from refbench.testing.check import applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import applies, require
 from refbench.testing.subject import SAME_M, ended_well, require_dsm, require_same
 
 if TYPE_CHECKING:

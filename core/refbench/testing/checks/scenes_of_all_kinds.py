@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from refbench.contracts.need import Gives, Need
 from refbench.testing import scenes
-from refbench.testing.check import NotApplicableError, applies, check, require
+from refbench.testing.check import check
+from refbench.testing.require import NotApplicableError, applies, require
 from refbench.testing.subject import describe, is_fair
 
 if TYPE_CHECKING:
