@@ -49,7 +49,7 @@ def small(scene="{cut: {scene: embedded, size_m: 16}}"):
 
 
 def test_deadlines_of_shipped_suites_are_generous():
-    """A machine that is ten times slower than a free one of two cores ends them: the dry run foresees 76 CPU s at most in quick."""
+    """A machine ten times slower than two free cores ends them; in quick the dry run foresees 76 CPU s at most."""
     least = {"tiny": 100, "quick": 760}
     for name in shipped_suites():
         assert load_suite(name).budgets.deadline_s >= least.get(name, 3600)
