@@ -10,7 +10,7 @@ MEMBERS = ("resdepth", "diffrender")
 
 
 def _options() -> dict[str, dict[str, Any]]:
-    # Between satellite images alone diffrender loses more than it adds; with posed photographs it is the better member.
+    # Between satellite images alone diffrender loses more than it adds; with posed aerial images it is the better one.
     return {"diffrender": {"mode": "depth"}}
 
 

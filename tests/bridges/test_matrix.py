@@ -19,16 +19,16 @@ from refbench.testing.subject import CONFIG_TAG
 FROM_DSM = ("input", "median", "bilateral", "guided", "tv-l1", "fill", "pix2pix", "resdepth", "fusion")
 FROM_VIEWS = ("diffrender", "immpi")
 METHODS = (*FROM_DSM, "implicity", *FROM_VIEWS)
-IMAGES = {"dsm-satellites", "satellites", "cloud-satellites", "photographs-dsm", "photographs", "colmap"}
+IMAGES = {"dsm-satellites", "satellites", "cloud-satellites", "posed-dsm", "posed", "colmap"}
 USES_ORTHOS = {"resdepth", "implicity", "fusion"}
 
 
 def expected(method, kind):
-    """None where the method runs; else the reason as a pattern. Photographs are not matched: they need a DSM beside
+    """None where the method runs; else the reason as a pattern. Close images are not matched: they need a DSM beside
     them, or the points of a reconstruction."""
     if method in FROM_VIEWS:
         return None if kind in IMAGES else "has no views"
-    if kind == "photographs":
+    if kind == "posed":
         return r"has no (\w+, )*points" if method == "implicity" else r"has no (\w+, )*dsm"
     return None
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from refbench import InputError, PointCloud
-from refbench.contracts.errors import GridMismatchError
+from refbench.contracts.errors import GridMismatchError, UnsupportedError
 from refbench.contracts.grid import Bounds
 from refbench.contracts.source import PointSource
 from refbench.formats.cloud import HeldPoints, open_points, write_points
@@ -58,7 +58,7 @@ def test_a_pixel_size_follows_from_the_density(width, height, count, gsd):
 
 
 def test_points_without_an_area_need_a_stated_pixel():
-    with pytest.raises(InputError, match=r"spans no area.*--gsd"):
+    with pytest.raises(UnsupportedError, match=r"spans no area.*--gsd"):
         spanning_line = HeldPoints(PointCloud(np.array([[0.0, 0, 1], [5, 0, 2]]), UTM))
         spacing(spanning_line)
 

@@ -13,7 +13,7 @@ from refbench.geometry.affine_camera import AffineCamera
 from refbench.scenes.scene_yaml import write_scene
 
 KINDS = (
-    "dsm", "dsm-orthos", "dsm-satellites", "satellites", "cloud", "cloud-satellites", "photographs-dsm", "photographs",
+    "dsm", "dsm-orthos", "dsm-satellites", "satellites", "cloud", "cloud-satellites", "posed-dsm", "posed",
     "colmap",
 )  # fmt: skip
 
@@ -46,14 +46,14 @@ def satellites():
     return dict(hill_scene(two("rpc")).views)
 
 
-def photographs():
+def posed():
     return dict(
         hill_scene({name: pinhole_camera(lean) for name, lean in zip("abc", (-0.1, 0.0, 0.1), strict=True)}).views
     )
 
 
 def write_colmap(folder):
-    """The photographs as a COLMAP folder in text form, with points of the hill, about the grid's middle."""
+    """The posed images as a COLMAP folder in text form, with points of the hill, about the grid's middle."""
     import cv2
 
     sparse, images = folder / "sparse" / "0", folder / "images"
@@ -64,7 +64,7 @@ def write_colmap(folder):
     x, y = np.meshgrid(steps + EAST, steps + NORTH)
     xyz = np.stack([x, y, hill_at(x, y)], axis=-1).reshape(-1, 3)
     cameras, poses, seen = [], [], []
-    for number, (name, view) in enumerate(photographs().items(), 1):
+    for number, (name, view) in enumerate(posed().items(), 1):
         K, R, t = view.camera.K, view.camera.R, view.camera.t
         rows, cols = view.image.shape
         # COLMAP's origin is the corner of the first pixel, half a pixel before its centre.
@@ -106,7 +106,7 @@ def write_kind(folder, kind):
         scene = replace(scene, points=cloud())
     if "satellites" in kind:
         scene = replace(scene, views=satellites())
-    if "photographs" in kind:
-        scene = replace(scene, views=photographs())
+    if "posed" in kind:
+        scene = replace(scene, views=posed())
     write_scene(where, scene)
     return where

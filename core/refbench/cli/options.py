@@ -9,7 +9,6 @@ import click
 
 from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
 from refbench.files.gdal_path import TRUST_VARIABLE, own_path
-from refbench.files.sizes import parse_size
 from refbench.formats.limits import LIMIT_VARIABLE
 
 if TYPE_CHECKING:
@@ -163,6 +162,8 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     if value is None:
         return None
     try:
+        from refbench.files.sizes import parse_size  # brings pydantic
+
         return parse_size(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} must be a size such as 500MB or 4GB.", ctx, param) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from refbench.contracts.errors import InputError
+from refbench.contracts.errors import InputError, UnsupportedError
 from refbench.contracts.grid import Grid
 from refbench.formats.limits import max_pixels
 
@@ -22,7 +22,7 @@ def spacing(points: PointSource) -> float:
 
     Raises
     ------
-    InputError
+    UnsupportedError
         The points span no area.
     """
     bounds, count = points.bounds(), points.count()
@@ -30,8 +30,8 @@ def spacing(points: PointSource) -> float:
     area = sides[0] * sides[1]
     # Bounds hold their outermost points, so that a line of points is a hair wide.
     if not (count and math.isfinite(area) and min(sides) > 1e-6):
-        name = points.files[0] if points.files else "the points"
-        raise InputError(f"{name} spans no area, so no pixel size follows from it; give one with --gsd.")
+        name = f"The cloud {points.files[0]}" if points.files else "The cloud"
+        raise UnsupportedError(f"{name} spans no area, so no pixel size follows from it; give one with --gsd.")
     side = math.sqrt(area / count)
     power = 10.0 ** math.floor(math.log10(side))
     # A hair of tolerance: 0.5 m must not become 1 m for the last digit of a bound.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COMMENTS = {
     "id": "Name of the scene in results.",
     "crs": "CRS of files that do not say it, such as EPSG:32632.",
+    "target_crs": "CRS in metres that everything is brought to; own: that of a DSM in feet, counted in metres.",
     "vertical": "Vertical datum: ellipsoid, an EPSG code, or unknown.",
     "height_unit": "Unit of the heights: metre, foot or us_survey_foot.",
     "nodata": "NoData code of heights that the files do not declare, such as -32768.",
@@ -37,6 +38,7 @@ _COMMENTS = {
 }
 _EXAMPLES = {
     "crs": "EPSG:32632",
+    "target_crs": "EPSG:32633",
     "vertical": "unknown",
     "height_unit": "metre",
     "nodata": "-32768",

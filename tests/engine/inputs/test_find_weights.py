@@ -52,10 +52,18 @@ def test_transposed_arrays_are_written_as_they_look(tmp_path):
 
 def test_new_weights_replace_old_ones_whole(tmp_path):
     put(tmp_path / "w", 1.0)
-    (tmp_path / "w" / "extra.txt").write_text("old")
     put(tmp_path / "w", 2.0)
     assert read_weights(tmp_path / "w").tensors()["mark"] == 2.0
-    assert not (tmp_path / "w" / "extra.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w"]
+
+
+def test_weights_beside_which_other_files_lie_are_not_replaced(tmp_path):
+    put(tmp_path / "w", 1.0)
+    (tmp_path / "w" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"other files than weights, such as notes\.txt"):
+        put(tmp_path / "w", 2.0)
+    assert read_weights(tmp_path / "w").tensors()["mark"] == 1.0
+    assert (tmp_path / "w" / "notes.txt").read_text() == "mine"
 
 
 def test_a_failed_write_keeps_the_old_weights(tmp_path):

@@ -30,12 +30,12 @@ def write_sparse(folder, side):
         height, width = min(BLOCK, side - row), min(BLOCK, side - col)
         down, right = np.mgrid[row : row + height, col : col + width]
         building = (down // 24 + right // 24) % 5 == 0
-        truth = 250 + 5 * np.sin(right / 90) + 3 * np.cos(down / 70) + 8 * building
-        found = truth + rng.laplace(0, 0.5, truth.shape)
+        reference = 250 + 5 * np.sin(right / 90) + 3 * np.cos(down / 70) + 8 * building
+        found = reference + rng.laplace(0, 0.5, reference.shape)
         window = Window(col, row, width, height)
-        for name, values in {"dsm": found, "reference": truth, "building": building}.items():
+        for name, values in {"dsm": found, "reference": reference, "building": building}.items():
             files[name].write(values.astype(files[name].dtypes[0]), 1, window=window)
-        held += truth.size
+        held += reference.size
     for file in files.values():
         file.close()
     return held

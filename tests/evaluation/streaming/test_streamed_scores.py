@@ -40,18 +40,18 @@ def town(rows, cols, seed, axes="north up", offset=0.0):
     grid = Grid(cols, rows, Affine(a, b, 5e5, d, e, 5e6), UTM)
     down, right = np.mgrid[:rows, :cols]
     building = ndimage.uniform_filter(rng.normal(size=(rows, cols)), 9) > 0.06
-    truth = 300 + 0.1 * down + 6 * np.sin(right / 15) + 7 * building + rng.normal(0, 0.03, (rows, cols))
-    first = truth + offset + rng.laplace(0, 0.8, truth.shape) + 2 * (rng.random(truth.shape) < 0.02)
-    second = truth + 0.6 * (first - truth) + rng.normal(0, 0.1, truth.shape)
+    reference = 300 + 0.1 * down + 6 * np.sin(right / 15) + 7 * building + rng.normal(0, 0.03, (rows, cols))
+    first = reference + offset + rng.laplace(0, 0.8, reference.shape) + 2 * (rng.random(reference.shape) < 0.02)
+    second = reference + 0.6 * (first - reference) + rng.normal(0, 0.1, reference.shape)
     first[rng.integers(rows), rng.integers(cols)] += 430.0
-    for heights in (first, second, truth):
-        heights[rng.random(truth.shape) < 0.03] = np.nan
+    for heights in (first, second, reference):
+        heights[rng.random(reference.shape) < 0.03] = np.nan
         row, col = rng.integers(rows), rng.integers(cols)
         heights[row : row + 9, col : col + 30] = np.nan
     masks = {"building": building.astype(np.uint8), "water": (right > 0.8 * cols).astype(np.uint8)}
     masks["forest"] = (down < 0.2 * rows).astype(np.uint8)
     masks["building"][: rows // 9, : cols // 9] = 255
-    dsms = [DSM(heights.astype(np.float32), grid) for heights in (first, second, truth)]
+    dsms = [DSM(heights.astype(np.float32), grid) for heights in (first, second, reference)]
     return dsms, {name: Mask(values, grid, name) for name, values in masks.items()}
 
 
@@ -119,12 +119,12 @@ def test_a_pair_by_tiles_has_the_scores_of_a_pair_in_memory(rows, cols, seed, ax
 @settings(max_examples=6, deadline=None)
 @given(st.integers(3, 90), st.integers(3, 150), st.integers(0, 10**6))
 def test_one_dsm_by_tiles_has_the_scores_of_one_in_memory(rows, cols, seed):
-    (first, _, truth), masks = town(rows, cols, seed)
-    gt = Mask((np.random.default_rng(seed).random((rows, cols)) < 0.7).astype(np.uint8), truth.grid, "gt")
-    exact = evaluate(first, truth, masks, gt_mask=gt)
-    assert_alike(by_tiles(lambda: evaluate(first, truth, masks, gt_mask=gt), (16, 32)), exact)
-    exact = evaluate(first, truth, layers=("slope",), bootstrap=False)
-    assert_alike(by_tiles(lambda: evaluate(first, truth, layers=("slope",), bootstrap=False)), exact)
+    (first, _, reference), masks = town(rows, cols, seed)
+    gt = Mask((np.random.default_rng(seed).random((rows, cols)) < 0.7).astype(np.uint8), reference.grid, "gt")
+    exact = evaluate(first, reference, masks, gt_mask=gt)
+    assert_alike(by_tiles(lambda: evaluate(first, reference, masks, gt_mask=gt), (16, 32)), exact)
+    exact = evaluate(first, reference, layers=("slope",), bootstrap=False)
+    assert_alike(by_tiles(lambda: evaluate(first, reference, layers=("slope",), bootstrap=False)), exact)
 
 
 @settings(max_examples=5, deadline=None)
@@ -137,36 +137,36 @@ def test_the_height_of_strips_changes_no_digit(rows, cols, seed):
 
 
 def test_nothing_in_common_gives_nulls_as_in_memory():
-    (first, _, truth), masks = town(80, 90, 1)
+    (first, _, reference), masks = town(80, 90, 1)
     empty = DSM(np.full_like(first.heights, np.nan), first.grid)
-    for pair in ((empty, first, truth), (first, empty, truth), (empty, empty, truth)):
+    for pair in ((empty, first, reference), (first, empty, reference), (empty, empty, reference)):
         streamed, exact = by_tiles(lambda pair=pair: evaluate_pair(*pair, masks)), evaluate_pair(*pair, masks)
         assert_alike(streamed, exact)
         assert streamed["refined"]["notes"]["empty"] == exact["refined"]["notes"]["empty"]
 
 
 def test_files_on_another_grid_are_read_by_window(tmp_path):
-    (first, second, truth), masks = town(150, 170, 5)
-    t = truth.grid.transform
+    (first, second, reference), masks = town(150, 170, 5)
+    t = reference.grid.transform
     moved = Grid(170, 150, Affine(t.a, 0, t.c + 0.17, 0, t.e, t.f - 0.36), UTM)
     half = Grid(85, 75, Affine(2 * t.a, 0, t.c, 0, 2 * t.e, t.f), UTM)
     first = DSM(first.heights, moved)
     forest = Mask(masks["forest"].values[::2, ::2].copy(), half, "forest")
-    for name, dsm in {"first": first, "second": second, "truth": truth}.items():
+    for name, dsm in {"first": first, "second": second, "reference": reference}.items():
         write_dsm(tmp_path / f"{name}.tif", dsm)
     for name, mask in (masks | {"forest": forest}).items():
         write_mask(tmp_path / f"{name}.tif", mask)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surfaces, "HELD_BYTES", 0)
-        files = [open_dsm(tmp_path / f"{name}.tif") for name in ("first", "second", "truth")]
+        files = [open_dsm(tmp_path / f"{name}.tif") for name in ("first", "second", "reference")]
         open_masks = {name: open_mask(tmp_path / f"{name}.tif", name=name) for name in masks}
         streamed = by_tiles(lambda: evaluate_pair(*files, open_masks), (32, 64))
-    assert_alike(streamed, evaluate_pair(first, second, truth, masks | {"forest": forest}))
+    assert_alike(streamed, evaluate_pair(first, second, reference, masks | {"forest": forest}))
 
 
 def test_a_large_raster_is_streamed_and_says_so():
-    (first, _, truth), _ = town(40, 50, 3)
-    assert "percentiles" not in evaluate(first, truth)["notes"]
-    streamed = by_tiles(lambda: evaluate(first, truth))
+    (first, _, reference), _ = town(40, 50, 3)
+    assert "percentiles" not in evaluate(first, reference)["notes"]
+    streamed = by_tiles(lambda: evaluate(first, reference))
     assert streamed["notes"]["percentiles"] == "of residuals rounded to 0.49 mm"
     assert not surfaces.is_large(first) and surfaces.EXACT_PIXELS == 1 << 20

@@ -16,9 +16,9 @@ from wall_folder import (  # noqa: E402
     configure,
     depth_at,
     image,
-    reference,
     started,
     steps,
+    wall_depth,
     write_wall_folder,
 )
 
@@ -57,7 +57,7 @@ def test_initial_depths_of_every_mode(folder):
     }
     within = {"relative_to_absdm": 0.3, "relative_to_abspcd": 0.1}  # published formulas, and a median of 5 x 5
     for mode, run in found.items():
-        assert np.abs(run.initial.absolute.numpy() - reference()).mean() < within.get(mode, 1e-3), mode
+        assert np.abs(run.initial.absolute.numpy() - wall_depth()).mean() < within.get(mode, 1e-3), mode
     assert (found["offset_scale"].initial.offset, found["offset_scale"].initial.scale) == (3.0, 2.0)
     with pytest.raises(ConfigError, match=r"needs init_offset_scale"):
         started(folder, init_depth_mode="offset_scale")
@@ -102,7 +102,7 @@ def write_normals(folder, run, certainty=65535):
 
 def test_normals_shape_the_surface(folder):
     write_normals(folder, started(folder))
-    write_depth(folder / "depth_marigold" / "f1.png", 4 + 0.001 * reference())  # nearly flat
+    write_depth(folder / "depth_marigold" / "f1.png", 4 + 0.001 * wall_depth())  # nearly flat
     only = {
         "init_depth_dir": "depth_marigold", "input_normal_dir": "normals", "loss_normal_weight": 1.0, "lr": 1e-3,
         "loss_color_weight": 0.0, "loss_poisson_weight": 0.0, "loss_edge_map_weight": 0.0,
@@ -112,7 +112,7 @@ def test_normals_shape_the_surface(folder):
 
     def shape_error():
         depth = run.depth().numpy()[8:-8, 8:-8]
-        wanted = reference()[8:-8, 8:-8]
+        wanted = wall_depth()[8:-8, 8:-8]
         return np.abs(depth / np.median(depth) - wanted / np.median(wanted)).mean()
 
     before = shape_error()
@@ -186,7 +186,7 @@ def test_enough_points_align_the_map(folder):
     run = started(
         folder, input_colmap_sparse="sparse", init_depth_mode="relative_to_abspcd", init_depth_dir="depth_marigold"
     )
-    assert np.abs(run.initial.absolute.numpy() - reference()).mean() < 0.05
+    assert np.abs(run.initial.absolute.numpy() - wall_depth()).mean() < 0.05
 
 
 def test_a_model_without_the_view(folder):

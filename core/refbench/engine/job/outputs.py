@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DSM_FILE = "dsm.tif"
 PROVENANCE_FILE = provenance_path(DSM_FILE).name
-_LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 _TAKEN = frozenset({"dsm", "dsm_provenance", CONFIDENCE})
 """Names of files that layers may not take."""
 
