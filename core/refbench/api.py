@@ -18,7 +18,7 @@ from refbench.engine.sweeps.finished import read_sweep
 from refbench.engine.sweeps.jobs import jobs_folder
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
-from refbench.files.out_guard import check_out
+from refbench.files.out_guard import check_out, is_there
 from refbench.python_arguments import check_mapping, check_names, check_path, check_seconds, check_text, check_whole
 from refbench.python_words import speaks_python
 
@@ -167,6 +167,7 @@ def bench(
     check_whole("workers", workers, 1)
     check_names("only", only)
     folder = Path(out)
+    is_there(folder)
     found = run_sweep(load_suite(suite), folder, workers=workers, resume=resume, only=only, retry=retry, trust=trust)
     return BenchResult(folder, {job.id: result for job, result in found.items()})
 

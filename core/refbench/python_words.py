@@ -25,10 +25,7 @@ ARGUMENTS = {
     "mask": "files['masks']",
     "set": "configuration values (keywords)",
     "timeout": "deadline_s",
-    **{
-        name: name
-        for name in ("out", "config", "weights", "seed", "device", "threads", "method", "only", "retry", "workers")
-    },
+    **{name: name for name in NAMES},
 }
 """Option without its dashes -> what a caller from Python writes."""
 _SETTING = re.compile(r"--set ([A-Za-z_][\w.]*)=")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from refbench import Context, Grid, TileBatch, TileMethod, TilePlan
+from refbench.contracts.estimate import Estimate
 from refbench_baselines.config import BilateralConfig, GuidedConfig, MedianConfig, TVL1Config
 from refbench_baselines.filters import bilateral, guided, median, tv_l1
 
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refbench import Scene
+
 
 C = TypeVar("C")
 CORE_PX = 512
+COMPILED = Estimate(117 << 20, 0.4)
+"""Loading numba and what it compiled before; compiling takes some seconds, once in an installation."""
+STEP = Estimate(30, 1.3e-9)
+"""One step of TV-L1 on one pixel: five float32 rasters, and CPU seconds."""
 WIDE_HALO_PX = 32
 """Beyond it cores are twice as wide, so that little of the work is thrown away with the halo."""
 
@@ -109,6 +116,13 @@ class TVL1(Local[TVL1Config]):
     def halo(self) -> int:
         """One pixel per step."""
         return self.config.iterations
+
+    def estimate(self, scene: Scene) -> Estimate:
+        """Return the cost of the compiled loops: that of loading them, and steps times the pixels of all tiles."""
+        plan = self.plan(scene.require_grid())
+        pixels = plan.height * plan.width
+        steps = self.config.iterations * len(plan) * pixels
+        return Estimate(COMPILED.bytes + STEP.bytes * pixels, COMPILED.seconds + STEP.seconds * steps)
 
     def filtered(self, heights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the primal variable after the configured number of steps. Float32 [rows, cols], metres."""

@@ -59,7 +59,6 @@ def refbench_methods() -> list[MethodRecord]:
             "Total variation with an absolute data term: removes spikes and small noise, keeps edges.",
             "TVL1Config",
             "Chambolle and Pock, JMIV 2011",
-            seconds="24",
         ),
         _record(
             "fill",

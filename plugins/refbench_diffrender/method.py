@@ -30,7 +30,7 @@ from refbench_diffrender.views.depth_image import from_rendered
 from refbench_diffrender.views.image_sampling import linear_of
 from refbench_diffrender.views.view_image import SparsePoints, ViewImage
 from refbench_diffrender.views.view_selection import chosen_neighbours
-from refbench_diffrender.views.views import SceneView, clip_planes, parted_views, scene_views, tensor
+from refbench_diffrender.views.views import SceneView, clip_planes, parted_views, pinhole_views, scene_views, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 MEDIAN = 5
 SPEED = 0.53
 """CPU seconds for a megapixel rendered and compared, with gradients."""
-PIXEL_BYTES = 1100
+PIXEL_BYTES = 1200
 """Memory for a pixel of a view."""
+VIEW_BYTES = 12
+"""Memory for a pixel of a view that is only looked at, and of a finished depth map."""
 LEAST_RELIEF = 0.01
 """Fraction of the distance that counts as the relief of a flat start."""
 
@@ -104,15 +106,23 @@ class Diffrender:
         )
 
     def estimate(self, scene: Scene) -> Estimate:
-        """Return the cost of all steps: the pixels that they render and compare."""
+        """Return the cost of all steps: the pixels that they render and compare.
+
+        Raises
+        ------
+        UnsupportedError
+            Fewer than two pinhole views, and no DSM that others refine.
+        """
         if refines_dsm(scene, self.config):
             return self._estimate_dsm(scene)
         config = self.config
-        shapes = [view.image.shape for view in scene.views.values() if view.camera.pinhole is not None]
+        shapes = [view.image.shape for view, _ in pinhole_views(scene)]
         sizes = [min(rows * cols, config.most_pixels or rows * cols) for rows, cols in shapes]
         refined = len(config.views) / max(len(sizes), 1) if config.views else 1.0
         work = refined * sum(sizes) * (config.steps + config.init_steps) * (1 + config.batch)
-        return Estimate(PIXEL_BYTES * sum(sizes), SPEED * work / 1e6)
+        # One view is refined after the other; jointly, all of them live at once.
+        refined_pixels = sum(sizes) if config.joint else max(sizes)
+        return Estimate(PIXEL_BYTES * refined_pixels + VIEW_BYTES * sum(sizes), SPEED * work / 1e6)
 
     def _estimate_dsm(self, scene: Scene) -> Estimate:
         dsm, grid = self.config.dsm, scene.require_grid()

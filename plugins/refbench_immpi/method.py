@@ -26,7 +26,7 @@ from refbench_immpi.training.scene_fit import SceneFit, pairs_of
 from refbench_immpi.views.fusion import fuse
 from refbench_immpi.views.nadir_view import turned
 from refbench_immpi.views.pairs import chosen, nearest_reference, split
-from refbench_immpi.views.posed import image_at, posed_views
+from refbench_immpi.views.posed import image_at, pinhole_cameras, posed_views
 from refbench_immpi.weights import FACTS, filled_network, read_model
 
 if TYPE_CHECKING:
@@ -116,9 +116,15 @@ class ImMPI:
         return self._prediction(scene, whole, views, held, images, shown, files, notes)
 
     def estimate(self, scene: Scene) -> Estimate:
-        """Return the cost of the optimisation: steps times planes times the pixels of a reduced image."""
-        shapes = [view.image.shape for view in scene.views.values() if view.camera.pinhole is not None]
-        pixels = max((rows * cols for rows, cols in shapes), default=0)
+        """Return the cost of the optimisation: steps times planes times the pixels of a reduced image.
+
+        Raises
+        ------
+        UnsupportedError
+            Fewer than two pinhole views.
+        """
+        shapes = [scene.views[name].image.shape for name in pinhole_cameras(scene)]
+        pixels = max(rows * cols for rows, cols in shapes)
         pixels = min(pixels, self.config.most_pixels or pixels)
         parameters = sum(tensor.numel() for tensor in self.nets.parameters())
         work = self.config.planes.number * pixels / 1e6

@@ -14,13 +14,13 @@ from refbench.engine.inputs.scene import open_scene
 from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.formats.raster import open_dsm
 from refbench.registry.registry import load_registry
+from refbench.testing.subject import CONFIG_TAG
 
 FROM_DSM = ("input", "median", "bilateral", "guided", "tv-l1", "fill", "pix2pix", "resdepth", "fusion")
 FROM_VIEWS = ("diffrender", "immpi")
 METHODS = (*FROM_DSM, "implicity", *FROM_VIEWS)
 IMAGES = {"dsm-satellites", "satellites", "cloud-satellites", "photographs-dsm", "photographs", "colmap"}
 USES_ORTHOS = {"resdepth", "implicity", "fusion"}
-QUICK = {"diffrender": ("--set", "steps=2"), "immpi": ("--set", "fit.steps=2")}
 
 
 def expected(method, kind):
@@ -68,7 +68,8 @@ def test_every_method_of_the_matrix_runs(folders, tmp_path, kind):
     for method in METHODS:
         reason = expected(method, kind)
         code = 0 if reason is None else 3
-        options = (*QUICK.get(method, ()), "--no-report", "--out", method)
+        quick = load_registry().methods.get(method).tags.get(CONFIG_TAG)
+        options = (*(() if quick is None else ("--config", quick)), "--no-report", "--out", method)
         said = refbench(tmp_path, "run", folders[kind], "--method", method, *options, code=code)
         if reason is not None:
             assert re.search(reason, said)

@@ -13,6 +13,7 @@ from refbench.cli.dry_run import pixels, seconds
 from refbench.scenes.scene_yaml import embedded_scene_path
 
 SCENE = embedded_scene_path()
+SATELLITES = ("--view", SCENE / "views" / "sat_a.tif", "--view", SCENE / "views" / "sat_b.tif")
 
 
 def estimate(text):
@@ -31,20 +32,27 @@ def test_sizes_and_times_have_digits_that_say_something():
     ("method", "inputs", "runs"),
     [
         ("implicity", ("--points", SCENE / "points.laz", "--gsd", 0.5, "--ortho", SCENE / "ortho_b.tif"), "0"),
+        ("implicity", ("--dsm", SCENE / "dsm.tif", *SATELLITES), "stereo"),
+        ("implicity", ("--dsm", SCENE / "dsm.tif", *SATELLITES, "--no-bridge", "images-to-orthos"), "0"),
+        ("implicity", ("--dsm", "elsewhere.tif", *SATELLITES), "0"),
         ("resdepth", ("--dsm", SCENE / "dsm.tif"), "wild"),
         ("pix2pix", ("--dsm", SCENE / "dsm.tif"), "dsm"),
         ("pix2pix", ("--dsm", SCENE / "dsm.tif", "--ndvi", SCENE / "ndvi.tif"), "ndvi"),
     ],
 )
 def test_the_weights_that_will_run_are_named(tmp_path, method, inputs, runs):
+    with rasterio.open(SCENE / "dsm.tif") as file:  # a kilometre from what the images show
+        place, heights = {**file.profile, "transform": Affine.translation(1000, 0) @ file.transform}, file.read()
+    with rasterio.open(tmp_path / "elsewhere.tif", "w", **place) as file:
+        file.write(heights)
     said = refbench(tmp_path, "run", "--method", method, *inputs, "--dry-run")
     assert re.search(rf"^weights .*/{runs}$", said, re.MULTILINE), said
     assert ("in place of" in said) == (runs in ("0", "dsm"))
     assert "None" not in said and "0.00 Mpx" not in said and "not known" not in said and "50,176 px" in said
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere.tif"]
 
 
-@pytest.mark.parametrize("method", ["input", "tv-l1", "pix2pix"])
+@pytest.mark.parametrize("method", ["input", "tv-l1", "fill", "pix2pix"])
 def test_the_estimate_is_within_a_factor_of_two_of_the_run(tmp_path, method):
     said = refbench(tmp_path, "run", "--method", method, "--dry-run")
     refbench(tmp_path, "run", "--method", method, "--out", "out", "--no-report")
@@ -57,6 +65,8 @@ def test_the_estimate_is_within_a_factor_of_two_of_the_run(tmp_path, method):
 def test_a_dry_run_ends_as_the_run_would(tmp_path):
     said = refbench(tmp_path, "run", "--method", "diffrender", "--dsm", SCENE / "dsm.tif", "--dry-run", code=3)
     assert "--view" in said
+    said = refbench(tmp_path, "run", "--method", "immpi", "--dsm", SCENE / "dsm.tif", *SATELLITES, "--dry-run", code=3)
+    assert "pinhole" in said and "estimate" not in said
     (tmp_path / "w").mkdir()
     shutil.copy(SCENE / "dsm.tif", tmp_path / "w" / "model.safetensors")
     for method in ("immpi", "resdepth"):

@@ -93,3 +93,11 @@ def test_core3d_scores_footprints_volumes_and_outlines(tmp_path):
     assert scores["zrmse"] == 0 and 0 < scores["hrmse"] <= 10
     without = evaluated(*common)
     assert any("core3d.mask=FILE" in warning for warning in without["warnings"])
+
+
+def test_a_reference_elsewhere_is_one_sentence(tmp_path):
+    here = write(tmp_path / "here.tif", hills)
+    there = write(tmp_path / "there.tif", hills, Affine.translation(400_000, 0) @ UP["south-up"])
+    for pair in ((here, there), (there, here)):
+        with pytest.raises(InputError, match="no valid pixel in common"):
+            CliRunner().invoke(command, pair, catch_exceptions=False)

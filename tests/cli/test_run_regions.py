@@ -40,11 +40,11 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("regions")
     rng = np.random.default_rng(3)
     grid = Grid(COLS, ROWS, Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), UTM)
-    truth = (100 + np.cumsum(rng.normal(0, 0.2, (ROWS, COLS)), axis=0)).astype(np.float32)
-    noisy = (truth + rng.normal(0, 1, truth.shape)).astype(np.float32)
-    noisy[rng.random(truth.shape) < 0.05] = np.nan
+    reference = (100 + np.cumsum(rng.normal(0, 0.2, (ROWS, COLS)), axis=0)).astype(np.float32)
+    noisy = (reference + rng.normal(0, 1, reference.shape)).astype(np.float32)
+    noisy[rng.random(reference.shape) < 0.05] = np.nan
     noisy[:310] = np.nan  # the first region holds no height at all
-    write_dsm(folder / "reference.tif", DSM(truth, grid))
+    write_dsm(folder / "reference.tif", DSM(reference, grid))
     write_dsm(folder / "dsm.tif", DSM(noisy, grid))
     refbench(folder, *RUN, "--out", "whole")
     for index in range(OF):

@@ -62,7 +62,7 @@ def test_a_folder_is_new_whole_or_not_at_all(tmp_path):
         (tmp_path / "out" / "mine").write_text("mine")
     assert (tmp_path / "out" / "mine").is_file() and (tmp_path / "out-2" / "whole").is_file()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for taken in ("link", "out/mine", "out"):
+    for taken in ("link", "out/mine", "out", "n\0ul"):
         for writer in (new_folder, folder_in_place):
             with pytest.raises(InputError), writer(tmp_path / taken):
                 pytest.fail("it began")

@@ -208,3 +208,21 @@ def test_a_cog_that_does_not_read_back_replaces_nothing(tmp_path, monkeypatch):
         with pytest.raises(InputError, match="Cannot write"):
             write_dsm(tmp_path / "dsm.tif", dsm_of(grid))
         assert (tmp_path / "dsm.tif").read_bytes() == before and listing(tmp_path) == ["dsm.tif"]
+
+
+def test_blocks_without_a_height_are_not_stored(tmp_path):
+    heights = np.full((600, 1600), np.nan, np.float32)
+    heights[10, 1100] = 3.0
+    heights[590, 20] = 4.0
+    write_dsm(tmp_path / "dsm.tif", DSM(heights, grid_of(600, 1600)))
+    with rasterio.open(tmp_path / "dsm.tif") as file:
+        stored = [
+            (row, col)
+            for row in range(2)
+            for col in range(4)
+            if file.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", 1)
+        ]
+        assert (file.read(1)[np.isnan(heights)] == -9999).all()
+    # The upper window of rows was written in runs of blocks that hold a height.
+    assert (0, 2) in stored and (1, 0) in stored and (0, 1) not in stored and (0, 3) not in stored
+    assert np.array_equal(open_dsm(tmp_path / "dsm.tif").read().heights, heights, equal_nan=True)

@@ -194,7 +194,15 @@ def test_other_formats_are_told_by_content(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["a\0b.tif", "x" * 5000, "/vsizip/a.zip/dsm.tif", "/vsicurl/http://h/d.tif", "http://h/d.tif", "."]
+    "path",
+    [
+        "a\0b.tif",
+        "x" * 5000,
+        Path("/vsizip/a.zip/dsm.tif"),
+        Path("/vsicurl/http://h/d.tif"),
+        Path("http://h/d.tif"),
+        ".",
+    ],
 )
 def test_paths_that_name_no_file(path):
     refused(path)

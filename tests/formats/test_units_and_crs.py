@@ -173,9 +173,12 @@ def test_ellipsoidal_heights_are_written_as_the_key_of_three_axes(tmp_path, code
     grid = grid_of(vertical="ellipsoid", crs=CRS.from_epsg(code))
     write_dsm(tmp_path / "dsm.tif", dsm_of(grid, holes=True))
     assert [path.name for path in tmp_path.iterdir()] == ["dsm.tif"]
-    assert struct.pack("<4H", 4096, 0, 1, key) in (tmp_path / "dsm.tif").read_bytes()
+    content = (tmp_path / "dsm.tif").read_bytes()
+    assert struct.pack("<4H", 4096, 0, 1, key) in content  # vertical
+    assert struct.pack("<4H", 3072, 0, 1, code) in content  # horizontal
     with rasterio.open(tmp_path / "dsm.tif") as file:
         assert len(file.crs.to_dict(projjson=True)["coordinate_system"]["axis"]) == 3
+        assert file.crs.to_epsg(confidence_threshold=20) == code and file.crs.is_projected
     again = open_dsm(tmp_path / "dsm.tif")
     assert again.grid == grid and again.grid.vertical == "ellipsoid"
     assert np.array_equal(again.read().heights, dsm_of(grid, holes=True).heights, equal_nan=True)

@@ -186,7 +186,7 @@ def test_what_lies_elsewhere_or_nowhere_is_refused(folder, name, grid, words):
             SHIFTED,
             r"reference.tif: resampled onto .*dsm.tif \(corners up to 0.4 px.* by bilinear",
         ),
-        ("reference.tif", LARGER, r"size 50 x 44 against 50 x 40 px.* by bilinear"),
+        ("reference.tif", LARGER, r"size 50 x 40 against 50 x 44 px.* by bilinear"),
         ("water.tif", SHIFTED, r"water.tif: resampled onto .*dsm.tif \(corners up to 0.4 px.* by nearest"),
         ("b.tif", LARGER, r"b.tif: resampled onto the grid of .*a.tif \(size .* by bilinear"),
         ("b.tif", SHIFTED, r"shifted by 0.4 px.* by bilinear"),

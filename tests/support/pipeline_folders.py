@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 import rasterio
 import yaml
+from affine import Affine
 from makers import grid_of, hills, rpc_looking_down, write_tif
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import transform
 from scipy.spatial.transform import Rotation
 
+from refbench import Grid
 from refbench.contracts.points import PointCloud
 from refbench.formats.cloud import write_points
 
@@ -57,7 +59,8 @@ def cars_folder(folder, clouds="laz", index="yaml"):
     write_tif(dsm / "ambiguity.tif", ambiguity, grid, nodata=255)
     performance = (np.arange(grid.width) // 16 + np.zeros(grid.shape)).astype(np.uint8)
     performance[:6, :7] = 255
-    write_tif(dsm / "performance_map.tif", performance, grid, nodata=255)
+    tags = {"CLASSES": "{0: (0, 0.968), 1: (0.968, 1.13375), 2: (1.13375, inf)}"}
+    write_tif(dsm / "performance_map.tif", performance, grid, nodata=255, tags=tags)
     filling = np.ones(grid.shape, np.uint8)
     filling[:6, :7], filling[10:14], filling[20:22] = 0, 3, 5
     write_tif(dsm / "filling.tif", filling, grid, nodata=255)
@@ -143,9 +146,11 @@ def rpc_image(path, grid, lean=0.0, size=(60, 80), seed=1):
     return path
 
 
-def asp_folder(folder, prefix="run"):
+def asp_folder(folder, prefix="run", degrees=False):
     """A DEM by point2dem; its grid is stated by pixel centres (AREA_OR_POINT=Point), as ASP does."""
     grid = the_grid()
+    if degrees:  # what point2dem makes without --t_srs
+        grid = Grid(COLS, ROWS, Affine(GSD / 78_700, 0, 9.0, 0, -GSD / 111_100, 45.1535), CRS.from_epsg(4326))
     folder.mkdir(parents=True)
     point = {"tags": {"AREA_OR_POINT": "Point"}}
     write_tif(folder / f"{prefix}-DEM.tif", heights_with_hole(grid, -1e6), grid, nodata=-1e6, **point)
@@ -156,7 +161,8 @@ def asp_folder(folder, prefix="run"):
     for name in ("IntersectionErr", "VerticalStdDev"):
         write_tif(folder / f"{prefix}-{name}.tif", error, grid, nodata=-1e6, **point)
     x, y, z = centres(grid)
-    place = np.stack(transform(grid.crs, CRS.from_epsg(4978), x.ravel(), y.ravel(), z.ravel()))
+    source = CRS.from_epsg(4979) if degrees else grid.crs
+    place = np.stack(transform(source, CRS.from_epsg(4978), x.ravel(), y.ravel(), z.ravel()))
     centre = np.round(place.mean(axis=1), -2)
     bands = np.concatenate([(place - centre[:, None]), error.reshape(1, -1)]).reshape(4, *grid.shape)
     bands[:, :6, :7] = 0

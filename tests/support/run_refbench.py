@@ -17,11 +17,12 @@ from types import SimpleNamespace
 import pytest
 
 from refbench.cli.main import DEBUG_VARIABLE, main
+from refbench.files.gdal_path import TRUST_VARIABLE
 from refbench.registry.loader import FILES_VARIABLE, NO_THIRD_PARTY_VARIABLE, STRICT_VARIABLE
 from refbench.registry.registry import load_registry
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-SET_BY_THE_COMMAND = (FILES_VARIABLE, NO_THIRD_PARTY_VARIABLE, STRICT_VARIABLE, DEBUG_VARIABLE)
+SET_BY_THE_COMMAND = (TRUST_VARIABLE, FILES_VARIABLE, NO_THIRD_PARTY_VARIABLE, STRICT_VARIABLE, DEBUG_VARIABLE)
 NOT_SHOWN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 

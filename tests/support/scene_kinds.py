@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hill_scene import BASE, EAST, GRID, NORTH, hill, hill_at, hill_scene, photograph, pinhole_camera, two
+from hill_scene import BASE, EAST, GRID, NORTH, hill, hill_at, hill_scene, image_of, pinhole_camera, two
 
 from refbench import DSM, Image, PointCloud, Scene
 from refbench.contracts.scene import Reference
@@ -38,7 +38,7 @@ def orthos():
     found = {}
     for name, lean in (("a", 0.0), ("b", 0.05)):
         camera = AffineCamera(np.array([[step, 0, lean], [0, -step, 0]]), middle, np.array([EAST, NORTH, BASE]))
-        found[name] = ArraySource(Image(photograph(camera)[:, : GRID.height, : GRID.width], GRID))
+        found[name] = ArraySource(Image(image_of(camera)[:, : GRID.height, : GRID.width], GRID))
     return found
 
 
@@ -48,7 +48,7 @@ def satellites():
 
 def photographs():
     return dict(
-        hill_scene({name: pinhole_camera(lean) for name, lean in zip("abc", (-0.3, 0.0, 0.3), strict=True)}).views
+        hill_scene({name: pinhole_camera(lean) for name, lean in zip("abc", (-0.1, 0.0, 0.1), strict=True)}).views
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from affine import Affine
 
 from refbench.bridges.bridge import Bridge
 from refbench.bridges.pair_choice import ranked_pairs, sees
@@ -13,6 +14,7 @@ from refbench.bridges.rpc_bias import compensated
 from refbench.bridges.views import known_dsm
 from refbench.contracts.errors import UnsupportedError
 from refbench.contracts.estimate import Estimate
+from refbench.contracts.grid import Window
 from refbench.contracts.need import Need
 from refbench.contracts.raster import DSM
 from refbench.formats.raster import ArraySource
@@ -20,16 +22,21 @@ from refbench.geometry.nodata_fill import filled
 from refbench.geometry.ortho import orthorectify
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from refbench.contracts.camera import Camera
+    from refbench.contracts.raster import Image
     from refbench.contracts.scene import Scene, View
+    from refbench.contracts.source import RasterSource
 
 SAMPLES = 24
 """Cells a side whose surface points tell what views see."""
 HALF = 0.5
+MIDDLE = 512
+"""Pixels a side in the middle of a DSM whose median height tells where the ground is."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,18 @@ class DSMToOrtho(Bridge):
         pixels = 0 if scene.grid is None else scene.grid.width * scene.grid.height
         return Estimate(200 * pixels, min(2, len(scene.views)) * pixels / 1e6)
 
+    def outline(self, scene: Scene) -> Scene:
+        """Return the scene with orthos whose pixels are nobody's, where its views show enough of the ground.
+
+        The pair is chosen over a level ground at a height of the DSM's middle: which two it is may differ from what
+        the surface itself would tell.
+        """
+        try:
+            views, _ = self._chosen(scene, _level(scene))
+        except UnsupportedError:
+            return scene
+        return self._with_orthos(scene, {view.name: view.image for view in views})
+
     def apply(self, scene: Scene, scratch: Path) -> Scene:
         """Rectify the best views; they become the pair, orthos of the files stay.
 
@@ -83,14 +102,17 @@ class DSMToOrtho(Bridge):
         if len(views) == 2 and not any(camera.is_perspective for camera in cameras):
             cameras[1], bias = _without_bias(views, surface, dsm.valid)
             said = f"{said}; {bias}"
-        orthos, names = dict(scene.orthos), []
-        for view, camera in zip(views, cameras, strict=True):
-            ortho = orthorectify(view.image.read(), camera, surface)
-            name = view.name if view.name not in orthos else f"{view.name}_rectified"
-            orthos[name] = ArraySource(ortho)
-            names.append(name)
-        pairs = scene.pairs or ((tuple(names),) if len(names) == 2 else ())
-        return self._extended(scene, said, orthos=orthos, pairs=pairs)
+        made = {
+            view.name: ArraySource(orthorectify(view.image.read(), camera, surface))
+            for view, camera in zip(views, cameras, strict=True)
+        }
+        return self._with_orthos(scene, made, said)
+
+    def _with_orthos(self, scene: Scene, made: Mapping[str, RasterSource[Image]], said: str = "") -> Scene:
+        """Return the scene with the orthos beside its own; two are a pair where it has none."""
+        named = {f"{name}_rectified" if name in scene.orthos else name: source for name, source in made.items()}
+        pairs = scene.pairs or ((tuple(named),) if len(named) == 2 else ())
+        return self._extended(scene, said, orthos={**scene.orthos, **named}, pairs=pairs)
 
     def _chosen(self, scene: Scene, surface: DSM) -> tuple[list[View], str]:
         """Return the best pair, far cameras before perspective ones, or the one view; and a phrase on them."""
@@ -111,6 +133,40 @@ class DSMToOrtho(Bridge):
                 f"{100 * self.least_overlap:.0f} % or more: check cameras and CRS."
             )
         return chosen, said
+
+
+def _level(scene: Scene) -> DSM:
+    """Return level ground on a few cells of the scene's grid, at the median height in the middle of its DSM or cloud.
+
+    Raises
+    ------
+    UnsupportedError
+        The scene has no grid, or no height is known there.
+    """
+    grid = scene.grid
+    if grid is None:
+        raise UnsupportedError(f"Scene {scene.id} has no grid yet.")
+    rows, cols = min(MIDDLE, grid.height), min(MIDDLE, grid.width)
+    window = Window((grid.width - cols) // 2, (grid.height - rows) // 2, cols, rows)
+    heights: NDArray[np.floating[Any]]
+    if scene.dsm is not None:
+        heights = scene.dsm.read(window).heights
+    elif scene.points is not None:
+        heights = scene.points.read(grid.window(window).bounds).xyz[:, 2]
+    else:
+        heights = np.zeros(0)
+    known = heights[np.isfinite(heights)]
+    ranges = [view.camera.height_range for view in scene.views.values() if view.camera.height_range is not None]
+    if not len(known) and not ranges:
+        raise UnsupportedError(f"Scene {scene.id}: no height is known in the middle of its DSM.")
+    height = float(np.median(known)) if len(known) else float(np.mean(ranges))
+    coarse = replace(
+        grid,
+        width=SAMPLES,
+        height=SAMPLES,
+        transform=grid.transform @ Affine.scale(grid.width / SAMPLES, grid.height / SAMPLES),
+    )
+    return DSM(np.full(coarse.shape, height, np.float32), coarse)
 
 
 def _sampled(surface: DSM) -> NDArray[np.float64]:

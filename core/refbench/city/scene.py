@@ -12,7 +12,7 @@ from refbench.contracts.errors import InputError
 from refbench.contracts.raster import Image
 from refbench.contracts.scene import Reference, Scene, View
 from refbench.files.new_folder import check_new, new_folder
-from refbench.files.out_guard import CONTENTS_FILE, foreign_names, write_contents
+from refbench.files.out_guard import CONTENTS_FILE, foreign_names, is_there, write_contents
 from refbench.formats.cloud import HeldPoints
 from refbench.formats.raster import ArraySource
 from refbench.scenes.scene_yaml import write_scene
@@ -88,7 +88,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
     InputError
         It is a file, or holds something that is not replaced.
     """
-    if not overwrite or not folder.is_dir() or not any(folder.iterdir()):
+    if not overwrite or not is_there(folder) or not folder.is_dir() or not any(folder.iterdir()):
         try:
             check_new(folder)
         except InputError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from refbench.engine.sweeps.run import FAILURES, SweepState, run_sweep
 from refbench.engine.sweeps.suite import check_trust, load_suite
 from refbench.engine.sweeps.suite_scenes import scene_fault
 from refbench.files.atomic import atomic_file
+from refbench.files.gdal_path import TRUST_VARIABLE
 from refbench.reporting.report import write_sweep_report
 from refbench.reporting.tables.data import sweep_tables
 from refbench.reporting.tables.formats import write_tables
@@ -49,10 +51,12 @@ RETRIES = ("failed", "timeout", "oom", "crashed", "skipped", "unsupported", "all
 @executor_options
 @click.option("--resume", is_flag=True, help="Continue the sweep in --out: run only what is missing or stale.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Jobs by method, scene or id; repeatable.")
+@click.option("--retry", multiple=True, type=click.Choice(RETRIES), help="Run such jobs again; repeatable.")
 @click.option(
-    "--retry", multiple=True, type=click.Choice(RETRIES), help="Re-run jobs that ended with this status; repeatable."
+    "--trust",
+    is_flag=True,
+    help="Run the interpreters that a suite from elsewhere names; open its scenes' /vsi paths and URLs.",
 )
-@click.option("--trust", is_flag=True, help="Run the interpreters that a suite from elsewhere names.")
 @click.option("--dry-run", is_flag=True, help="List the jobs and stop.")
 def command(
     suite: str,
@@ -73,6 +77,8 @@ def command(
     every kind and continues the sweep. Exit codes: 0; 1 a job failed, timed out, ran out of memory or crashed
     (skipped and unsupported ones are no failure); 2 bad input; 130 interrupted, finished rows are kept.
     """
+    if trust:
+        os.environ[TRUST_VARIABLE] = "1"  # the processes of jobs see it, too
     loaded = load_suite(suite)
     if dry_run:
         check_trust(loaded, trust)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from refbench.cli.options import (
+    RasterPath,
     assessor_option,
     assessor_values_option,
     json_option,
@@ -17,40 +17,60 @@ from refbench.cli.options import (
     max_pixels_option,
     memory_option,
     nodata_in_option,
+    resampling_option,
 )
 from refbench.contracts.errors import InputError
 from refbench.engine.scoring.assess import KEY, assess, check_assessors
 from refbench.evaluation.coregistration import coregister as find_shift
 from refbench.evaluation.definitions import DEFINITIONS, by_definition
 from refbench.evaluation.evaluate import evaluate
+from refbench.evaluation.grids import KERNEL, used_kernel
 from refbench.evaluation.metrics import METRICS, SHAPE, shown_in
-from refbench.evaluation.streaming.sources import Moved
+from refbench.evaluation.outliers import without_outliers
+from refbench.evaluation.streaming.sources import Moved, dsm_on
 from refbench.evaluation.surfaces import grid_of
 from refbench.formats.raster import open_dsm, open_mask
+from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 from refbench.reporting.summary import assessor_tables
 from refbench.reporting.tables.model import stratum_words
 from refbench.reporting.terminal import echo
 from refbench.reporting.terminal_console import console as terminal
+from refbench.scenes.pair import on_common_grid
 
 if TYPE_CHECKING:
-    from refbench.contracts.raster import DSM
-    from refbench.contracts.source import RasterSource
+    from pathlib import Path
 
 WIDE = 112
 """Terminals of fewer columns show less; --json holds everything."""
 
 
 @click.command()
-@click.argument("evaluated", type=click.Path(path_type=Path))
-@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("evaluated", type=RasterPath())
+@click.argument("reference", type=RasterPath())
 @mask_option
-@click.option("--gt-mask", type=click.Path(path_type=Path), help="Where the reference counts: 1.")
+@click.option("--gt-mask", type=RasterPath(), help="Where the reference counts: 1.")
 @nodata_in_option
 @max_pixels_option
 @memory_option
 @click.option("--crs", help="CRS of files that carry none, such as EPSG:32632.")
 @click.option("--height-unit", type=click.Choice(["metre", "foot", "us_survey_foot"]), help="Unit of the heights.")
+@click.option(
+    "--target-crs", metavar="CRS", help="CRS in metres to score in; default: the reference's, else its UTM zone."
+)
+@resampling_option
+@click.option(
+    "--onto",
+    type=click.Choice(["reference", "evaluated"]),
+    default="reference",
+    show_default=True,
+    help="Whose grid both are scored on; a finer reference comes to that of EVALUATED by averaging.",
+)
 @click.option("--coregister", is_flag=True, help="Co-register EVALUATED to REFERENCE first and apply that shift.")
+@click.option(
+    "--remove-outliers",
+    is_flag=True,
+    help="Leave out residuals farther than 3 NMAD from their median; says how many.",
+)
 @click.option(
     "--definitions",
     type=click.Choice(DEFINITIONS),
@@ -71,7 +91,11 @@ def command(
     memory: int,
     crs: str | None,
     height_unit: str | None,
+    target_crs: str | None,
+    resampling: str,
+    onto: str,
     coregister: bool,
+    remove_outliers: bool,
     definitions: tuple[str, ...],
     no_bootstrap: bool,
     seed: int,
@@ -82,25 +106,40 @@ def command(
     """Score the DSM EVALUATED against the DSM REFERENCE; residual = evaluated - reference, metres."""
     check_assessors(assessors)
     sources = {
-        name: open_dsm(path, nodata=nodata_in, crs=crs, height_unit=height_unit)
+        name: open_dsm(path, nodata=nodata_in, crs=crs, height_unit=height_unit, any_crs=True)
         for name, path in (("evaluated", evaluated), ("reference", reference))
     }
     mask_sources = {name: open_mask(path, name=name, crs=crs) for name, path in masks.items()}
     known = None if gt_mask is None else open_mask(gt_mask, name="gt", crs=crs)
-    surface: RasterSource[DSM] = sources["evaluated"]
-    against = sources["reference"]
-    shift = find_shift(surface, against, mask_sources) if coregister else None
+    common = on_common_grid(sources, target_crs, resampling, onto, keep_grid=coregister)
+    surface, against = common.evaluated, common.reference
+    with block_cache(STRIP_CACHE_BYTES):
+        shift = find_shift(surface, against, mask_sources) if coregister else None
     if shift is not None:
         surface = Moved(surface, shift)
-    found = evaluate(
-        surface,
-        against,
-        mask_sources,
-        gt_mask=known,
-        bootstrap=not no_bootstrap,
-        seed=seed,
-        memory_bytes=memory,
-    )
+    kernel = common.kernel
+    if grid_of(surface) != grid_of(against):
+        kernel = used_kernel(resampling, grid_of(surface), grid_of(against))
+    # ``evaluate`` resamples by its own kernel, and knows then which grid the DSM came on.
+    placed = surface if kernel in (None, KERNEL) else dsm_on(surface, grid_of(against), kernel)
+    near = removed = None
+    if remove_outliers:
+        near, removed = without_outliers(dsm_on(surface, grid_of(against), kernel or KERNEL).read(), against.read())
+    with block_cache(STRIP_CACHE_BYTES):
+        found = evaluate(
+            placed,
+            against,
+            mask_sources,
+            gt_mask=known,
+            domain=near,
+            bootstrap=not no_bootstrap,
+            seed=seed,
+            memory_bytes=memory,
+        )
+    if kernel not in (None, KERNEL):
+        found["notes"]["resampling"] = f"{kernel}; masks nearest"
+    if removed is not None:
+        found["notes"]["outliers"] = str(removed)
     if "empty" in found["notes"]:
         raise InputError(
             f"{evaluated} and {reference} have no valid pixel in common, so nothing can be scored; "
@@ -116,8 +155,10 @@ def command(
         found["definitions"] = {name: by_definition(name, *pair, held, gt) for name in definitions}
     warnings = [text for source in sources.values() for text in (*source.warnings, *source.scan.notes)]
     warnings += [text for source in mask_sources.values() for text in source.check()]
-    warnings += found["notes"].get("warnings", [])
-    grids = (grid_of(surface), against.grid)
+    warnings += [*common.notes, *found["notes"].get("warnings", [])]
+    if removed is not None:
+        warnings.append(str(removed))
+    grids = (grid_of(surface), grid_of(against))
     if differences := "; ".join(grids[1].differences(grids[0])):
         warnings.append(f"The grids differ ({differences}): evaluated was resampled, {found['notes']['resampling']}.")
     if assessors and pair:

@@ -168,7 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     never_refuse()
     try:
-        answer = cli.main(arguments, prog_name="refbench", standalone_mode=False)
+        answer = cli.main(
+            _without_dash(sys.argv[1:] if arguments is None else arguments), prog_name="refbench", standalone_mode=False
+        )
     except (click.Abort, KeyboardInterrupt):
         echo("Interrupted.", err=True)
         return 130
@@ -184,6 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"set {DEBUG_VARIABLE}=1 to see where"
         return _fail(error, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; {hint}.", 1)
     return answer if isinstance(answer, int) else 0
+
+
+def _without_dash(arguments: Sequence[str]) -> list[str]:
+    """Return the words with ``--json -`` as ``--json``: JSON goes to standard output anyway."""
+    return [word for n, word in enumerate(arguments) if word != "-" or n == 0 or arguments[n - 1] != "--json"]
 
 
 def _fail(error: Exception, message: str, code: int) -> int:

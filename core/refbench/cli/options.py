@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from refbench.cli.completion import complete_assessors, complete_configs, complete_methods, complete_weights
+from refbench.files.gdal_path import TRUST_VARIABLE, own_path
 from refbench.files.sizes import parse_size
 from refbench.formats.limits import LIMIT_VARIABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def named_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """Turn ``NAME=FILE`` texts into a mapping; a callback of click."""
     pairs = [_split(ctx, param, value, "NAME=FILE, such as building=building.tif") for value in values]
-    return {name: Path(file) for name, file in _once(ctx, param, pairs).items()}
+    return {name: own_path(file) for name, file in _once(ctx, param, pairs).items()}
+
+
+class RasterPath(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.5 alone
+    """A raster that the user names: a file, a path of GDAL's virtual file systems, or a URL."""
+
+    name = "raster"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401
+        """Return the path."""
+        del param, ctx
+        return own_path(value)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show it as a path."""
+        del param, ctx
+        return "PATH"
 
 
 def assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -108,6 +127,13 @@ resampling_option = click.option(
 )
 
 
+def _trust(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    del ctx, param
+    if value:
+        os.environ[TRUST_VARIABLE] = "1"  # the processes of jobs see it, too
+    return value
+
+
 def _limit_pixels(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     del ctx, param
     if value is not None:
@@ -120,6 +146,15 @@ max_pixels_option = click.option(
     callback=_limit_pixels,
     expose_value=False,
     help="Largest number of pixels that a raster may declare; default: 2^31, less on a machine of little memory.",
+)
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    callback=_trust,
+    expose_value=False,
+    help="Open the /vsi paths and URLs that a scene.yaml names.",
 )
 
 

@@ -12,6 +12,7 @@ from refbench.cli.completion import complete_reporters
 from refbench.cli.dry_run import dry_run
 from refbench.cli.executor_options import executor_choice, executor_options
 from refbench.cli.options import (
+    RasterPath,
     assessor_option,
     assessor_values_option,
     config_option,
@@ -24,6 +25,7 @@ from refbench.cli.options import (
     parse_bytes,
     resampling_option,
     set_option,
+    trust_option,
     weights_option,
 )
 from refbench.cli.run_regions import show_region, show_regions
@@ -55,13 +57,11 @@ RUNS_FOLDER = "refbench-runs"
     type=click.Path(path_type=Path),
     help="Point cloud: LAS, LAZ, PLY or NPZ; repeatable, several are read as one.",
 )
-@click.option("--dsm", type=click.Path(path_type=Path), help="The initial DSM.")
-@click.option("--ortho", "orthos", multiple=True, type=click.Path(path_type=Path), help="Ortho image; repeatable.")
-@click.option(
-    "--view", "views", multiple=True, type=click.Path(path_type=Path), help="Satellite image with RPC; repeatable."
-)
-@click.option("--ndvi", type=click.Path(path_type=Path), help="NDVI in [-1, 1].")
-@click.option("--reference", type=click.Path(path_type=Path), help="The true DSM, for scoring only.")
+@click.option("--dsm", type=RasterPath(), help="The initial DSM.")
+@click.option("--ortho", "orthos", multiple=True, type=RasterPath(), help="Ortho image; repeatable.")
+@click.option("--view", "views", multiple=True, type=RasterPath(), help="Satellite image with RPC; repeatable.")
+@click.option("--ndvi", type=RasterPath(), help="NDVI in [-1, 1].")
+@click.option("--reference", type=RasterPath(), help="The true DSM, for scoring only.")
 @mask_option
 @click.option(
     "--gsd",
@@ -80,6 +80,7 @@ RUNS_FOLDER = "refbench-runs"
 @click.option(
     "--keep-noise", is_flag=True, default=None, help="Keep points of the noise classes 7 and 18; default: drop them."
 )
+@trust_option
 @nodata_in_option
 @max_pixels_option
 @config_option

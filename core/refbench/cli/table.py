@@ -13,6 +13,7 @@ from refbench.reporting.tables.formats import FORMATS, write_tables
 from refbench.reporting.terminal import echo
 
 DOMAINS = ("common", "own")
+STDOUT = Path("-")
 
 
 @click.command()
@@ -21,7 +22,7 @@ DOMAINS = ("common", "own")
 @click.option("--stratum", "strata", multiple=True, metavar="NAME", help="Stratum of the accuracy; repeatable.")
 @click.option("--metric", "metrics", multiple=True, metavar="KEY", help="Metric of the accuracy; repeatable.")
 @click.option("--domain", type=click.Choice(DOMAINS), help="One domain alone; default: as the suite says.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; - or nothing: standard output.")
 def command(
     folder: Path, form: str, strata: tuple[str, ...], metrics: tuple[str, ...], domain: str | None, out: Path | None
 ) -> None:
@@ -30,6 +31,8 @@ def command(
     Accuracy with 95 % intervals on the common and on each DSM's own domain, strata, edges, cost, what did not end ok,
     and reported numbers against measured ones. What is compared is kept in DIR/comparison.
     """
+    if out == STDOUT:
+        out = None
     if out is not None:
         check_out_file(out)
     domains = () if domain is None else (domain,)

@@ -154,7 +154,13 @@ class EstimatesCost(Protocol):
     """What a method fulfils that knows what it will cost better than its record's tags."""
 
     def estimate(self, scene: Scene) -> Estimate:
-        """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages."""
+        """Return the cost of refining ``scene`` from headers alone, without bridges, scoring and the packages.
+
+        Raises
+        ------
+        UnsupportedError
+            Headers tell that ``refine`` will raise it.
+        """
 
 
 @runtime_checkable

@@ -112,7 +112,7 @@ class Scene:
     def require_grid(self) -> Grid:
         """Return the grid; raises ``UnsupportedError`` where the scene has none."""
         if self.grid is None:
-            raise UnsupportedError(f"Scene {self.id} has no grid.")
+            raise UnsupportedError(f"Scene {self.id} has no grid; give its pixel size with --gsd, or a DSM with --dsm.")
         return self.grid
 
     def without_reference(self) -> Scene:

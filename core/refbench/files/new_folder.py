@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
-from refbench.files.out_guard import locked
+from refbench.files.out_guard import is_there, locked
 from refbench.files.regular import remove
 from refbench.files.terminable import terminable
 
@@ -25,7 +25,7 @@ def check_new(out: Path) -> None:
     InputError
         ``out`` is a file or a link that leads nowhere, or holds something.
     """
-    if os.path.lexists(out) and not out.is_dir():
+    if is_there(out) and not out.is_dir():
         raise InputError(f"{out} is no folder; give a new one.")
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} is there and not empty; give a new folder.")

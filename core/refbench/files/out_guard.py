@@ -35,7 +35,7 @@ def check_out(out: Path, overwrite: bool, inputs: Iterable[str | Path] = ()) -> 
     InputError
         ``out`` is no folder, holds foreign files or an input, or holds a result and ``overwrite`` is False.
     """
-    if not os.path.lexists(out):
+    if not is_there(out):
         return
     if not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder.")
@@ -52,6 +52,19 @@ def check_out(out: Path, overwrite: bool, inputs: Iterable[str | Path] = ()) -> 
             f"--out {out} holds files that are not of its result, such as {foreign[0]}, which --overwrite would "
             "delete; move them or give another folder."
         )
+
+
+def is_there(out: Path) -> bool:
+    """Return whether something is at a path, if only a link that leads nowhere.
+
+    Raises
+    ------
+    InputError
+        No file can have such a name.
+    """
+    if "\0" in str(out):
+        raise InputError(f"--out {str(out)!r} holds a NUL character; give another name.")
+    return os.path.lexists(out)
 
 
 def foreign_names(folder: Path) -> list[str]:
@@ -84,7 +97,7 @@ def check_out_file(out: Path, inputs: Iterable[str | Path] = ()) -> None:
     InputError
         Nothing is written then.
     """
-    if not os.path.lexists(out):
+    if not is_there(out):
         return
     if not stat.S_ISREG(out.lstat().st_mode):
         raise InputError(f"--out {out} is no regular file and stays as it is; give the name of a file.")

@@ -12,7 +12,7 @@ A pinhole file (OpenCV axes: x right, y down, z forward; integer image coordinat
 An affine file: ``camera: affine``, ``matrix`` [2, 3], ``offset`` [2] and ``origin`` [3] of
 ``(col, row) = matrix (X - origin) + offset``, optional ``frame``, ``down`` and ``max_error_px``.
 
-An RPC: ``_RPC.TXT``, ``.RPB``, rpcm's JSON, or YAML with ``camera: rpc``.
+An RPC: ``_RPC.TXT``, ``.RPB``, OSSIM's ``.geom``, XML of DIMAP or WorldView, rpcm's JSON, or YAML with ``camera: rpc``.
 
 A new model joins by one ``register_camera_format``; nothing else asks for the type of a camera.
 """
@@ -30,6 +30,7 @@ from refbench.contracts.errors import ConfigError, InputError, MissingFileError
 from refbench.files.atomic import atomic_file
 from refbench.files.yaml_file import check_keys, mapping, read_mapping
 from refbench.files.yaml_text import yaml_document
+from refbench.formats.rpc_files import tags_of_geom, tags_of_xml
 from refbench.geometry.affine_camera import AffineCamera
 from refbench.geometry.cameras import Pinhole
 from refbench.geometry.rpc import RPC
@@ -43,9 +44,17 @@ if TYPE_CHECKING:
     from refbench.contracts.camera import Camera
     from refbench.formats.raster import ImageFile
 
-BESIDE = ("_RPC.TXT", "_rpc.txt", "_RPC.txt", ".RPB", ".rpb", ".json", ".JSON")
+BESIDE = (
+    *("_RPC.TXT", "_rpc.txt", "_RPC.txt", ".RPB", ".rpb", ".geom", ".GEOM", ".json", ".JSON", ".XML", ".xml"),
+    *("_RPC.XML", "_rpc.xml"),
+)
 """What follows an image's stem in the name of a file with its RPC; the first that is there counts."""
-_RPC_TEXTS: dict[str, Callable[[str, CRS | None], RPC]] = {".txt": RPC.from_text, ".rpb": RPC.from_rpb}
+_RPC_TEXTS: dict[str, Callable[[str, CRS | None], RPC]] = {
+    ".txt": RPC.from_text,
+    ".rpb": RPC.from_rpb,
+    ".geom": lambda text, crs: RPC.from_dict(tags_of_geom(text), crs),
+    ".xml": lambda text, crs: RPC.from_dict(tags_of_xml(text), crs),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,8 @@ def camera_format(camera: Camera) -> CameraFormat:
 def read_camera(path: str | Path, crs: CRS | None = None) -> Camera:
     """Return the camera of a file; the scene coordinates of an RPC are then in ``crs``.
 
-    The suffix tells the kind: ``.txt`` (``_RPC.TXT``) and ``.rpb`` hold an RPC, ``.json`` one or a registered model,
-    any other is YAML of a registered model.
+    The suffix tells the kind: ``.txt`` (``_RPC.TXT``), ``.rpb``, ``.geom`` and ``.xml`` hold an RPC, ``.json`` one or a
+    registered model, any other is YAML of a registered model.
 
     Raises
     ------
@@ -199,7 +208,8 @@ def _tag_lines(tags: Mapping[str, str]) -> list[str]:
 def rpc_of_image(image: ImageFile, crs: CRS | None = None) -> RPC | None:
     """Return the RPC in an image's tags, else in a file of its stem beside it; None where there is neither.
 
-    Beside it count ``<stem>_RPC.TXT``, ``<stem>.RPB``, and ``<stem>.json`` where that holds an RPC.
+    Beside it count ``<stem>_RPC.TXT``, ``<stem>.RPB``, ``<stem>.geom``, and ``<stem>.json`` and ``.xml`` where these
+    hold an RPC.
 
     Raises
     ------
@@ -220,6 +230,8 @@ def rpc_of_image(image: ImageFile, crs: CRS | None = None) -> RPC | None:
 
 
 def _rpc_beside(path: Path, crs: CRS | None) -> RPC | None:
+    if path.suffix.lower() == ".xml" and not _names_an_rpc(path):
+        return None  # metadata of many kinds lie beside images as XML
     if path.suffix.lower() in _RPC_TEXTS:
         return _RPC_TEXTS[path.suffix.lower()](_text(path), crs)
     try:
@@ -227,6 +239,10 @@ def _rpc_beside(path: Path, crs: CRS | None) -> RPC | None:
     except ConfigError:  # whatever it is, it is not about cameras
         return None
     return RPC.from_dict(content, crs) if is_rpc(content) else None
+
+
+def _names_an_rpc(path: Path) -> bool:
+    return any(word in _text(path) for word in ("<Global_RFM", "<RPB>"))
 
 
 def _arrays(content: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -72,5 +72,5 @@ def georeference(where: str, header: RasterHeader, declared: str | CRS | None) -
     if transform is not None:
         transform = Affine.scale(unit.metres) @ transform
     note = f"{where}: its local CRS counts in {unit.name} ({unit.metres:.9g} m); coordinates were converted to metres."
-    name = unit_of_factor(unit.metres) or unit.name
+    name = unit_of_factor(unit.metres) or f"{unit.name} of {unit.metres:.9g} m"
     return Georeference(transform, metric_local(crs), split.vertical, split.height_unit, name, (note,))

@@ -14,6 +14,7 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Grid, Window
 from refbench.contracts.raster import DSM, MASK_UNKNOWN, Image, Mask
+from refbench.files.gdal_path import own_path
 from refbench.formats.crs import (
     VERTICAL_TAG,
     map_unit,
@@ -108,6 +109,11 @@ def _windowed(array: NDArray[Any], window: Window, part: Window | None, fill: fl
     return padded(array[..., rows, cols], window, part, fill)
 
 
+def _named(path: str | Path) -> Path:
+    """Return a path as it is; a text is the user's own word and may name what GDAL's virtual file systems hold."""
+    return path if isinstance(path, Path) else own_path(path)
+
+
 def _one_band(file: RasterFile, what: str) -> None:
     if (count := len(file.header.data_bands)) != 1:
         raise InputError(f"{file.path} has {count} bands; {what} has exactly 1.")
@@ -151,7 +157,7 @@ def open_dsm(
         A missing or unreadable file, another number of bands than 1, no CRS, one that is not in metres (a local one
         in feet is converted), or a declaration that contradicts the file.
     """
-    file = RasterFile(Path(path))
+    file = RasterFile(_named(path))
     header = file.header
     where = str(file.path)
     _one_band(file, "a DSM")
@@ -183,6 +189,17 @@ def open_dsm(
     return DSMFile(file, place.grid(where, header, metric, datum), unit, notes, nodata)
 
 
+def open_written_dsm(path: Path, grid: Grid) -> DSMFile:
+    """Open a DSM that refbench has just written on ``grid``, which may be without a CRS; heights are metres.
+
+    Raises
+    ------
+    InputError
+        A missing or unreadable file.
+    """
+    return DSMFile(RasterFile(path), grid, "metre", (), None)
+
+
 def open_image(path: str | Path, *, crs: str | CRS | None = None, in_camera: bool = False) -> ImageFile:
     """Open an image; only its header is read.
 
@@ -193,7 +210,7 @@ def open_image(path: str | Path, *, crs: str | CRS | None = None, in_camera: boo
     InputError
         A missing or unreadable file, complex pixels, or a CRS that contradicts the file's.
     """
-    file = RasterFile(Path(path))
+    file = RasterFile(_named(path))
     if not file.header.data_bands:
         raise InputError(f"{file.path} has only a transparency band; an image needs at least 1 band of data.")
     _real(file, "images")
@@ -210,7 +227,7 @@ def open_mask(
     InputError
         A missing or unreadable file, another number of bands than 1, or a CRS that contradicts the file's.
     """
-    file = RasterFile(Path(path))
+    file = RasterFile(_named(path))
     _one_band(file, "a mask")
     _real(file, "masks")
     grid, notes = _place(file, crs, in_camera)

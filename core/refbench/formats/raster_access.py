@@ -10,9 +10,10 @@ import os
 import re
 import sys
 import warnings
-import zlib
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import rasterio
@@ -20,8 +21,15 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from refbench.contracts.errors import InputError, MissingFileError
+from refbench.files.gdal_path import GdalPath, shown
+from refbench.formats.raster_wholeness import missing_part, png_is_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CACHE_BYTES = 128 << 20
+STRIP_CACHE_BYTES = 64 << 20
+"""Enough where rasters are read in strips from top to bottom."""
 HEAD_BYTES = 4096
 MAX_VRT_BYTES = 16 << 20
 FAILURES = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
@@ -40,20 +48,44 @@ _OFFLINE: dict[str, Any] = {
     # Nothing listens on the discard port: what GDAL still tries to fetch ends at once on this machine.
     "GDAL_HTTP_PROXY": "http://127.0.0.1:9", "GDAL_HTTPS_PROXY": "http://127.0.0.1:9", "GDAL_HTTP_MAX_RETRY": "0",
     "GDAL_HTTP_CONNECTTIMEOUT": "1", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
+}  # fmt: skip
+_STRICT: dict[str, Any] = {
     # Half a JPEG and a raw file that is too short are errors, not grey or zero pixels.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "RAW_CHECK_FILE_SIZE": "YES",
 }  # fmt: skip
+_ONLINE: dict[str, Any] = {
+    # One file is asked for, and no other beside it.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": "15", "GDAL_HTTP_TIMEOUT": "300",
+}  # fmt: skip
+_GDAL_PATH_DRIVERS = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG", "HFA", "AAIGrid", "DTED"]
+"""Drivers for what lies in archives and on the network: those that read their own pixels, and nothing else."""
 _PLAIN_SOURCES = {"SimpleSource", "ComplexSource", "AveragedSource", "NoDataSource"}
 
 
-def raster_env() -> Any:  # noqa: ANN401  # rasterio carries no types
-    """Return the environment in which rasters are read: no network, and a small block cache.
+_cache_bytes: ContextVar[int] = ContextVar("cache_bytes", default=CACHE_BYTES)
+
+
+@contextmanager
+def block_cache(number: int) -> Iterator[None]:
+    """Let GDAL keep at most so many bytes of blocks while rasters are read within."""
+    token = _cache_bytes.set(number)
+    try:
+        yield
+    finally:
+        _cache_bytes.reset(token)
+
+
+def raster_env(path: Path | None = None) -> Any:  # noqa: ANN401  # rasterio carries no types
+    """Return the environment in which rasters are read: a small block cache, and no network but for a path of it.
 
     GDAL would take 5 % of the machine's memory, which no memory budget of a run knows of; the user's ``GDAL_CACHEMAX``
     goes first.
     """
-    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE_BYTES}
-    return rasterio.Env(**_OFFLINE, **cache)
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _cache_bytes.get()}
+    if isinstance(path, GdalPath) and path.is_network:
+        options = {key: value for key, value in _ONLINE.items() if key not in os.environ}
+        return rasterio.Env(**_STRICT, **options, **cache)
+    return rasterio.Env(**_STRICT, **_OFFLINE, **cache)
 
 
 def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries no types
@@ -67,10 +99,12 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
         The file is of no format that is read here, describes pixels that lie elsewhere, holds several rasters, or is
         damaged; nothing that it names was opened.
     """
+    _quieten_rasterio()
+    if isinstance(path, GdalPath):
+        return _open_gdal_path(path)
     path = Path(path)
     driver = driver_of(path)
-    _quieten_rasterio()
-    if driver == "PNG" and not _png_is_whole(path):
+    if driver == "PNG" and not png_is_whole(path):
         raise InputError(f"{path} cannot be read as a raster: the PNG is cut off or damaged.")
     try:
         with raster_env(), warnings.catch_warnings():
@@ -87,7 +121,47 @@ def open_dataset(path: str | Path) -> Any:  # noqa: ANN401  # rasterio carries n
         raise InputError(_array_refusal(path, driver, subdatasets))
     if count == 0:
         raise InputError(f"{path} holds no raster band{_named(subdatasets)}.")
+    if (missing := missing_part(path, driver, dataset)) is not None:
+        raise InputError(f"{path} cannot be read as a raster: {missing}.")
     return dataset
+
+
+def _open_gdal_path(path: GdalPath) -> Any:  # noqa: ANN401  # rasterio carries no types
+    """Return the opened dataset of a path of a virtual file system, by a driver that reads its own pixels."""
+    try:
+        with raster_env(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = _by_its_driver(path.gdal_name)
+            overviews = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", "")
+    except (*FAILURES, InputError) as error:
+        said = shown_in(reason(error), path)
+        if "does not exist" in said or "No such file" in said or "code: 404" in said:
+            raise MissingFileError(f"There is no raster {path}.") from None  # the cause names the whole of it
+        raise InputError(f"{path} cannot be read as a raster: {said}.") from None
+    if overviews:
+        raise InputError(f"{path} names overviews elsewhere ({overviews[:80]!r}); it is refused.")
+    return dataset
+
+
+def _by_its_driver(name: str) -> Any:  # noqa: ANN401  # rasterio carries no types
+    """Return the dataset by the first driver that knows its content; GDAL keeps what it has fetched."""
+    for driver in _GDAL_PATH_DRIVERS:
+        try:
+            return rasterio.open(name, driver=driver)
+        except RasterioError as error:
+            if "not recognized" not in reason(error) or "does not exist" in reason(error):
+                raise
+    raise InputError(f"its content is none of {', '.join(_GDAL_PATH_DRIVERS)}")
+
+
+def shown_in(text: str, path: Path) -> str:
+    """Return what GDAL says of a path with its name as it may be printed."""
+    name = getattr(path, "gdal_name", None)
+    if name is None:
+        return text
+    for secret in (name, re.sub(r"^/vsi[a-z0-9_]+/", "", name)):
+        text = text.replace(secret, str(path))
+    return re.sub(r"[?][^\s'\"]*", "", text)
 
 
 def driver_of(path: str | Path) -> str:
@@ -130,7 +204,10 @@ def _head(path: Path) -> bytes:
     if "\0" in str(path):
         raise InputError(f"The path {str(path)!r} holds a NUL character; no file can have that name.")
     if re.match(r"/vsi|[A-Za-z0-9+]{2,}:/", str(path)) and not path.parent.is_dir():
-        raise MissingFileError(f"{path} is no file on this disk; GDAL's /vsi paths and URLs are not read.")
+        raise MissingFileError(
+            f"{shown(str(path))} is no file on this disk; GDAL's /vsi paths and URLs are opened only where the command "
+            "line names them, or a text in Python, or a scene file with --trust."
+        )
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name the raster file in it.")
@@ -143,22 +220,6 @@ def _head(path: Path) -> bytes:
             raise
         name = str(path) if len(str(path)) < 300 else f"{str(path)[:100]}..."
         raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
-
-
-def _png_is_whole(path: Path) -> bool:
-    """Whether the chunks of a PNG are all there and bear their checksums; GDAL fills what is missing with zeros."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(start := file.read(8)) == 8:
-            length, kind = int.from_bytes(start[:4], "big"), start[4:]
-            left, checksum = length, zlib.crc32(kind)
-            while left and (part := file.read(min(left, 1 << 20))):
-                left, checksum = left - len(part), zlib.crc32(part, checksum)
-            if left or file.read(4) != checksum.to_bytes(4, "big"):
-                return False
-            if kind == b"IEND":
-                return True
-    return False
 
 
 def _quieten_rasterio() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from rasterio.windows import Window as RasterioWindow
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Window
 from refbench.formats.limits import check_pixels
-from refbench.formats.raster_access import FAILURES, open_dataset, raster_env, reason
+from refbench.formats.raster_access import FAILURES, open_dataset, raster_env, reason, shown_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from affine import Affine
     from numpy.typing import NDArray
     from rasterio.crs import CRS
@@ -80,7 +82,7 @@ class RasterFile:
         InputError
             It is no raster that is read here (see ``open_dataset``), damaged, or larger than ``max_pixels``.
         """
-        self.path = Path(path)
+        self.path = path
         self._lock = threading.Lock()
         self._dataset: Any = None
         self._owner = 0
@@ -89,7 +91,7 @@ class RasterFile:
         if dataset.count > MAX_BANDS:
             raise InputError(f"{self.path} declares {dataset.count:,} bands, more than the limit of {MAX_BANDS:,}.")
         try:
-            with raster_env():
+            with raster_env(self.path):
                 self.header = _read_header(dataset)
         except (*FAILURES, TypeError, LookupError) as error:
             raise InputError(f"{self.path} has a damaged header: {reason(error)}.") from error
@@ -116,7 +118,7 @@ class RasterFile:
 
     def _read(self, what: str, bands: list[int], window: Window) -> NDArray[Any]:
         box = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        with self._lock, raster_env():
+        with self._lock, raster_env(self.path):
             try:
                 return np.asarray(getattr(self._handle(), what)(bands, window=box))
             except MemoryError as error:
@@ -125,9 +127,20 @@ class RasterFile:
             except InputError:
                 raise
             except FAILURES as error:
-                raise InputError(
-                    f"{self.path} cannot be read; it may be cut off or damaged: {reason(error)}."
-                ) from error
+                said = shown_in(reason(error), self.path)
+                raise InputError(f"{self.path} cannot be read; it may be cut off or damaged: {said}.") from error
+
+    def content_hash(self) -> str:
+        """Return the SHA-256 of the header's size, place and codes and of all pixels, hexadecimal.
+
+        It stands for the bytes of a file that is not on this disk.
+        """
+        header = self.header
+        place = (header.width, header.height, header.dtypes, header.nodata, tuple(header.transform), str(header.crs))
+        digest = hashlib.sha256(repr(place).encode())
+        for strip in self.strips():
+            digest.update(np.ascontiguousarray(self.read(list(range(1, len(header.dtypes) + 1)), strip)).tobytes())
+        return digest.hexdigest()
 
     def strips(self) -> list[Window]:
         """Return windows over whole rows that cover the raster once, each of a few million pixels."""

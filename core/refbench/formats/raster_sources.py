@@ -50,6 +50,10 @@ class _FileSource:
         """The raster file."""
         return (self._file.path,)
 
+    def content_hash(self) -> str:
+        """Return a hash of header and pixels, for what is no file on this disk; reads all of it."""
+        return self._file.content_hash()
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, cols), known without reading pixels."""
@@ -59,6 +63,11 @@ class _FileSource:
     def rpcs(self) -> dict[str, str] | None:
         """The RPC metadata of the file in GDAL's spelling (``LINE_OFF``, ...), or None."""
         return self._file.header.rpcs
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The metadata of the file."""
+        return dict(self._file.header.tags)
 
     def _parts(self, window: Window | None) -> tuple[Window, Window | None]:
         full = Window(0, 0, self._file.header.width, self._file.header.height)

@@ -26,7 +26,7 @@ from refbench.formats.output_nodata import DEFAULT_NODATA, OutputCode, beside
 from refbench.formats.raster_access import raster_env
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -95,7 +95,8 @@ class CogWriter:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(
                 path, "w", driver="GTiff", height=rows, width=cols, count=self.bands, dtype=self.dtype.name,
-                nodata=self.nodata, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, BIGTIFF="IF_SAFER", **where,
+                nodata=self.nodata, tiled=True, blockxsize=BLOCK, blockysize=BLOCK, BIGTIFF="IF_SAFER",
+                SPARSE_OK="TRUE", **where,
             )  # fmt: skip
         tags = dict(self._tags)
         if self.grid is not None:
@@ -149,7 +150,7 @@ class CogWriter:
         predictor = "FLOATING_POINT" if self.dtype.kind == "f" else "STANDARD"
         rasterio.shutil.copy(
             self._with_ellipsoid(tiles), cog, driver="COG", BLOCKSIZE=BLOCK, COMPRESS="DEFLATE", PREDICTOR=predictor,
-            BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="AVERAGE" if self._average else "NEAREST",
+            BIGTIFF="IF_SAFER", OVERVIEW_RESAMPLING="AVERAGE" if self._average else "NEAREST", SPARSE_OK="YES",
         )  # fmt: skip
         # GDAL does not report every failed write, so the file is read back before it replaces anything.
         if not _equal_pixels(tiles, cog):
@@ -252,6 +253,8 @@ class DSMWriter(CogWriter):
         InputError
             An infinite height, a height equal to the NoData code, a shape unlike the window's, or a full disk.
         """
+        if heights.shape != (window.height, window.width):
+            raise GridMismatchError(f"{self.path}: {heights.shape} heights were given for {window}.")
         if np.isinf(heights).any():
             raise InputError(f"{self.path}: heights must be finite or NaN.")
         assert self.nodata is not None  # always given by __init__
@@ -261,8 +264,27 @@ class DSMWriter(CogWriter):
                 heights = np.where(equal, beside(self.nodata), heights)
             elif equal.any():
                 raise InputError(f"{self.path}: a height equals the NoData code {self.nodata}; choose another one.")
-            heights = np.where(np.isnan(heights), np.float32(self.nodata), heights)
-        self.write_bands(window, np.asarray(heights, np.float32)[None])
+        known = np.isfinite(heights)
+        for part in _held_blocks(known):  # blocks without a height are not stored
+            values = heights[:, part] if math.isnan(self.nodata) else self._with_code(heights[:, part], known[:, part])
+            box = Window(window.col_off + part.start, window.row_off, part.stop - part.start, window.height)
+            self.write_bands(box, np.asarray(values, np.float32)[None])
+
+    def _with_code(self, heights: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+        assert self.nodata is not None  # always given by __init__
+        return np.where(known, heights, np.float32(self.nodata))
+
+
+def _held_blocks(known: NDArray[np.bool_]) -> Iterator[slice]:
+    """Yield the columns of runs of blocks that hold a height, of [rows, cols]."""
+    held = [bool(known[:, start : start + BLOCK].any()) for start in range(0, known.shape[1], BLOCK)]
+    start = 0
+    for number, is_held in enumerate((*held, False)):
+        if is_held:
+            continue
+        if number > start:
+            yield slice(start * BLOCK, min(number * BLOCK, known.shape[1]))
+        start = number + 1
 
 
 def provenance_path(path: str | Path) -> Path:

@@ -47,7 +47,7 @@ def declared_unit(text: str | None) -> str | None:
     unit = parse_unit(text)
     if unit is None:
         known = ", ".join(METRES_PER_UNIT)
-        raise InputError(f"The height unit {text!r} is unknown; height_unit is one of {known}.")
+        raise InputError(f"The height unit {text!r} is unknown; it is one of {known}.")
     return unit
 
 
@@ -75,7 +75,8 @@ def resolve_height_unit(where: str, declared: str | None, found: Iterable[tuple[
         here = parse_unit(text)
         if here is None:
             if unit is None:
-                raise InputError(f"{where}: {place} is {text!r}, which is no known unit; declare height_unit.")
+                said = f"{where}: {place} is {text!r}, which is no known unit"
+                raise InputError(f"{said}; declare that of the heights with --height-unit.")
             continue
         if unit is not None and here != unit:
             raise InputError(f"{where}: {place} says {here} but {said_by} says {unit}; repair whichever is wrong.")

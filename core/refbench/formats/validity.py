@@ -33,6 +33,8 @@ HEIGHT_CODES = (*NEGATIVE_CODES, *POSITIVE_CODES)
 FAR_METRES = 100.0
 MANY = 10
 """So many equal values far from all others look like a code, whatever it is."""
+SUSPECTED = 0.2
+"""Part of the least distance of a known code that is far enough for a remark: zeros below a town at 60 m."""
 
 
 @dataclass(slots=True)
@@ -87,10 +89,10 @@ class CodeSearch:
         if len(self.low) < 2:
             return ()
         (low, next_low), (next_high, high) = sorted(self.low), sorted(self.high)
-        found = []
-        if self.low[low] >= MANY and next_low - low > max((high - next_low) / 2, self.floor):
+        found, floor = [], SUSPECTED * self.floor
+        if self.low[low] >= MANY and next_low - low > max((high - next_low) / 2, floor):
             found.append((low, self.low[low]))
-        if self.high[high] >= MANY and high - next_high > max((next_high - low) / 2, self.floor):
+        if self.high[high] >= MANY and high - next_high > max((next_high - low) / 2, floor):
             found.append((high, self.high[high]))
         return tuple(found)
 

@@ -93,6 +93,10 @@ class Warped(Generic[T]):
         """The files of the source."""
         return self.source.files
 
+    def content_hash(self) -> str:
+        """Return the hash of what lies behind it."""
+        return str(cast("Any", self.source).content_hash())
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the source says of itself."""
@@ -127,10 +131,10 @@ class Warped(Generic[T]):
     def read(self, window: Window | None = None) -> T:
         """Return the raster on the target grid or a window of it; NoData where the source does not reach."""
         wanted: Window = window or self.target.full_window
+        block: Window
         kernel = self.kernel_used
         points = self._points if kernel == "average" else 1
         values: Floats | None = None
-        block: Window
         for block in _blocks(wanted, points):
             sampled, contract = self._sampled(block, kernel, points)
             if values is None:

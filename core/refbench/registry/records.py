@@ -138,10 +138,11 @@ class MethodRecord:
 
 @dataclass(frozen=True, slots=True)
 class ImporterRecord:
-    """A reader of foreign scene folders.
+    """A reader of foreign scene folders, and their writer where there is one.
 
-    ``recognises`` and ``target`` are ``"module:function"``: ``recognises(path) -> bool`` looks at names only,
-    ``target(path) -> Scene`` opens the folder.
+    ``recognises``, ``target`` and ``writer`` are ``"module:function"``: ``recognises(path) -> bool`` looks at names
+    only, ``target(path) -> Scene`` opens the folder, ``writer(scene, folder) -> list[str]`` writes a scene into a new
+    one and returns sentences on what it has no place for.
     """
 
     name: str
@@ -150,6 +151,8 @@ class ImporterRecord:
     recognises: str
     summary: str
     """One sentence for lists."""
+    writer: str = ""
+    """What ``refbench scene export --to NAME`` calls; empty: the layout is only read."""
 
 
 @dataclass(frozen=True, slots=True)

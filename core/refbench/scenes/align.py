@@ -76,11 +76,10 @@ class Aligner:
         path = source.files[0]
         if source.grid is None:
             raise GridMismatchError(f"{path} has no geotransform; it must lie on {self.anchor}.")
-        differences = list(source.grid.differences(grid))
-        if not differences:
+        if source.grid == grid:
             return source
         self._check_overlap(source)
-        return self._warped(source, grid, kernel or self.kernel, ", ".join(differences))
+        return self._warped(source, grid, kernel or self.kernel, how_they_differ(source.grid, grid))
 
     def orthos(self, orthos: Mapping[str, Images]) -> dict[str, Images]:
         """Return orthos in the scene's CRS and on its lattice; another pixel size or crop is left as it is.
@@ -104,7 +103,7 @@ class Aligner:
         assert mine is not None  # orthos have one
         self._check_overlap(ortho)
         if mine.crs is not None and grid.crs is not None and mine.crs != grid.crs:
-            return f"CRS {crs_title(mine.crs)} against {crs_title(grid.crs)}"
+            return how_they_differ(mine, grid)
         if max(abs(m / g - 1) for m, g in zip(mine.resolution, grid.resolution, strict=True)) > SAME_SIZE:
             return ""
         col, row = ~grid.transform @ (mine.transform.c, mine.transform.f)
@@ -144,6 +143,15 @@ def overlap(a: Bounds, b: Bounds, turn: float | None = None) -> bool:
         return False
     shifts = (0.0,) if turn is None else (-turn, 0.0, turn)
     return any(a.west < b.east + shift and a.east > b.west + shift for shift in shifts)
+
+
+def how_they_differ(mine: Grid, grid: Grid) -> str:
+    """Return in what two grids differ, the most telling alone: the CRS, the pixel size, else size and corners."""
+    if mine.crs is not None and grid.crs is not None and mine.crs != grid.crs:
+        return f"CRS {crs_title(mine.crs)} against {crs_title(grid.crs)}"
+    if abs(mine.gsd / grid.gsd - 1) > SAME_SIZE:
+        return f"pixels of {mine.gsd:.4g} m against {grid.gsd:.4g} m"
+    return ", ".join(grid.differences(mine))
 
 
 def divided(grid: Grid, parts: int) -> Grid:

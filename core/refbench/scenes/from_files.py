@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import InputError
+from refbench.files.gdal_path import own_path
 from refbench.scenes.build import SceneFiles, ViewFiles, build_scene
 from refbench.scenes.scan import scanned
 
@@ -41,7 +42,8 @@ def scene_from_files(
     Parameters
     ----------
     points, dsm, orthos, reference, ndvi
-        Files; at least one of points, DSM and orthos. Several files of points are read as one
+        Files; at least one of points, DSM and orthos. Rasters given as text may be paths of GDAL's
+        virtual file systems (``/vsizip/...``) and URLs. Several files of points are read as one
         cloud. Two orthos or more are named a, b, ... and the first two form a pair.
     masks
         Name of the class to file.
@@ -69,7 +71,7 @@ def scene_from_files(
         See ``build_scene`` and ``scanned``; also no file at all, or points alone without ``gsd``.
     """
     clouds = [points] if isinstance(points, str | Path) else list(points or ())
-    given = [Path(path) for path in (dsm, *clouds, *orthos) if path is not None]
+    given = [_own(path) for path in (dsm, *clouds, *orthos) if path is not None]
     if not given:
         raise InputError("A scene needs at least a DSM, a point cloud or an ortho image.")
     if len(orthos) > len(ORTHO_NAMES):
@@ -78,7 +80,7 @@ def scene_from_files(
         raise InputError(
             f"{clouds[0]} comes without a raster, so its grid is open; give the pixel size in metres as gsd."
         )
-    stems = [Path(path).stem for path in views]
+    stems = [_own(path).stem for path in views]
     if repeated := [stem for stem in stems if stems.count(stem) > 1]:
         raise InputError(f"Two views are named {repeated[0]}; give files of different names, or write a scene.yaml.")
     files = SceneFiles(
@@ -93,14 +95,19 @@ def scene_from_files(
         dsm=_path(dsm),
         points=tuple(map(Path, clouds)),
         keep_noise=keep_noise,
-        orthos={name: Path(path) for name, path in zip(ORTHO_NAMES, orthos, strict=False)},
+        orthos={name: _own(path) for name, path in zip(ORTHO_NAMES, orthos, strict=False)},
         ndvi=_path(ndvi),
-        views={stem: ViewFiles(Path(path)) for stem, path in zip(stems, views, strict=True)},
-        masks={name: Path(path) for name, path in (masks or {}).items()},
+        views={stem: ViewFiles(_own(path)) for stem, path in zip(stems, views, strict=True)},
+        masks={name: _own(path) for name, path in (masks or {}).items()},
         reference_dsm=_path(reference),
     )
     return scanned(build_scene(files))
 
 
 def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else _own(path)
+
+
+def _own(path: str | Path) -> Path:
+    """Return a file that the user names; a text may name what GDAL's virtual file systems hold, or a URL."""
+    return path if isinstance(path, Path) else own_path(path)

@@ -10,7 +10,7 @@ from refbench.formats.cloud import PointFile
 from refbench.formats.cloud_joined import JoinedPoints
 from refbench.formats.in_metres import warp_note
 from refbench.formats.raster import DSMFile, ImageFile, MaskFile
-from refbench.formats.warped import Warped
+from refbench.formats.warped import Warped, round_trip_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +33,13 @@ def scanned(scene: Scene) -> Scene:
         A DSM or reference without any height, a damaged file, or a cloud with fewer than two finite points.
     """
     notes: list[str] = []
-    for raster in (scene.dsm, scene.reference.dsm if scene.reference else None):
+    reference = scene.reference.dsm if scene.reference else None
+    for raster in (scene.dsm, reference):
         if isinstance(source := unwarped(raster), DSMFile):
             notes += _scan_dsm(source)
         if isinstance(raster, Warped):
-            notes.append(warp_note(raster))
+            loss = f"{raster.files[0]}: {round_trip_loss(raster)}."
+            notes.append(loss if raster is reference else warp_note(raster))
     for source in _images_and_masks(scene):
         notes += source.check()
     if isinstance(scene.points, PointFile | JoinedPoints) and scene.points.count() <= MAX_SCANNED_POINTS:

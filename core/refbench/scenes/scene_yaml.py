@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refbench.contracts.errors import ConfigError, InputError, MissingFileError
+from refbench.files.gdal_path import is_gdal_name, own_path, shown, trusts_files
 from refbench.files.yaml_file import read_mapping
 from refbench.formats.raster_access import is_raster
 from refbench.scenes.build import SceneFiles, ViewFiles, build_scene
@@ -71,6 +72,18 @@ def refuse_data_file(path: Path) -> None:
         raise InputError(f"{path} is a raster, not a scene; give it as --dsm {path}.")
 
 
+def _named(path: Path, folder: Path, name: str) -> Path:
+    """Return a file that a scene file names; what reaches off this disk wants the user's trust."""
+    if not is_gdal_name(name):
+        return folder / name
+    if not trusts_files():
+        raise InputError(
+            f"{path} names {shown(name)}; a /vsi path or URL in a scene file is opened only with --trust, and nothing "
+            "was fetched."
+        )
+    return own_path(name)
+
+
 def _files(path: Path, resampling: str) -> SceneFiles:
     """Return what a scene file says, its paths absolute."""
     # Not at module level: the listing verbs share this file, and pydantic takes its time.
@@ -88,22 +101,25 @@ def _files(path: Path, resampling: str) -> SceneFiles:
     said, folder = typed_config(SceneModel, content, str(path)), path.resolve().parent
     reference = said.reference or ReferenceItem()
 
+    def named(name: str) -> Path:
+        return _named(path, folder, name)
+
     def file(name: str | None) -> Path | None:
-        return None if name is None else folder / name
+        return None if name is None else named(name)
 
     def files(names: dict[str, str] | None) -> dict[str, Path]:
-        return {key: folder / name for key, name in (names or {}).items()}
+        return {key: named(name) for key, name in (names or {}).items()}
 
     clouds = [said.points] if isinstance(said.points, str) else said.points or []
     views = {
         name: ViewFiles(
-            folder / view.image, file(view.camera), file(view.depth), file(view.mask), view.depth_range, view.acquired
+            named(view.image), file(view.camera), file(view.depth), file(view.mask), view.depth_range, view.acquired
         )
         for name, view in (said.views or {}).items()
     }
     return SceneFiles(
         said.id or folder.name, folder, said.crs, said.vertical, said.height_unit, said.gsd, file(said.dsm),
-        tuple(folder / name for name in clouds), files(said.orthos),
+        tuple(map(named, clouds)), files(said.orthos),
         None if said.pairs is None else tuple(map(tuple, said.pairs)),
         file(said.ndvi), views, files(said.masks), file(reference.dsm), file(reference.mask), files(reference.depths),
         said.nodata, said.keep_noise, said.target_crs, resampling, files(said.layers),

@@ -115,7 +115,7 @@ def surface_from_images(
         "tie_residual_px": None if bias.residual_px is None else round(bias.residual_px, 3),
         "heights_m": [round(v, 1) for v in coarse.over(grid.bounds)],
         "matcher": "census semi-global matching, eight paths, both directions",
-        "fusion": f"mean of the heights within {options.trim:g} m of the {100 * options.quantile:g} % quantile",
+        "fused_height": f"mean of the heights within {options.trim:g} m of the {100 * options.quantile:g} % quantile",
     }
     return _finished(surface, kept, shifts, grid, images, scratch, notes)
 

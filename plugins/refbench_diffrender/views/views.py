@@ -70,6 +70,24 @@ class SceneView:
         return Intrinsics(K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5, cols, rows)
 
 
+def pinhole_views(scene: Scene) -> list[tuple[View, Pinhole]]:
+    """Return the views with pinhole cameras in the order of their names; nothing is read.
+
+    Raises
+    ------
+    UnsupportedError
+        There are fewer than two.
+    """
+    found = [(view, pinhole_of(view.camera)) for _, view in sorted(scene.views.items())]
+    views = [(view, camera) for view, camera in found if camera is not None]
+    if len(views) < 2:
+        raise UnsupportedError(
+            f"Scene {scene.id} has {len(views)} of {len(scene.views)} views with a pinhole camera; depth maps need two "
+            "or more that overlap; views by satellites (RPC, affine) refine an initial DSM: give one with --dsm."
+        )
+    return views
+
+
 def scene_views(
     scene: Scene, config: DiffrenderConfig | None = None, context: Context | None = None
 ) -> tuple[SceneView, ...]:
@@ -85,13 +103,7 @@ def scene_views(
         As ``initial_depth``; an image of another size than its camera's.
     """
     config, context = config or DiffrenderConfig(), context or Context()
-    found = [(view, pinhole_of(view.camera)) for _, view in sorted(scene.views.items())]
-    views = [(view, camera) for view, camera in found if camera is not None]
-    if len(views) < 2:
-        raise UnsupportedError(
-            f"Scene {scene.id} has {len(views)} of {len(scene.views)} views with a pinhole camera; depth maps need two "
-            "or more that overlap; views by satellites (RPC, affine) refine an initial DSM: give one with dsm."
-        )
+    views = pinhole_views(scene)
     origin = np.mean([camera.centre for _, camera in views], axis=0)
     surface = None if scene.dsm is None else whole_surface(scene.dsm.read())
     parts = _parted(scene, _held_fraction(scene, config), context)

@@ -84,6 +84,8 @@ MARKS: dict[Program, tuple[str, ...]] = {
     "optimize": ("scene_id", "sample_id", "ckpt_filepath", "loss_lpips_weight", "lr_ds_epoch_idx"),
 }
 """Keys that tell a program, looked for in this order."""
+BY_KEYS: tuple[Program, ...] = ("optimize", "train", "video")
+"""Programs whose options a file without such a key may hold: the one that runs on a scene first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,18 @@ def pairs_of(path: Path) -> dict[str, tuple[int, str]]:
 
 
 def program_of(keys: Mapping[str, Any]) -> Program | None:
-    """Return the program that a file with these keys is for, None for none of them."""
-    return next((program for program, marks in MARKS.items() if any(mark in keys for mark in marks)), None)
+    """Return the program that a file with these keys is for, None for none of them.
+
+    A key that tells it decides; without one the program that knows all of them, written out or by their beginnings.
+    """
+    marked = (program for program, marks in MARKS.items() if any(mark in keys for mark in marks))
+    fitting = (p for p in BY_KEYS if keys and all(_fits(key, DEFAULTS[p]) for key in keys))
+    return next(marked, None) or next(fitting, None)
+
+
+def _fits(key: str, known: Mapping[str, Any]) -> bool:
+    """Return whether a key is one of the known options, or the beginning of exactly one."""
+    return key in known or sum(name.startswith(key) for name in known) == 1
 
 
 def read_official(path: Path, program: Program | None = None) -> OfficialConfig:

@@ -86,14 +86,8 @@ def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
     InputError
         Images of different sizes.
     """
-    pinholes = {name: pinhole_of(view.camera) for name, view in sorted(scene.views.items())}
-    cameras = {name: camera for name, camera in pinholes.items() if camera is not None}
-    if len(cameras) < 2:
-        raise UnsupportedError(
-            f"Scene {scene.id} has {len(cameras)} views with a pinhole camera; multiplane images need two that overlap."
-        )
     found = []
-    for name, camera in cameras.items():
+    for name, camera in pinhole_cameras(scene).items():
         view = scene.views[name]
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = camera.R, camera.t
@@ -101,6 +95,23 @@ def posed_views(scene: Scene, margin: float = 0.05) -> tuple[Posed, ...]:
         near, far = depth_range(scene, camera, view.image.shape, name, margin) if held is None else map(float, held)
         found.append(Posed(name, image_of(view.image.read(), name), np.array(camera.K), pose, near, far))
     return tuple(found)
+
+
+def pinhole_cameras(scene: Scene) -> dict[str, Pinhole]:
+    """Return the pinhole cameras of a scene's views in the order of their names; nothing is read.
+
+    Raises
+    ------
+    UnsupportedError
+        There are fewer than two.
+    """
+    pinholes = {name: pinhole_of(view.camera) for name, view in sorted(scene.views.items())}
+    cameras = {name: camera for name, camera in pinholes.items() if camera is not None}
+    if len(cameras) < 2:
+        raise UnsupportedError(
+            f"Scene {scene.id} has {len(cameras)} views with a pinhole camera; multiplane images need two that overlap."
+        )
+    return cameras
 
 
 def image_of(image: Image, name: str) -> NDArray[np.float32]:

@@ -153,7 +153,7 @@ def _on(grid: Grid, own: Grid) -> Window | None:
 def _mask(file: str | None, name: str, grid: Grid) -> Cropped[Mask] | None:
     if file is None:
         return None
-    source = open_mask(file, name=name)
+    source = open_mask(Path(file), name=name)
     window = None if source.grid is None else _on(grid, source.grid)
     return None if window is None else Cropped(source, window)
 

@@ -135,6 +135,15 @@ def test_options_that_contradict_each_other_are_refused(options, words):
         JobRequest.from_options("median", options, _spelt)
 
 
+def test_a_folder_of_another_system_takes_the_pixel_size_from_the_option(tmp_path):
+    found = JobRequest.from_options("median", {"scene": tmp_path, "gsd": 0.25}, _spelt)
+    assert found.gsd == 0.25 and found.scene == SceneRequest(str(tmp_path))
+    assert found.to_command_line()[2:] == [str(tmp_path), "--method", "median", "--gsd", "0.25"]
+    (tmp_path / "scene.yaml").write_text("refbench_scene: 1")
+    with pytest.raises(InputError, match=r"says it in scene\.yaml"):
+        JobRequest.from_options("median", {"scene": tmp_path, "gsd": 0.25}, _spelt)
+
+
 def test_a_misspelt_plain_file_is_named():
     with pytest.raises(InputError, match=r"unknown name 'dms'; did you mean 'dsm'"):
         check_files({"dms": "d.tif"})

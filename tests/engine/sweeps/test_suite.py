@@ -48,6 +48,13 @@ def small(scene="{cut: {scene: embedded, size_m: 16}}"):
     return f"scenes: [{scene}]\n"
 
 
+def test_deadlines_of_shipped_suites_are_generous():
+    """A machine that is ten times slower than a free one of two cores ends them: quick takes 76 CPU s at most."""
+    least = {"tiny": 100, "quick": 760}
+    for name in shipped_suites():
+        assert load_suite(name).budgets.deadline_s >= least.get(name, 3600)
+
+
 def test_every_shipped_suite_reads_and_plans():
     assert set(shipped_suites()) >= {"tiny", "quick", "city", "real", "multiview"}
     for name in shipped_suites():

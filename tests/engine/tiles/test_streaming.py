@@ -218,3 +218,24 @@ def test_only_the_areas_of_a_scene_are_refined():
         inside[area.slices] = True
     assert np.isnan(out[~inside]).all()
     np.testing.assert_allclose(out[inside], whole[inside], atol=1e-4)
+
+
+def test_tiles_without_a_height_are_left_out_where_nodata_comes_back():
+    class Counting(Local):
+        def __init__(self, tile):
+            super().__init__(tile)
+            self.seen = 0
+
+        def refine_tiles(self, batch, context):
+            self.seen += len(batch.windows)
+            return super().refine_tiles(batch, context)
+
+    heights = np.full((64, 64), np.nan)
+    heights[40:44, 50:60] = 9.0
+    scene = scene_with(heights)
+    some, every = Counting((16, 2)), Counting((16, 2))
+    sparse = refined(some, scene)
+    filled = refined(every, scene, fills=True)
+    assert 0 < some.seen < 8 < every.seen
+    assert np.array_equal(sparse, np.where(np.isfinite(heights), filled, np.nan), equal_nan=True)
+    assert np.isnan(refined(Counting((16, 2)), scene_with(np.full((20, 20), np.nan)))).all()

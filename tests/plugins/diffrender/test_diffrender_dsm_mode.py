@@ -142,7 +142,7 @@ def elsewhere(camera):
             lambda: replace(hill_scene(two("rpc")), dsm=None),
             replace(CONFIG, mode="auto"),
             UnsupportedError,
-            "0 of 2 views with a pinhole camera.*give one with dsm",
+            "0 of 2 views with a pinhole camera.*give one with --dsm",
         ),
         (
             lambda: hill_scene({"a": affine_camera(0.1), "b": elsewhere(affine_camera(0.3))}),

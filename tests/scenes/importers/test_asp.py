@@ -14,7 +14,7 @@ def test_dem_ortho_errors_and_the_geocentric_cloud(tmp_path):
     assert is_asp_folder(folder) and not is_asp_folder(tmp_path)
     scene = open_asp(folder)
     # The transform of a raster of points is by its centres; the grid is that of the corners all the same.
-    assert scene.grid.transform == the_grid().transform and scene.dsm.pixel_is_point
+    assert scene.grid.transform == the_grid().transform
     heights = scene.dsm.read().heights
     assert scene.vertical == "ellipsoid" and np.isnan(heights[:6, :7]).all()
     assert np.array_equal(heights[6:], hills(the_grid())[6:])
@@ -54,3 +54,19 @@ def test_several_or_no_dems_and_broken_clouds_are_refused(tmp_path):
     write_tif(cloud, bands)
     with pytest.raises(InputError, match="point2dem"):
         open_asp(folder)
+
+
+def test_a_dem_in_degrees_its_errors_and_its_cloud_come_to_the_utm_zone(tmp_path):
+    scene = open_asp(asp_folder(tmp_path / "out", degrees=True))
+    assert scene.grid.crs.to_epsg() == 32632
+    for layer in scene.layers.values():
+        assert layer.grid == scene.grid and layer.read().valid.any()
+    points, bounds = scene.points.read(), scene.grid.bounds
+    inside = (points.xyz[:, 0] > bounds.west) & (points.xyz[:, 0] < bounds.east)
+    inside &= (points.xyz[:, 1] > bounds.south) & (points.xyz[:, 1] < bounds.north)
+    assert inside.mean() > 0.99
+    # The cloud and the resampled DEM are one surface but for where it has steps.
+    col, row = (np.floor(v).astype(int) for v in scene.grid.pixel_of(points.xyz[inside, 0], points.xyz[inside, 1]))
+    difference = points.xyz[inside, 2] - scene.dsm.read().heights[row, col]
+    assert np.nanmedian(np.abs(difference)) < 0.1
+    assert "EPSG:32632" in " ".join(scene.warnings)

@@ -79,7 +79,10 @@ def test_incomplete_and_broken_folders_are_one_sentence(tmp_path):
     for file in (folder / "point_cloud/one_two").iterdir():
         file.unlink()
     write_tif(folder / "dsm/filling.tif", np.ones((5, 5), np.uint8), the_grid(), nodata=255)
-    with pytest.raises(GridMismatchError, match=r"filling\.tif does not lie on the grid"):
+    # Another grid is resampled and said; no grid at all is refused.
+    assert any("filling.tif: resampled onto" in note for note in open_cars(folder).warnings)
+    write_tif(folder / "dsm/filling.tif", np.ones((5, 5), np.uint8))
+    with pytest.raises(GridMismatchError, match=r"filling\.tif has no geotransform"):
         open_cars(folder)
     (folder / "point_cloud/index.yaml").touch()
     (folder / "dsm/dsm.tif").unlink()

@@ -229,6 +229,32 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         read_model(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["camera", "image"])
+@pytest.mark.parametrize("form", ["text", "binary"])
+def test_what_is_listed_twice_is_refused(tmp_path, kind, form):
+    """Which of two cameras of one number is meant cannot be told."""
+    if form == "text":
+        write_text(tmp_path)
+        path = tmp_path / f"{kind}s.txt"
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        path.write_text("\n".join(lines + lines[-2 if kind == "image" else -1 :]) + "\n")
+    else:
+        write_binary(tmp_path)
+        path = tmp_path / f"{kind}s.bin"
+        content = path.read_bytes()
+        path.write_bytes(struct.pack("<Q", 2 * struct.unpack("<Q", content[:8])[0]) + 2 * content[8:])
+    with pytest.raises(InputError, match=f"lists {kind} [0-9] twice"):
+        read_model(tmp_path)
+
+
+def test_points_that_are_nowhere_are_named(tmp_path):
+    write_text(tmp_path)
+    path = tmp_path / "points3D.txt"
+    path.write_text(path.read_text() + "90 1e400 0 0 1 2 3 0.5 1 0 2 0\n91 nan 0 0 1 2 3 0.5 1 0 2 0\n")
+    with pytest.raises(InputError, match=r"points3D.txt: 2 of 32 points"):
+        read_model(tmp_path)
+
+
 def test_the_largest_of_several_models_is_taken_and_that_is_said(tmp_path):
     for number, count in ((0, 1), (2, 2), (10, 4)):
         write_named(tmp_path / "sparse" / str(number), [f"{i}.png" for i in range(count)])

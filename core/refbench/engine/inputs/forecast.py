@@ -32,10 +32,12 @@ START = Estimate(195 << 20, 1.2)
 """Interpreter and packages of every job."""
 TORCH = Estimate(190 << 20, 1.2)
 """What torch adds."""
-SCORING = Estimate(185, 1.6e-6)
+SCORING = Estimate(185, 0.8e-6)
 """Reading, scoring and writing, for a pixel of the DSM."""
 READING = Estimate(12, 0.1e-6)
 """Reading and writing alone."""
+PIXELS_AT_ONCE = 1 << 20
+"""Larger rasters are read and scored by strips, which take no more memory than so many pixels at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def forecast(request: JobRequest, config: ResolvedConfig | None = None) -> Forec
     record, config = found.record, found.config
     preparation = prepare(found.scene, record, request.gsd, request.no_bridges)
     scene = found.scene
-    for bridge in preparation.bridges:
+    for bridge in preparation.bridges + preparation.optional:
         scene = bridge.outline(scene)
     asked = asked_weights(record, config, request.weights)
     method = load_method(record, config, asked, request.threads)
@@ -133,6 +135,6 @@ def _cost(record: MethodRecord, method: object, scene: Scene, preparation: Prepa
     torch = TORCH if "torch" in record.packages else Estimate(0, 0.0)
     # Bridges end before the method begins, so the larger of both counts for the memory.
     return Estimate(
-        START.bytes + torch.bytes + max(preparation.bytes, own.bytes) + per_pixel.bytes * pixels,
+        START.bytes + torch.bytes + max(preparation.bytes, own.bytes) + per_pixel.bytes * min(pixels, PIXELS_AT_ONCE),
         START.seconds + torch.seconds + preparation.seconds + own.seconds + per_pixel.seconds * pixels,
     )

@@ -47,7 +47,7 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None, withou
     """
     needs = set(record.needs)
     # What gives nothing but a DSM must have a grid to give it on.
-    if Gives.DSM in record.gives and (scene.has(Need.GRID) or record.gives == (Gives.DSM,)):
+    if Gives.DSM in record.gives and (scene.has(Need.GRID) or gsd is not None or record.gives == (Gives.DSM,)):
         needs.add(Need.GRID)
         try:
             bridges = plan_bridges(scene, needs | {Need.DSM}, gsd, without=without)

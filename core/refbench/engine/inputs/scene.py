@@ -46,7 +46,7 @@ def open_scene(request: JobRequest, config: ResolvedConfig | None = None) -> Sce
     if wanted.files:
         return scene_from_files(**wanted.files, resampling=request.resampling)
     if wanted.path is not None:
-        return _open_folder(Path(wanted.path), request)
+        return open_folder(Path(wanted.path), request.resampling)
     if config is None and request.config is not None:
         config = load_config(load_registry().methods.get(request.method), request.config, request.overrides)
     official = None if config is None else official_run(request, config)
@@ -56,11 +56,19 @@ def open_scene(request: JobRequest, config: ResolvedConfig | None = None) -> Sce
     return scanned(load_scene(embedded_scene_path()) if scene is None else scene)
 
 
-def _open_folder(path: Path, request: JobRequest) -> Scene:
-    """Open a folder of refbench, or of a layout that an importer recognises."""
+def open_folder(path: Path, resampling: str = "auto") -> Scene:
+    """Open a folder of refbench, or of a layout that an importer recognises, and look at its pixels once.
+
+    ``resampling`` is the kernel of what a ``scene.yaml`` holds on other grids.
+
+    Raises
+    ------
+    InputError
+        As the readers do.
+    """
     if path.is_dir() and not (path / SCENE_FILE).exists():
         for importer in load_registry().importers:
             if resolve(importer.recognises)(path):
                 scene: Scene = resolve(importer.target)(path)
                 return scanned(scene)
-    return scanned(load_scene(path, resampling=request.resampling))
+    return scanned(load_scene(path, resampling=resampling))

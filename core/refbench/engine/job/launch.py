@@ -123,7 +123,7 @@ def _run_in(
 def _result(folder: Path, request: JobRequest, ended: Ended, text: bytes, kills: int | None, wall: float) -> Result:
     """Return the result of a job that has ended, from what it left and printed."""
     draft = tidied(folder)
-    (folder / REQUEST_FILE).write_text(request.to_json())  # for the one who compares or repeats the run
+    (folder / REQUEST_FILE).write_text(request.without_secrets().to_json())
     (folder / LOG_FILE).write_bytes(text)  # anew: the job may have spoilt the file
     peak = _peak_bytes(ended.usage)
     status, reason = _ending(ended, draft, request, was_memory(kills, peak) or says_out_of_memory(text))

@@ -24,7 +24,7 @@ from refbench.engine.job.outputs import (
 from refbench.engine.tiles.stream import CONFIDENCE, PROVENANCE, run_tiles
 from refbench.engine.tiles.stream import DSM as DSM_LAYER
 from refbench.formats.output_nodata import OutputCode, output_nodata
-from refbench.formats.raster import open_dsm
+from refbench.formats.raster import open_written_dsm
 from refbench.formats.raster_write import CogWriter, DSMWriter
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _refine_tiles(
         # A region may well lie outside the valid heights: the whole is looked at when the regions are joined.
         warnings = counted.warnings() if rows is None else ()
     outputs = {_output_name(layer, method): file for layer, file in files.items()}
-    added = method.finish(open_dsm(request.folder / DSM_FILE), context)
+    added = method.finish(open_written_dsm(request.folder / DSM_FILE, grid), context)
     recorder.add(Noted(notes={**notes, **added.notes}))
     return Refined(outputs={**outputs, **write_beside(added, request.folder)}, warnings=warnings)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refbench.bridges.plan import check_bridge_names
 from refbench.contracts.errors import InputError
 from refbench.engine.job.parts import Part
+from refbench.files.gdal_path import full_text, is_gdal_name, own_path, printable
 from refbench.files.yaml_text import yaml_value
+from refbench.scenes.scene_yaml import SCENE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -88,8 +90,6 @@ class JobRequest:
     """Kernel by which rasters come to another grid; see ``refbench.formats.warped``."""
     back: bool = False
     """Also write the refined DSM in the input's own CRS, grid and unit."""
-    trust: bool = False
-    """Whether files of the scene may name GDAL's /vsi paths and URLs."""
     python: str | None = None
     """Interpreter of the job, for plugins whose packages conflict; None takes the running one."""
     checkpoints: str | None = None
@@ -141,6 +141,8 @@ class JobRequest:
             raise InputError(
                 f"Give either the scene {scene} or plain files such as {spelt(next(iter(files)))}, not both."
             )
+        if files.keys() == {"gsd"} and scene is not None and _says_nothing(Path(scene)):
+            files = {}  # it is the bridges' then, which make the grid
         if files and not files.keys() - FACTS:
             raise InputError(f"{spelt(next(iter(files)))} is for plain files; a scene says it in scene.yaml.")
         if "data_set" in given and (scene is not None or files):
@@ -175,6 +177,8 @@ class JobRequest:
         words += ["--method", self.method]
         for name, value in self.scene.files.items():
             words += _file_words(name, value)
+        if self.gsd is not None and "gsd" not in self.scene.files:
+            words += _file_words("gsd", self.gsd)
         if self.scene.name is not None:
             words += ["--data-set", self.scene.name]
         defaults = {item.name: item.default for item in fields(self)}
@@ -185,7 +189,7 @@ class JobRequest:
         for option, names in (("--assessor", self.assessors), ("--no-bridge", self.no_bridges)):
             for name in names:
                 words += [option, name]
-        words += [*["--back"] * self.back, *["--trust"] * self.trust]
+        words += ["--back"] * self.back
         words += _assigned("--option", self.assessor_options)
         if self.region is not None:
             words += ["--region-index", str(self.region.index), "--of", str(self.region.of)]
@@ -193,10 +197,20 @@ class JobRequest:
             words += ["--regions", str(len(self.strips))]
         return [*words, *(["--out", self.out] if self.out else [])]
 
+    def without_secrets(self) -> JobRequest:
+        """Return the request as it may be kept: URLs without query and password."""
+        files = {name: _printable(value) for name, value in self.scene.files.items()}
+        return replace(self, scene=replace(self.scene, files=files))
+
     @property
     def folder(self) -> Path:
         """The folder that the job's process writes to."""
         return Path(self.out)
+
+
+def _says_nothing(scene: Path) -> bool:
+    """Return whether a scene is a folder of another system, which cannot say what a ``scene.yaml`` can."""
+    return scene.is_dir() and not (scene / SCENE_FILE).exists()
 
 
 def _region(given: Mapping[str, Any], spelt: Callable[[str], str]) -> Part | None:
@@ -226,7 +240,7 @@ def check_files(files: Mapping[str, Any]) -> None:
 
 def _files(given: Mapping[str, Any], spelt: Callable[[str], str]) -> dict[str, Any]:
     """Return the arguments of ``scene_from_files`` that the options hold, paths absolute."""
-    files: dict[str, Any] = {name: _absolute(given[name], spelt(name)) for name in SINGLE if name in given}
+    files: dict[str, Any] = {name: _raster(given[name], spelt(name)) for name in SINGLE if name in given}
     for name in LISTS:
         if given.get(name):
             if isinstance(given[name], str | Path):
@@ -234,10 +248,11 @@ def _files(given: Mapping[str, Any], spelt: Callable[[str], str]) -> dict[str, A
                     raise InputError(f"{spelt(name)} must be a list of paths, got one: {given[name]}.")
                 files[name] = _absolute(given[name], spelt(name))
                 continue
-            paths = [_absolute(path, spelt(name)) for path in given[name]]
+            as_text = _absolute if name == "points" else _raster
+            paths = [as_text(path, spelt(name)) for path in given[name]]
             files[name] = paths[0] if name == "points" and len(paths) == 1 else paths
     if given.get("masks"):
-        files["masks"] = {name: _absolute(path, spelt("masks")) for name, path in given["masks"].items()}
+        files["masks"] = {name: _raster(path, spelt("masks")) for name, path in given["masks"].items()}
     return files | {name: given[name] for name in FACTS if name in given}
 
 
@@ -247,23 +262,38 @@ def _absolute(path: object, name: str) -> str:
     return str(Path(path).absolute())
 
 
+def _raster(path: object, name: str) -> str:
+    """Return the absolute path of a raster; what the user names of GDAL's virtual file systems stays whole."""
+    if isinstance(path, str | Path) and is_gdal_name(path) and "\0" not in str(path):
+        return full_text(own_path(path))
+    return _absolute(path, name)
+
+
 def _name_or_path(value: str | Path, is_path: bool) -> str:
     """Return a configuration or weights by name as they are, a path that exists as an absolute one."""
     path = Path(value)
     return str(path.absolute()) if (is_path or "/" in str(value)) and path.exists() else str(value)
 
 
+def _printable(value: Any) -> Any:  # noqa: ANN401  # a path, paths, or a fact
+    if isinstance(value, dict):
+        return {key: _printable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    return printable(value) if isinstance(value, str) else value
+
+
 def _file_words(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401  # a path, paths, or a fact
     if name in LISTS:
         for path in [value] if isinstance(value, str) else value:
-            yield from (LISTS[name], path)
+            yield from (LISTS[name], printable(path))
     elif name == "keep_noise":
         yield from ["--keep-noise"] * bool(value)
     elif name == "masks":
         for key, path in value.items():
-            yield from ("--mask", f"{key}={path}")
+            yield from ("--mask", f"{key}={printable(path)}")
     else:
-        yield from (f"--{name.replace('_', '-')}", _word(value))
+        yield from (f"--{name.replace('_', '-')}", printable(_word(value)))
 
 
 def _assigned(option: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from refbench.engine.job.draft import Scored
 from refbench.engine.scoring.assess import Surfaces, assess_pair, with_assessors
 from refbench.evaluation.layer_strata import scene_masks
-from refbench.formats.raster import open_dsm, open_image
+from refbench.formats.raster import open_image, open_written_dsm
+from refbench.formats.raster_access import STRIP_CACHE_BYTES, block_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,17 +48,18 @@ def score_dsm(scene: Scene, request: JobRequest, outputs: Mapping[str, str]) -> 
     reason = "The scene has no reference DSM." if reference is None else None
     if reference is None and not request.assessors:
         return Scored(reason=reason)
-    refined: RasterSource[DSM] = open_dsm(request.folder / outputs["dsm"])
+    refined: RasterSource[DSM] = open_written_dsm(request.folder / outputs["dsm"], scene.require_grid())
     pair, masks, kernel = Pair(scene.dsm, refined), scene_masks(scene), request.resampling
     metrics: dict[str, Any] | None = None
     warnings: list[str] = []
     if reference is not None:
         from refbench.evaluation.grids import used_kernel  # brings scipy
 
-        pair, shift = coregistered(pair, reference, masks, request, warnings)
         assert refined.grid is not None and reference.grid is not None  # DSMs have one
         kernel = used_kernel(kernel, refined.grid, reference.grid)
-        metrics = compare(scene, pair, request, masks, shift, kernel)
+        with block_cache(STRIP_CACHE_BYTES):
+            pair, shift = coregistered(pair, reference, masks, request, warnings)
+            metrics = compare(scene, pair, request, masks, shift, kernel)
         warnings += [
             f"{name}: {text}"
             for name in ("input", "refined")

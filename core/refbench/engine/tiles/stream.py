@@ -15,14 +15,16 @@ from refbench.engine.tiles.blend import StripBlender
 from refbench.engine.tiles.tile_cut import ORTHO_NEEDS, TileCutter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
 
     from refbench.contracts.grid import Grid, Window
     from refbench.contracts.method import Context, TileMethod
+    from refbench.contracts.raster import DSM as Heights
     from refbench.contracts.scene import Scene
+    from refbench.contracts.source import RasterSource
 
 MAX_BATCH = 16
 DSM, CONFIDENCE, PROVENANCE = "dsm", "confidence", "provenance"
@@ -148,9 +150,8 @@ def run_tiles(
                     heights[~inside_areas(scene.areas, window)] = np.nan
                 strip.write(window, heights)
 
-    for start in range(0, len(order), size):
+    for indices, seen in _batches(order, size, plan, restore):
         context.check_cancelled()
-        indices = order[start : start + size]
         batch = cutter.cut(indices)
         answer = method.refine_tiles(batch, context)
         tiles = _checked(answer, strips, (len(indices), plan.height, plan.width))
@@ -158,9 +159,25 @@ def run_tiles(
             flush(int(plan.rows[index]))
             for strip, values in zip(strips, tiles, strict=True):
                 strip.add(int(index), values[position], float(batch.height_offset[position]))
-        context.report(min(1.0, (start + len(indices)) / len(order)), f"{start + len(indices)} of {len(order)} tiles")
+        context.report(seen / len(order), f"{seen} of {len(order)} tiles")
     flush(end)
     return plan
+
+
+def _batches(
+    order: NDArray[np.int64], size: int, plan: TilePlan, restore: RasterSource[Heights] | None
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield the tiles of every batch and how many tiles were seen by then.
+
+    Where NoData is put back, a tile without any initial height would change no pixel, so it is left out.
+    """
+    batch: list[int] = []
+    for seen, index in enumerate(order.tolist(), start=1):
+        if restore is None or restore.read(plan.window(index)).valid.any():
+            batch.append(index)
+        if batch and (len(batch) == size or seen == len(order)):
+            yield np.array(batch), seen
+            batch = []
 
 
 def _plan(method: TileMethod, scene: Scene, grid: Grid) -> TilePlan:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", DSM, Image, Mask)
 HELD_BYTES = 64 << 20
 """Rasters that take no more than this together are read once and kept."""
+HELD_PX = 5_000_000
+"""Of larger ones none is: reading it at once takes several times what is kept."""
 _REACH_PX = 4
 _BORDER_POINTS = 17
 
@@ -145,7 +147,7 @@ def held(sources: Mapping[str, RasterSource[T]], left: int) -> tuple[dict[str, R
     for name, source in sources.items():
         rows, cols = source.shape
         need = rows * cols * (1 if isinstance(source, MaskFile) else 4)
-        if source.files and need <= left:
+        if source.files and rows * cols <= HELD_PX and need <= left:
             left -= need
             found[name] = ArraySource(source.read())
         else:

@@ -24,10 +24,12 @@ class Classes:
     def __init__(self, bits: NDArray[Any]) -> None:
         self.order = np.argsort(bits, kind="stable")  # a radix sort up to 16 strata
         held = bits[self.order]
-        self.starts = np.flatnonzero(np.diff(held, prepend=held[:1] + held.dtype.type(1))) if held.size else held
+        is_first = np.ones(held.size, np.bool_)
+        np.not_equal(held[1:], held[:-1], out=is_first[1:])
+        self.starts = np.flatnonzero(is_first)
         self.keys = [int(key) for key in held[self.starts]]
-        stops = [*self.starts[1:].tolist(), held.size]
-        self.slices = [slice(start, stop) for start, stop in zip(self.starts.tolist(), stops, strict=True)]
+        ends = np.append(self.starts[1:], held.size) if held.size else self.starts
+        self.slices = [slice(start, end) for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
 
     def __iter__(self) -> Iterator[tuple[int, slice]]:
         return iter(zip(self.keys, self.slices, strict=True))

@@ -6,6 +6,8 @@ have the same last digits however much memory there is.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import Mask
-from refbench.formats.raster_access import CACHE_BYTES
+from refbench.formats.raster_access import STRIP_CACHE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,13 +101,25 @@ def tiles_of(rasters: Rasters, halo: int, budget_bytes: int) -> Iterator[Tile]:
             for col in range(0, width, TILE_COLS):
                 inner = Window(col, row, min(TILE_COLS, width - col), min(TILE_ROWS, last - row))
                 yield _cut(strip, inner, halo)
+        del strip  # before the next one is read
+        return_memory()
+
+
+def return_memory() -> None:
+    """Give back what the C library keeps of freed arrays: of many sizes, they would add up strip by strip.
+
+    glibc alone has this call; elsewhere nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def strip_rows(width: int, bytes_per_pixel: int, budget_bytes: int) -> int:
     """Return the rows of a strip: whole tiles, few of them unless blocks would have to be decompressed again."""
     row = width * bytes_per_pixel
     fitting = min(STRIP_BYTES // row, BLOCK_ROWS)
-    if BLOCK_ROWS * row > CACHE_BYTES // 2:  # GDAL's cache holds no row of blocks until the next strip asks for it
+    if BLOCK_ROWS * row > STRIP_CACHE_BYTES:  # GDAL's cache holds no row of blocks until the next strip asks for it
         fitting = min(BLOCK_ROWS, budget_bytes // 8 // row)
     return max(TILE_ROWS, fitting - fitting % TILE_ROWS)
 

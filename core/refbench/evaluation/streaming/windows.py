@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 SIDE_PX = 256
-WINDOWS = 16
+WINDOWS = 8
 MARGIN_PX = int(MAX_PX) + 3
 """A shift of ``MAX_PX`` and a cubic kernel stay inside."""
 

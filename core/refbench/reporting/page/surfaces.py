@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 IMAGE_SIDE, GRID_SIDE = 448, 192
 QUALITY = 76
-STRIP_ROWS = 256
 HELD_PX = 4_000_000
 REFERENCE = "reference"
 NO_HEIGHT = -32768
@@ -93,7 +92,7 @@ def thinned(source: RasterSource[DSM], grid: Grid, step: int) -> NDArray[np.floa
     if grid.width * grid.height <= HELD_PX:
         return source.read().heights[::step, ::step].copy()
     rows = []
-    height = STRIP_ROWS * step
+    height = step * max(1, HELD_PX // (grid.width * step))
     for first in range(0, grid.height, height):
         window = Window(0, first, grid.width, min(height, grid.height - first))
         rows.append(source.read(window).heights[::step, ::step])

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 
 from refbench.contracts.errors import InputError
 from refbench.formats.cloud_raster import RasterPoints, open_raster_points
-from refbench.formats.raster import open_dsm, open_image
+from refbench.formats.raster import open_image
 from refbench.formats.raster_file import RasterFile
 from refbench.formats.raster_parts import OneBand
 from refbench.scenes.build import SceneFiles, build_scene
@@ -22,7 +22,6 @@ from refbench.scenes.importers.output_folder import (
     matching,
     one_of,
     only,
-    usable_orthos,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def open_asp(path: Path) -> Scene:
         raise InputError(f"{path} holds no *{DEM}; make it of the cloud: point2dem --t_srs EPSG:<UTM zone> *{CLOUD}.")
     prefix = dsm.name.removesuffix(DEM)
     ortho = one_of(path, f"{prefix}-DRG.tif")
-    orthos, notes = usable_orthos({} if ortho is None else {"drg": ortho}, open_dsm(dsm).grid, dsm)
+    orthos = {} if ortho is None else {"drg": ortho}
     scene = build_scene(SceneFiles(path.name, path, vertical=ellipsoidal(dsm), dsm=dsm, orthos=orthos))
     layers = _layers(path, prefix)
     parts: dict[str, Any] = {"layers": layers}
@@ -75,7 +74,7 @@ def open_asp(path: Path) -> Scene:
     if cloud is not None:
         parts["points"] = _cloud(cloud, scene)
     used = [dsm, ortho, cloud, *(source.files[0] for source in layers.values())]
-    return completed(scene, [*notes, *left_over(path, used, f"{prefix}-*.tif")], **parts)
+    return completed(scene, left_over(path, used, f"{prefix}-*.tif"), **parts)
 
 
 def _layers(path: Path, prefix: str) -> dict[str, RasterSource[Image]]:

@@ -14,7 +14,7 @@ from refbench.files.yaml_file import mapping, read_mapping
 from refbench.formats.cloud_joined import JoinedPoints
 from refbench.formats.cloud_raster import AXES, RasterPoints, open_raster_points
 from refbench.formats.crs import parse_crs
-from refbench.formats.raster import open_dsm, open_image
+from refbench.formats.raster import open_image
 from refbench.formats.raster_parts import ClassesMask, OneBand, classes_of
 from refbench.scenes.build import SceneFiles, build_scene
 from refbench.scenes.importers.output_folder import (
@@ -24,7 +24,6 @@ from refbench.scenes.importers.output_folder import (
     named_beside,
     one_of,
     rpc_views,
-    usable_orthos,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ MARKS = ("index.yaml", "index.json")
 SETTINGS = ("global_used_conf.yaml", "used_conf.yaml", "used_conf.json", "metadata.yaml", "metadata.json")
 """Where a run says which images it was given; the first that is there counts."""
 LAYERS = ("ambiguity", "weights", "performance_map")
+SIGMA = "dsm_std"
+"""The spread of the points in a cell, which CARS keeps with its intermediate data."""
 NO_DATA, MEASURED = 0, 1
 """Values of ``filling.tif``; any larger one is a way of filling."""
 FILLING_UNKNOWN = 255
@@ -85,16 +86,15 @@ def open_cars(path: Path) -> Scene:
     root = path if folder != path else path.parent
     image = one_of(folder, "image.tif", "color.tif")
     images = {} if image is None else {"image": image}
-    orthos, notes = usable_orthos(images, open_dsm(dsm).grid, dsm)
     views, lost = rpc_views(_sensors(root))
     clouds, unread = _laz_clouds(root)
     name = root.name if folder == path else path.name
-    scene = build_scene(SceneFiles(name, path, dsm=dsm, points=clouds, orthos=orthos, views=views))
+    scene = build_scene(SceneFiles(name, path, dsm=dsm, points=clouds, orthos=images, views=views))
     layers = _layers(folder)
     masks, many = _masks(folder)
     used = [dsm, *images.values()]
     used += [source.files[0] for source in layers.values()] + [source.files[0] for source in masks.values()]
-    notes += [*lost, *unread, *many, *_missing(folder), *left_over(folder, used)]
+    notes = [*lost, *unread, *many, *_missing(folder), *left_over(folder, used)]
     if (root / "monocular").is_dir():
         notes.append(f"{root / 'monocular'} is in the geometry of the sensor images and is not used.")
     parts: dict[str, Any] = {"layers": layers, "masks": masks}
@@ -106,8 +106,8 @@ def open_cars(path: Path) -> Scene:
 def _layers(folder: Path) -> dict[str, RasterSource[Image]]:
     """Return the rasters that say how good the heights are; one with a band a method becomes a layer a band."""
     found: dict[str, RasterSource[Image]] = {}
-    for name in LAYERS:
-        if (file := one_of(folder, f"{name}.tif")) is None:
+    for stem, name in (*zip(LAYERS, LAYERS, strict=True), (SIGMA, "sigma")):
+        if (file := one_of(folder, f"{stem}.tif")) is None:
             continue
         source = open_image(file)
         if source.bands == 1:

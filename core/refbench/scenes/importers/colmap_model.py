@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ PARAMETERS = dict(MODELS.values())
 KINDS = ("cameras", "images", "points3D")
 CORNER_PX = 0.5
 """COLMAP's coordinate of the first pixel's centre, which is 0 here."""
+
+T = TypeVar("T", "ColmapCamera", "ColmapImage")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +126,14 @@ def read_model(folder: Path) -> ColmapModel:
         cameras, images = _binary_cameras(paths["cameras"]), _binary_images(paths["images"])
         points = _binary_points(paths["points3D"])
     _check_images(paths["images"], images, cameras)
+    _check_points(paths["points3D"], points[1])
     return ColmapModel(cameras, images, *points)
+
+
+def _check_points(path: Path, xyz: Floats) -> None:
+    """Refuse points [N, 3] that are nowhere."""
+    if lost := int((~np.isfinite(xyz).all(axis=1)).sum()):
+        raise InputError(f"{path}: {lost} of {len(xyz)} points have coordinates that are not finite; remove them.")
 
 
 def _check_images(path: Path, images: Mapping[int, ColmapImage], cameras: Mapping[int, ColmapCamera]) -> None:
@@ -163,7 +172,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _text_cameras(path: Path) -> dict[int, ColmapCamera]:
-    found = {}
+    found: dict[int, ColmapCamera] = {}
     for number, line in _lines(path):
         words = line.split()
         if not words:
@@ -173,7 +182,7 @@ def _text_cameras(path: Path) -> dict[int, ColmapCamera]:
             values = int(words[0]), words[1], int(words[2]), int(words[3])
         except (ValueError, IndexError):
             raise InputError(f"{path}, line {number}: {line!r} is not CAMERA_ID MODEL WIDTH HEIGHT PARAMS.") from None
-        found[values[0]] = _camera(path, *values[1:], params)
+        _add(path, found, "camera", values[0], _camera(path, *values[1:], params))
     return found
 
 
@@ -181,20 +190,35 @@ def _text_images(path: Path) -> dict[int, ColmapImage]:
     lines = list(_lines(path))
     while lines and not lines[-1][1].strip():
         lines.pop()
-    found = {}
+    found: dict[int, ColmapImage] = {}
     for place in range(0, len(lines), 2):
         number, line = lines[place]
         words = line.split(maxsplit=9)
         try:
             pose = np.array([float(word) for word in words[1:8]])
             seen = np.array((lines[place + 1][1] if place + 1 < len(lines) else "").split(), np.float64).reshape(-1, 3)
-            found[int(words[0])] = _image(words[9].strip(), int(words[8]), pose, seen[:, :2], seen[:, 2])
+            image = _image(words[9].strip(), int(words[8]), pose, seen[:, :2], seen[:, 2])
+            key = int(words[0])
         except (ValueError, IndexError):
             raise InputError(
                 f"{path}, line {number}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and a line of X Y "
                 "POINT3D_ID below it."
             ) from None
+        _add(path, found, "image", key, image)
     return found
+
+
+def _add(path: Path, found: dict[int, T], kind: str, number: int, entry: T) -> None:
+    """Add an entry under its number.
+
+    Raises
+    ------
+    InputError
+        The number is taken: which of both is meant cannot be told.
+    """
+    if number in found:
+        raise InputError(f"{path} lists {kind} {number} twice; export the model again.")
+    found[number] = entry
 
 
 def _image(name: str, camera: int, pose: Floats, corner_xy: Floats, tracks: NDArray[Any]) -> ColmapImage:
@@ -258,13 +282,15 @@ class _Bytes:
 
 
 def _binary_cameras(path: Path) -> dict[int, ColmapCamera]:
-    data, found = _Bytes(path), {}
+    data = _Bytes(path)
+    found: dict[int, ColmapCamera] = {}
     for _ in range(data.take("Q")[0]):
         number, model, width, height = data.take("iiQQ")
         if model not in MODELS:
             raise InputError(f"{path}: camera {number} has model number {model}, which is not supported.")
         name, count = MODELS[model]
-        found[number] = _camera(path, name, width, height, data.take("d" * count))
+        camera = _camera(path, name, width, height, data.take("d" * count))
+        _add(path, found, "camera", number, camera)
     return found
 
 
@@ -273,12 +299,13 @@ _SEEN = np.dtype([("xy", "<f8", 2), ("track", "<i8")])
 
 
 def _binary_images(path: Path) -> dict[int, ColmapImage]:
-    data, found = _Bytes(path), {}
+    data = _Bytes(path)
+    found: dict[int, ColmapImage] = {}
     for _ in range(data.take("Q")[0]):
         number, *pose, camera = data.take("i7di")
         name = data.text()
         seen = data.array(_SEEN, data.take("Q")[0])
-        found[number] = _image(name, camera, np.array(pose), seen["xy"], seen["track"])
+        _add(path, found, "image", number, _image(name, camera, np.array(pose), seen["xy"], seen["track"]))
     return found
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.contracts.errors import InputError
 from refbench.formats.opensfm import read_reconstruction
-from refbench.formats.raster import open_dsm
 from refbench.geometry.local_frame import LocalFrame
 from refbench.scenes.build import SceneFiles, build_scene
 from refbench.scenes.importers.opensfm import IMAGES, shot_views
-from refbench.scenes.importers.output_folder import completed, left_over, one_of, usable_orthos
+from refbench.scenes.importers.output_folder import completed, left_over, one_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,14 +47,13 @@ def open_odm(path: Path) -> Scene:
         raise InputError(
             f"{path} holds no {DSM}; run OpenDroneMap with --dsm, or give its cloud as --points with --gsd."
         )
-    grid = open_dsm(dsm).grid
     ortho, cloud = one_of(path, ORTHO), one_of(path, *CLOUDS)
-    orthos, notes = usable_orthos({} if ortho is None else {"orthophoto": ortho}, grid, dsm)
+    orthos = {} if ortho is None else {"orthophoto": ortho}
     scene = build_scene(SceneFiles(path.name, path, dsm=dsm, points=() if cloud is None else (cloud,), orthos=orthos))
     parts: dict[str, Any] = {}
-    if (path / RECONSTRUCTION).is_file() and grid.crs is not None:
-        parts["views"], said = _views(path, grid.crs)
-        notes += said
+    notes: list[str] = []
+    if (path / RECONSTRUCTION).is_file() and scene.grid is not None and scene.grid.crs is not None:
+        parts["views"], notes = _views(path, scene.grid.crs)
     notes += left_over(path / "odm_dem", [dsm])
     return completed(scene, notes, **parts)
 

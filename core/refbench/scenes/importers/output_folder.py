@@ -6,16 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refbench.contracts.errors import GridMismatchError, InputError
+from refbench.contracts.errors import InputError
 from refbench.formats.camera_files import read_camera, rpc_of_image
 from refbench.formats.raster import open_dsm, open_image
-from refbench.scenes.align import Aligner
+from refbench.scenes.align import NEAREST, Aligner
 from refbench.scenes.build import ViewFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from refbench.contracts.grid import Grid
     from refbench.contracts.scene import Scene
 
 MAX_FILES = 100_000
@@ -60,44 +59,25 @@ def only(folder: Path, paths: tuple[Path, ...], what: str, advice: str) -> Path 
 
 def ellipsoidal(dsm: Path) -> str | None:
     """Return ``ellipsoid`` for a DSM of RPC images that names no vertical datum, None where it names one itself."""
-    return "ellipsoid" if open_dsm(dsm).grid.vertical == "unknown" else None
+    return "ellipsoid" if open_dsm(dsm, any_crs=True).grid.vertical == "unknown" else None
 
 
 def completed(scene: Scene, notes: Iterable[str], **parts: Any) -> Scene:  # noqa: ANN401  # fields of Scene
     """Return a scene with further masks, layers or other parts, and what the user should know.
 
+    Masks and layers come to the scene's grid as other rasters do: resampled where they lie elsewhere, and said.
+
     Raises
     ------
     GridMismatchError
-        A mask or layer does not lie on the scene's grid.
+        A mask or layer has no geotransform, or does not overlap the scene's grid.
     """
-    for source in (*parts.get("masks", {}).values(), *parts.get("layers", {}).values()):
-        if scene.grid is None or source.grid is None:
-            raise GridMismatchError(f"{source.files[0]} has no geotransform; it must lie on the grid of the DSM.")
-        # A raster without a CRS lies in that of the DSM.
-        own = source.grid if source.grid.crs is not None else replace(source.grid, crs=scene.grid.crs)
-        if wrong := "; ".join(own.differences(scene.grid)):
-            raise GridMismatchError(f"{source.files[0]} does not lie on the grid of the DSM: {wrong}.")
-    for name in ("masks", "layers"):
+    aligner = Aligner(scene.grid, "the grid of the DSM")
+    for name, kernel in (("masks", NEAREST), ("layers", None)):
         if name in parts:
-            parts[name] = {**getattr(scene, name), **parts[name]}
-    return replace(scene, warnings=(*scene.warnings, *notes), **parts)
-
-
-def usable_orthos(orthos: Mapping[str, Path], grid: Grid, anchor: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the orthos that can be used with the DSM's grid, and a sentence on each that cannot."""
-    kept, notes = {}, []
-    for name, path in orthos.items():
-        try:
-            image = open_image(path)
-            if image.grid is None:
-                raise GridMismatchError(f"{path} has no geotransform.")
-            Aligner(grid, f"the grid of {anchor}").orthos({name: image})
-        except GridMismatchError as error:
-            notes.append(f"The ortho is left out: {error}")
-        else:
-            kept[name] = path
-    return kept, notes
+            placed = {key: aligner.onto(source, kernel) for key, source in parts[name].items()}
+            parts[name] = {**getattr(scene, name), **placed}
+    return replace(scene, warnings=(*scene.warnings, *notes, *aligner.notes), **parts)
 
 
 def rpc_views(images: Mapping[str, tuple[Path, Path | None]]) -> tuple[dict[str, ViewFiles], list[str]]:

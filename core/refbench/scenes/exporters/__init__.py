@@ -1,0 +1,1 @@
+"""Scenes written in the layouts of other pipelines, one file each: what their next steps take."""

@@ -1,0 +1,1 @@
+"""Inside CARS: a DSM filling application that calls refbench. It is imported by CARS (entry point ``cars.plugins``)."""
