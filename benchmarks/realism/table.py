@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from measures import COLUMNS, Realism, realism
 
-from refbench.evaluation.coregistration import coregister, shifted
+from refbench.evaluation.coregistration import coregister
+from refbench.evaluation.shift import shifted
 from refbench.formats.raster import open_dsm
 from refbench.geometry.warp import warp_dsm
 from refbench.training.wild import make_samples, read_sample

@@ -16,7 +16,7 @@ from refbench.cli.main import VERBS, cli, main
 from refbench.registry.registry import load_registry
 
 HEAVY = ("torch", "open3d", "rasterio", "scipy", "pandas", "numpy", "pydantic", "yaml", "rich")
-LIGHT_COMMANDS = [["--help"], ["methods"], ["info", "median"], ["plugins"]]
+LIGHT_COMMANDS = [["--help"], ["methods"], ["info", "median"], ["info", "resdepth"], ["info", "immpi"], ["plugins"]]
 BROKEN = "from refbench import hookimpl\nimport no_such_package_xyz\n"
 
 

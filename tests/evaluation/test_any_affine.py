@@ -14,11 +14,12 @@ from scipy import ndimage
 from refbench.contracts.grid import Grid
 from refbench.contracts.raster import DSM, Mask
 from refbench.evaluation.comparison import compare
-from refbench.evaluation.coregistration import coregister, shifted
+from refbench.evaluation.coregistration import coregister
 from refbench.evaluation.evaluate import evaluate, evaluate_pair
 from refbench.evaluation.misalignment import estimated_shift
 from refbench.evaluation.orientation import Orientation
 from refbench.evaluation.shape import Surface
+from refbench.evaluation.shift import shifted
 from refbench.geometry.neighbourhood import gaussian
 from refbench.scenes.scene_yaml import embedded_scene_path, load_scene
 

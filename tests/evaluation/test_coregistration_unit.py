@@ -10,7 +10,8 @@ from rasterio.transform import from_origin
 from refbench.contracts.errors import InputError
 from refbench.contracts.grid import Grid
 from refbench.contracts.raster import DSM, Mask
-from refbench.evaluation.coregistration import Shift, coregister, shifted
+from refbench.evaluation.coregistration import coregister
+from refbench.evaluation.shift import Shift, shifted
 
 SIDE, GSD = 96, 0.5
 

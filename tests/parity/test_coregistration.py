@@ -5,8 +5,9 @@ import pytest
 from golden import load_json
 from golden_evaluation import FOLDER, cases
 
-from refbench.evaluation.coregistration import coregister, shifted
+from refbench.evaluation.coregistration import coregister
 from refbench.evaluation.evaluate import evaluate
+from refbench.evaluation.shift import shifted
 from refbench.formats.raster import open_dsm
 
 GOLDENS = "published tools and closed forms"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from refbench.engine.job.result import Result
-    from refbench.engine.sweeps.executor import ExecutorChoice
+    from refbench.engine.sweeps.executor_choice import ExecutorChoice
     from refbench.engine.sweeps.finished import SweepJob
     from refbench.engine.sweeps.jobs import PlannedJob
     from refbench.engine.sweeps.suite import Suite

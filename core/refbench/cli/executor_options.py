@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from refbench.cli.options import parse_bytes
-from refbench.engine.sweeps.executor import ExecutorChoice
+from refbench.engine.sweeps.executor_choice import ExecutorChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

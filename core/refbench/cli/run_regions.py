@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from refbench.contracts.scene import Scene
-    from refbench.engine.sweeps.executor import ExecutorChoice
+    from refbench.engine.sweeps.executor_choice import ExecutorChoice
 
 
 def show_region(request: JobRequest, opened: Scene, *, overwrite: bool, as_json: bool) -> int:

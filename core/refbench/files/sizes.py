@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import ByteSize, TypeAdapter
-
-_SIZES = TypeAdapter(ByteSize)
-
 
 def parse_size(text: str) -> int:
     """Return the bytes that ``500MB`` (decimal) or ``4GiB`` (binary) stand for.
@@ -15,7 +11,9 @@ def parse_size(text: str) -> int:
     ValueError
         It is no size, or none of a machine.
     """
-    size = int(_SIZES.validate_python(text.strip()))
+    from pydantic import ByteSize, TypeAdapter  # options that take sizes belong to verbs that may never see one
+
+    size = int(TypeAdapter(ByteSize).validate_python(text.strip()))
     if not 1 <= size < 1 << 63:
         raise ValueError(f"{text!r} is no size of a machine")
     return size

@@ -14,7 +14,7 @@ from run_refbench import refbench
 from refbench import InputError
 from refbench.engine.job.request import JobRequest, SceneRequest
 from refbench.engine.job.result import Status
-from refbench.engine.sweeps.executor import ExecutorChoice
+from refbench.engine.sweeps.executor_choice import ExecutorChoice
 from refbench.engine.sweeps.run import run_sweep
 from refbench.engine.sweeps.suite import load_suite
 

@@ -11,7 +11,7 @@ from run_refbench import answer
 
 from refbench.contracts.grid import Window
 from refbench.contracts.raster import DSM
-from refbench.evaluation.coregistration import Shift, shifted
+from refbench.evaluation.shift import Shift, shifted
 from refbench.formats.raster import ArraySource
 from refbench.geometry.warp import warp_dsm
 from refbench.scenes.cut import cut_scene

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from refbench.contracts.scene import Scene, View
     from refbench.contracts.source import RasterSource
     from refbench.engine.job.request import JobRequest
-    from refbench.evaluation.coregistration import Shift
+    from refbench.evaluation.shift import Shift
 
 COREGISTRATION = "coregistration"
 """Where the shift that was applied to the DSMs stands in a result's metrics."""

@@ -24,9 +24,9 @@ from refbench.engine.scoring.score import COREGISTRATION
 from refbench.engine.sweeps.cache_key import core_code
 from refbench.engine.sweeps.finished import by_label, by_scene, read_sweep
 from refbench.evaluation.comparison import BLOCK_KEYS, DOMAINS, INPUT, Comparison, compare
-from refbench.evaluation.coregistration import Shift, shifted
 from refbench.evaluation.grids import on_grid
 from refbench.evaluation.layer_strata import scene_masks
+from refbench.evaluation.shift import Shift, shifted
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
 from refbench.formats.raster import open_dsm

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from refbench.contracts.grid import Grid
     from refbench.contracts.source import RasterSource
-    from refbench.evaluation.coregistration import Shift
+    from refbench.evaluation.shift import Shift
 
 T = TypeVar("T", DSM, Image, Mask)
 HELD_BYTES = 64 << 20

@@ -9,9 +9,9 @@ from refbench.engine.scoring.score import COREGISTRATION
 from refbench.engine.sweeps.scene_means import scene_means
 from refbench.engine.sweeps.store import SUITE_FILE
 from refbench.evaluation.comparison import DOMAINS
-from refbench.evaluation.coregistration import Shift
 from refbench.evaluation.metrics import METRICS, SHAPE, metric, shown_in
 from refbench.evaluation.ranking import MIN_BLOCKS
+from refbench.evaluation.shift import Shift
 from refbench.files.yaml_text import parse_yaml
 from refbench.reporting.reported import reported_table
 from refbench.reporting.tables.cost import cost_table
