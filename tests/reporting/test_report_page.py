@@ -247,6 +247,8 @@ def test_a_slope_that_faces_the_sun_is_bright():
     to_north_west = hillshade((x + y).astype(np.float32), NORTH_UP)  # falls to the north-west, where the sun is
     away = hillshade(-(x + y).astype(np.float32), NORTH_UP)
     flat = hillshade(np.zeros((9, 9), np.float32), NORTH_UP)
+    for shape in ((1, 9), (9, 1), (1, 1)):
+        assert hillshade(np.zeros(shape, np.float32), NORTH_UP) == pytest.approx(float(flat[0, 0]))
     assert to_north_west.mean() > flat.mean() > away.mean()
     assert flat == pytest.approx(np.sin(np.radians(45)))
 

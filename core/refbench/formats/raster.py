@@ -189,15 +189,21 @@ def open_dsm(
     return DSMFile(file, place.grid(where, header, metric, datum), unit, notes, nodata)
 
 
-def open_written_dsm(path: Path, grid: Grid) -> DSMFile:
-    """Open a DSM that refbench has just written on ``grid``, which may be without a CRS; heights are metres.
+def open_written_dsm(path: Path, grid: Grid | None = None) -> DSMFile:
+    """Open a DSM that a job wrote on ``grid`` (None: as the file says); heights are metres, a local frame has no CRS.
 
     Raises
     ------
     InputError
-        A missing or unreadable file.
+        A missing or unreadable file, or one without a CRS that has no geotransform either.
     """
-    return DSMFile(RasterFile(path), grid, "metre", (), None)
+    file = RasterFile(path)
+    if grid is None:
+        place = georeference(str(path), file.header, None)
+        if place.crs is not None or place.transform is None:
+            return open_dsm(path)
+        grid = place.grid(str(path), file.header, None, file.header.tags.get(VERTICAL_TAG) or "unknown")
+    return DSMFile(file, grid, "metre", (), None)
 
 
 def open_image(path: str | Path, *, crs: str | CRS | None = None, in_camera: bool = False) -> ImageFile:

@@ -33,7 +33,11 @@ def hillshade(heights: NDArray[np.float32], transform: Affine) -> NDArray[np.flo
 
     ``transform`` takes (col, row) to metres east and north, whatever way the raster lies.
     """
-    per_row, per_col = (np.asarray(slope, np.float64) for slope in np.gradient(heights.astype(np.float64)))
+    # A raster of one row or column has no slope across it.
+    per_row, per_col = (
+        np.gradient(heights.astype(np.float64), axis=axis) if heights.shape[axis] > 1 else np.zeros(heights.shape)
+        for axis in (0, 1)
+    )
     slope_east, slope_north = ground_gradient(per_col, per_row, transform)
     azimuth, altitude = np.radians(SUN_AZIMUTH_DEG), np.radians(SUN_ALTITUDE_DEG)
     # The normal is (-dz/dx, -dz/dy, 1).

@@ -44,7 +44,9 @@ def print_summary(result: Result, folder: Path) -> None:
     console = terminal(soft_wrap=True)
     if result.status is not Status.OK:
         console.print(Text.assemble((result.status.value, "bold red"), f": {result.reason}"))
-        for line in result.log_tail[-8:]:
+        # What cannot run here says why in its reason; the log helps where something went wrong.
+        told = () if result.status in (Status.UNSUPPORTED, Status.SKIPPED) else result.log_tail[-8:]
+        for line in told:
             console.print(f"  {line}")
     if ((result.metrics or {}).get("refined") or {}).get("all"):
         console.print(_table(result))

@@ -17,7 +17,7 @@ from refbench.engine.job.result import RESULT_FILE, Result, Status, read_result
 from refbench.engine.tiles.stream import DSM as DSM_LAYER
 from refbench.files.hashing import hash_file
 from refbench.formats.output_nodata import output_nodata
-from refbench.formats.raster import open_dsm
+from refbench.formats.raster import open_written_dsm
 from refbench.formats.raster_file import RasterFile
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def join(
 
 def _copy(strip: Strip, file: str, writer: RowWriter, *, in_metres: bool) -> None:
     """Hand the rows of one region's raster on, at their place in the whole; what is no height pixel by pixel."""
-    source = open_dsm(strip.folder / file)
+    source = open_written_dsm(strip.folder / file)
     raw = RasterFile(strip.folder / file)
     width = source.grid.width
     for row in range(0, strip.rows, ROWS_AT_ONCE):

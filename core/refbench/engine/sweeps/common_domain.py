@@ -29,7 +29,7 @@ from refbench.evaluation.layer_strata import scene_masks
 from refbench.evaluation.shift import Shift, shifted
 from refbench.files.atomic import atomic_file
 from refbench.files.hashing import hash_values
-from refbench.formats.raster import open_dsm
+from refbench.formats.raster import open_written_dsm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,7 +171,7 @@ def dsm_loaders(jobs: Sequence[SweepJob], shift: Shift | None = None) -> list[Ca
     """Return a function per job with a DSM that reads it, moved by ``shift``."""
 
     def loader(path: Path) -> Callable[[], DSM]:
-        source = open_dsm(path)
+        source = open_written_dsm(path)
         return lambda: moved(source.read(), shift)
 
     return [loader(path) for job in jobs if (path := job.dsm_path) is not None]
@@ -195,7 +195,7 @@ def area(job: SweepJob) -> dict[str, float]:
     """Return ``pixels`` and ``km2`` of a job's DSM."""
     path = job.dsm_path
     assert path is not None  # only jobs with a DSM have an area
-    grid = open_dsm(path).grid
+    grid = open_written_dsm(path).grid
     pixels = grid.width * grid.height
     return {"pixels": pixels, "km2": pixels * abs(grid.transform.determinant) / 1e6}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from refbench.engine.scoring.assess import KEY
 from refbench.evaluation.metrics import METRICS, shown_in
-from refbench.formats.raster import open_dsm
+from refbench.formats.raster import open_written_dsm
 from refbench.reporting.page.model import Page, Run
 from refbench.reporting.page.surfaces import REFERENCE, scene_view
 from refbench.reporting.tables.model import (
@@ -62,7 +62,7 @@ def _sources(folder: Path, result: Result, scene: Scene) -> dict[str, RasterSour
     if scene.dsm is not None:
         found[INITIAL] = scene.dsm
     if "dsm" in result.outputs and (folder / result.outputs["dsm"]).is_file():
-        found[result.method] = open_dsm(folder / result.outputs["dsm"])
+        found[result.method] = open_written_dsm(folder / result.outputs["dsm"])
     if result.method not in found:
         return {}
     if scene.reference is not None and scene.reference.dsm is not None:

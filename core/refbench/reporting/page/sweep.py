@@ -9,7 +9,7 @@ from refbench.contracts.errors import RefbenchError
 from refbench.engine.inputs.scene import open_scene
 from refbench.engine.sweeps.finished import by_scene
 from refbench.engine.sweeps.store import MANIFEST_FILE
-from refbench.formats.raster import open_dsm
+from refbench.formats.raster import open_written_dsm
 from refbench.reporting.page.model import Page
 from refbench.reporting.page.plot import Point, cost_plot
 from refbench.reporting.page.rerun_command import command_line
@@ -53,7 +53,7 @@ def _view(name: str, jobs: Sequence[SweepJob]) -> SceneView | None:
     refined: dict[str, RasterSource[DSM]] = {}
     for job in jobs:
         if job.dsm_path is not None and job.label not in refined:
-            refined[job.label] = open_dsm(job.dsm_path)
+            refined[job.label] = open_written_dsm(job.dsm_path)
     if not refined:
         return None
     sources: dict[str, RasterSource[DSM]] = {}
