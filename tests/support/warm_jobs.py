@@ -22,6 +22,7 @@ import threading
 from pathlib import Path
 
 from refbench.engine.job import process
+from refbench.engine.job.supervisor import PROGRESS_VARIABLE
 
 COLD_VARIABLE = "REFBENCH_COLD_JOBS"
 READ_AT_START = ("OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "PYTHON", "CUDA_", "MALLOC_", "TORCH")
@@ -68,7 +69,7 @@ def open_warm(request, arguments, environment, writer):
         return _started_new(request, arguments, environment, writer)
     reader, stdin = os.pipe()
     stdout, printed = os.pipe()
-    asked = {"arguments": arguments, "environment": environment, "folder": str(Path.cwd()), "writer": writer}
+    asked = {"arguments": arguments, "environment": environment, "folder": str(Path.cwd())}
     try:
         with _one_at_a_time, _adopting():
             server = _server()
@@ -135,7 +136,7 @@ def serve(connection):
             # The parent of the job ends at once: whoever asked for the job becomes its parent.
             job = os.fork()
             if not job:
-                become(json.loads(text), descriptors)
+                become(json.loads(text), descriptors, (connection.fileno(), told, tell))
             os.write(tell, str(job).encode())
             os._exit(0)
         os.waitpid(between, 0)
@@ -149,15 +150,22 @@ def _import(name):
         importlib.import_module(name)
 
 
-def become(asked, descriptors):
-    """Be what ``python -m refbench.engine.job.worker`` is when it starts; never returns."""
+def become(asked, descriptors, foreign):
+    """Be what ``python -m refbench.engine.job.worker`` is when it starts; never returns.
+
+    Only the server's own descriptors are closed. Libraries hold files, too, such as PROJ its database: were those
+    closed below them, the next file that is opened would take their number, and two readers would move one position.
+    """
     try:
-        stdin, printed, writer = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _HIGH) for descriptor in descriptors)
-        for here, there in ((stdin, 0), (printed, 1), (printed, 2), (writer, asked["writer"])):
+        stdin, printed, writer = high = [fcntl.fcntl(each, fcntl.F_DUPFD, _HIGH) for each in descriptors]
+        for each in (*descriptors, *foreign):
+            os.close(each)
+        # The number that the job is told may be one of a library's files here.
+        asked["environment"][PROGRESS_VARIABLE] = str(fcntl.fcntl(writer, fcntl.F_DUPFD, 3))
+        for here, there in ((stdin, 0), (printed, 1), (printed, 2)):
             os.dup2(here, there)
-        os.set_inheritable(asked["writer"], True)
-        os.closerange(3, asked["writer"])
-        os.closerange(asked["writer"] + 1, _HIGH + 100)
+        for each in high:
+            os.close(each)
         os.setsid()
         os.environ.clear()
         os.environ.update(asked["environment"])

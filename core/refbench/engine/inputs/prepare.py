@@ -34,6 +34,21 @@ class Preparation:
         return needed + useful or ["none: the scene holds everything itself"]
 
 
+def _needed(scene: Scene, record: MethodRecord, gsd: float | None, without: Collection[str]) -> tuple[Bridge, ...]:
+    """Return the bridges to what a method needs, with the initial DSM and a grid where there is a way to them."""
+    needs, wanted = set(record.needs), [set(record.needs)]
+    # Close images have depth maps to give; satellite images and plain DSMs have nothing without a grid.
+    is_close = any(view.camera.is_perspective for view in scene.views.values())
+    if Gives.DSM in record.gives and (scene.has(Need.GRID) or gsd is not None or not is_close):
+        wanted = [needs | {Need.GRID, Need.DSM}, needs | {Need.GRID}]
+        # What gives nothing but a DSM must have a grid to give it on.
+        wanted += [needs] * (record.gives != (Gives.DSM,) and gsd is None)
+    for some in wanted[:-1]:
+        with contextlib.suppress(UnsupportedError):
+            return plan_bridges(scene, some, gsd, without=without)
+    return plan_bridges(scene, wanted[-1], gsd, without=without)
+
+
 def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None, without: Collection[str] = ()) -> Preparation:
     """Return the bridges that give ``record`` what it needs; nothing is read but headers.
 
@@ -45,16 +60,7 @@ def prepare(scene: Scene, record: MethodRecord, gsd: float | None = None, withou
     UnsupportedError
         No chain of bridges does it.
     """
-    needs = set(record.needs)
-    # What gives nothing but a DSM must have a grid to give it on.
-    if Gives.DSM in record.gives and (scene.has(Need.GRID) or gsd is not None or record.gives == (Gives.DSM,)):
-        needs.add(Need.GRID)
-        try:
-            bridges = plan_bridges(scene, needs | {Need.DSM}, gsd, without=without)
-        except UnsupportedError:
-            bridges = plan_bridges(scene, needs, gsd, without=without)
-    else:
-        bridges = plan_bridges(scene, needs, gsd, without=without)
+    bridges = _needed(scene, record, gsd, without)
     optional: tuple[Bridge, ...] = ()
     for need in record.optional:
         with contextlib.suppress(UnsupportedError):
