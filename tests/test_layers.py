@@ -2,20 +2,17 @@
 
 import ast
 import functools
-import importlib.util
 import json
 import re
 import subprocess
 import sys
-from importlib import metadata
-from pathlib import Path
 
 import pytest
+from house_modules import CORE, CORE_MODULES, PLUGIN_MODULES, PLUGINS, module_name
 
 import refbench
 from refbench.registry.registry import load_registry
 
-CORE = Path(refbench.__file__).parent
 LEVELS = (
     ("cli",),
     ("testing", "reporting"),
@@ -40,23 +37,7 @@ PUBLIC_TO_PLUGINS = {
     "evaluation",
     "training",
 }
-PLUGINS = sorted(
-    Path(str(importlib.util.find_spec(name).origin)).parent
-    for name in {
-        point.module.partition(".")[0]
-        for point in metadata.entry_points(group="refbench")
-        if point.dist.name == "refbench" and point.module.partition(".")[0] != "refbench"
-    }
-)
-CORE_MODULES = sorted(CORE.rglob("*.py"))
-PLUGIN_MODULES = [path for folder in PLUGINS for path in sorted(folder.rglob("*.py"))]
 MAX_LINES = 400
-
-
-def module_name(path):
-    root = next(root for root in (CORE, *PLUGINS) if path.is_relative_to(root))
-    parts = (root.name, *path.relative_to(root).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import functools
 import re
 
 import pytest
-from test_layers import CORE_MODULES, PLUGIN_MODULES, module_name
+from house_modules import CORE_MODULES, PLUGIN_MODULES, module_name
 
 MODULES = {module_name(path): path for path in (*CORE_MODULES, *PLUGIN_MODULES)}
 ASKED = re.compile(r"\b(camera|cam|pinhole|rpc|official|files)\w*\b", re.IGNORECASE)

@@ -8,7 +8,7 @@ from stereo_images import GRID, SIZE, SURFACE, view
 
 from refbench.bridges.pair_choice import RankedPair
 from refbench.contracts.errors import UnsupportedError
-from refbench.geometry.disparity import MatchOptions
+from refbench.geometry.match_options import MatchOptions
 from refbench.geometry.rpc_fit import fit_rpc
 from refbench.stereo.height_range import coarse_heights
 from refbench.stereo.pair_points import pair_points
