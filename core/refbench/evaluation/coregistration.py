@@ -9,7 +9,7 @@ import numpy as np
 from refbench.contracts.errors import InputError
 from refbench.evaluation.coregistration_patches import Patches, patches_of, whole
 from refbench.evaluation.shift import Shift
-from refbench.evaluation.shift_solver import nmad_of, solve_shift
+from refbench.evaluation.shift_solver import Samples, nmad_of, residuals_at, solve_shift
 from refbench.evaluation.surfaces import grid_of, in_memory, is_large, source_of
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def coregister(to_align: AnyDSM, reference: AnyDSM, masks: Mapping[str, AnyMask]
         patches = patches_of(source_of(to_align), source_of(reference), unstable)
     else:
         patches = [whole(in_memory(to_align), in_memory(reference), unstable)]
-    surface = Patches(patches)
-    solution = solve_shift(surface, surface.samples)
-    before, after = (surface.residuals(shift) for shift in (np.zeros(2), solution.shift))
+    samples, surface = Samples.joined([patch.samples for patch in patches]), Patches(patches)
+    solution = solve_shift(surface, samples)
+    before, after = (residuals_at(surface, samples, shift) for shift in (np.zeros(2), solution.shift))
     return Shift(
         float(solution.shift[0]),
         float(solution.shift[1]),

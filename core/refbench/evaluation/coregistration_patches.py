@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refbench.contracts.grid import Grid
     from refbench.contracts.raster import DSM, Mask
     from refbench.contracts.source import RasterSource
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
-    Slopes = tuple[Floats, Floats, Floats]
 
 MAX_SAMPLES = 500_000
 """More of them change a shift by less than 0.001 px."""
@@ -36,30 +34,16 @@ SIDE_PX = 256
 PATCH_SAMPLES = 10_000
 """Stable pixels that one window gives at most, so that windows from all over the ground have a say."""
 MAX_PATCHES = 100
-RIM_PX = 4
-"""What smoothing and slopes look at around a window."""
 _SPLINE_PX = 16
 """Beyond so many pixels a cubic spline does not feel what a window leaves out: 0.27^16 < 1e-9."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """Sample points of the reference and the surface to align around them.
-
-    ``samples`` and ``surface`` are smoothed: what a pixel is too wide to show, such as edges of roofs, is interpolated
-    wrongly between pixels, and always to the same side, by up to 0.03 px. Smoothing both surfaces alike moves neither.
-    """
+    """Sample points of the reference and the surface to align around them."""
 
     samples: Samples
     surface: Spline
-    to_align: DSM
-    heights: Floats
-    """Of the reference at the sample points, as they are, metres."""
-
-    def residuals(self, shift: Floats) -> Floats:
-        """Return moved minus reference [<= N], of heights as they are, where both are known."""
-        e = Spline(self.to_align, self.surface.x, self.surface.y).at(shift) - self.heights
-        return e[np.isfinite(e)]
 
 
 class Patches:
@@ -67,15 +51,11 @@ class Patches:
 
     def __init__(self, patches: Sequence[Patch]) -> None:
         self._patches = patches
-        self.samples = Samples.joined([patch.samples for patch in patches])
 
     def at(self, shift: Floats) -> Floats:
         """Return the heights [N] of all patches moved by ``shift`` metres; NaN where unknown."""
-        return np.concatenate([patch.surface.at(shift) for patch in self._patches])
-
-    def residuals(self, shift: Floats) -> Floats:
-        """Return moved minus reference [<= N], of heights as they are, where both are known."""
-        return np.concatenate([patch.residuals(shift) for patch in self._patches])
+        found = [patch.surface.at(shift) for patch in self._patches]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def whole(to_align: DSM, reference: DSM, unstable: Mapping[str, RasterSource[Mask]]) -> Patch:
@@ -83,7 +63,7 @@ def whole(to_align: DSM, reference: DSM, unstable: Mapping[str, RasterSource[Mas
     if (known := int(np.count_nonzero(to_align.valid))) < MIN_SAMPLES:
         raise InputError(f"The DSM to align has {known} known heights; coregistration needs {MIN_SAMPLES}.")
     masks = [mask_on(mask, reference.grid, name).read() for name, mask in unstable.items()]
-    stable, slopes = _stable(reference, masks, max(reference.grid.gsd, to_align.grid.gsd))
+    stable, slopes = _stable(reference, masks)
     # Drawn in the order that the relief picks: the same pixels however the raster is written.
     rows, cols = Orientation.of(reference.heights).positions(stable)
     rows, cols = _drawn(rows, cols, MAX_SAMPLES, "coregistration")
@@ -102,16 +82,15 @@ def patches_of(
     total = 0
     for number in derived_rng(0, "coregistration windows").permutation(len(places)).tolist():
         row, col = places[number]
-        wider = Window(col - RIM_PX, row - RIM_PX, SIDE_PX + 2 * RIM_PX, SIDE_PX + 2 * RIM_PX)
-        part = reference.read(wider)
-        if not part.valid.any():
+        window = Window(col, row, min(SIDE_PX, grid.width - col), min(SIDE_PX, grid.height - row))
+        part = reference.read(window)
+        if min(window.width, window.height) < 3 or not part.valid.any():
             continue
-        stable, slopes = _stable(part, [mask.read(wider) for mask in masks.values()], max(grid.gsd, own.gsd))
-        stable[:RIM_PX], stable[-RIM_PX:], stable[:, :RIM_PX], stable[:, -RIM_PX:] = False, False, False, False
+        stable, slopes = _stable(part, [mask.read(window) for mask in masks.values()])
         rows, cols = np.nonzero(stable)
         rows, cols = _drawn(rows, cols, PATCH_SAMPLES, "coregistration", number)
         reach = int(MAX_PX) + _SPLINE_PX
-        around = Window(col - reach, row - reach, SIDE_PX + 2 * reach, SIDE_PX + 2 * reach)
+        around = Window(col - reach, row - reach, window.width + 2 * reach, window.height + 2 * reach)
         wanted = covering(own, grid.window(around))
         if not rows.size or wanted is None:
             continue
@@ -127,27 +106,26 @@ def patches_of(
     return patches
 
 
-def _patch(to_align: DSM, reference: DSM, places: tuple[NDArray[np.intp], NDArray[np.intp]], slopes: Slopes) -> Patch:
-    """Return the patch of sample pixels ``places`` (rows, columns) of a reference with its ``_slopes``."""
+def _patch(
+    to_align: DSM, reference: DSM, places: tuple[NDArray[np.intp], NDArray[np.intp]], slopes: tuple[Floats, Floats]
+) -> Patch:
+    """Return the patch of sample pixels ``places`` (rows, columns) of a reference with slopes down and right."""
     rows, cols = places
-    grid = reference.grid
-    t = grid.transform
-    heights, down, right = (values[places] for values in slopes)
+    t = reference.grid.transform
+    east, north = ground_gradient(slopes[1][places], slopes[0][places], t)
     x, y = (a * (cols + 0.5) + b * (rows + 0.5) + c for a, b, c in ((t.a, t.b, t.c), (t.d, t.e, t.f)))
-    samples = Samples(heights, *ground_gradient(right, down, t), grid.gsd)
-    surface = Spline(to_align, x, y, smoothing=max(grid.gsd, to_align.grid.gsd))
-    return Patch(samples, surface, to_align, reference.heights[places].astype(np.float64))
+    heights = reference.heights[places].astype(np.float64)
+    return Patch(Samples(heights, east, north, reference.grid.gsd), Spline(to_align, x, y))
 
 
-def _stable(reference: DSM, masks: Sequence[Mask], smoothing: float) -> tuple[Bools, Slopes]:
-    """Return where samples may lie, bool [rows, cols], smoothed heights, and their slopes down and right a pixel."""
-    heights = smoothed(filled(reference), reference.grid, smoothing)
-    heights = np.where(reference.valid, heights, np.nan)
-    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(heights))
-    stable = reference.valid & np.isfinite(down) & np.isfinite(right)
+def _stable(reference: DSM, masks: Sequence[Mask]) -> tuple[Bools, tuple[Floats, Floats]]:
+    """Return where samples may lie, bool [rows, cols], and the slopes down and right, metres a pixel."""
+    truth = reference.heights.astype(np.float64)
+    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(truth))
+    stable = np.isfinite(truth) & np.isfinite(down) & np.isfinite(right)
     for mask in masks:
         stable &= ~mask.is_class
-    return stable, (heights, down, right)
+    return stable, (down, right)
 
 
 def _drawn(
@@ -161,39 +139,25 @@ def _drawn(
 
 
 class Spline:
-    """A DSM as a cubic spline, read at points x, y [N] of its CRS; ``smoothing`` in metres, 0 for none."""
+    """A DSM as a cubic spline, read at points x, y [N] of its CRS."""
 
-    def __init__(self, dsm: DSM, x: Floats, y: Floats, smoothing: float = 0.0) -> None:
-        heights = smoothed(filled(dsm), dsm.grid, smoothing)
+    def __init__(self, dsm: DSM, x: Floats, y: Floats) -> None:
+        known = dsm.valid
+        heights = dsm.heights.astype(np.float64)
+        if not known.all():
+            # Cubic splines know no holes: they are filled, and what touches a filled pixel does not count.
+            nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+            heights = heights[tuple(nearest)]
         self._offset = float(np.median(heights))
         self._coefficients = ndimage.spline_filter(heights - self._offset, order=3, mode="nearest")
-        # What touches a filled pixel does not count.
-        self._known = ndimage.binary_erosion(dsm.valid, np.ones((3, 3), np.bool_), border_value=0).astype(np.float32)
-        self._grid, self.x, self.y = dsm.grid, x, y
+        self._known = ndimage.binary_erosion(known, np.ones((3, 3), np.bool_), border_value=0).astype(np.float32)
+        self._grid, self._x, self._y = dsm.grid, x, y
 
     def at(self, shift: Floats) -> Floats:
         """Return the heights [N] of the surface moved by ``shift`` metres; NaN where unknown."""
         # Features move east by ``shift``: the surface is read that much to the west.
-        col, row = self._grid.pixel_of(self.x - shift[0], self.y - shift[1])
+        col, row = self._grid.pixel_of(self._x - shift[0], self._y - shift[1])
         where = np.stack([row - 0.5, col - 0.5])
         heights = ndimage.map_coordinates(self._coefficients, where, order=3, prefilter=False, mode="nearest")
         known = ndimage.map_coordinates(self._known, where, order=1, mode="constant", cval=0.0)
         return np.where(known > 1 - 1e-6, heights + self._offset, np.nan)
-
-
-def filled(dsm: DSM) -> Floats:
-    """Return heights [rows, cols] whose holes have the height of the nearest known pixel: splines know no holes."""
-    heights, known = dsm.heights.astype(np.float64), dsm.valid
-    if known.all() or not known.any():
-        return heights
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return np.asarray(heights[tuple(nearest)], np.float64)
-
-
-def smoothed(heights: Floats, grid: Grid, metres: float) -> Floats:
-    """Return heights [rows, cols] after a Gaussian of a standard deviation of so many metres."""
-    if metres == 0:
-        return heights
-    per_col, per_row = grid.resolution
-    sigma = metres / per_row, metres / per_col
-    return np.asarray(ndimage.gaussian_filter(heights, sigma, mode="nearest", truncate=3.0), np.float64)

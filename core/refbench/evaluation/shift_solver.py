@@ -103,6 +103,11 @@ def solve_shift(surface: Sampled, samples: Samples, stop_px: float = 1e-3) -> So
     return Solution(shift, error, rounds)
 
 
+def residuals_at(surface: Sampled, samples: Samples, shift: Floats) -> Floats:
+    """Return moved minus reference [<= N], metres, where both are known."""
+    return _compared(surface, samples, shift).e
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Compared:
     """Residuals and slopes [n] of the points that both know."""
