@@ -288,6 +288,17 @@ def test_an_image_of_a_missing_camera_is_named(tmp_path, write):
         read_model(tmp_path)
 
 
+@pytest.mark.parametrize("outside", ["../left view.png", "a/../../../left view.png", "/left view.png"])
+def test_an_image_name_that_leads_out_of_the_folder_is_refused(tmp_path, outside):
+    write_text(tmp_path / "scene" / "sparse")
+    write_images(tmp_path / "scene")
+    (tmp_path / "scene" / "left view.png").write_bytes((tmp_path / "scene" / "images" / "left view.png").read_bytes())
+    path = tmp_path / "scene" / "sparse" / "images.txt"
+    path.write_text(path.read_text().replace("left view.png", outside))
+    with pytest.raises(InputError, match="leads out of"):
+        open_colmap(tmp_path / "scene")
+
+
 def test_a_pose_that_is_none_is_named(tmp_path):
     write_text(tmp_path / "sparse")
     write_images(tmp_path)

@@ -117,7 +117,10 @@ def _view_names(images: list[ColmapImage]) -> list[str]:
 
 
 def _view(path: Path, folder: Path, name: str, model: ColmapModel, image: ColmapImage) -> View:
-    """Return the view of an image of the model in ``folder``."""
+    """Return the view of an image of the model in ``folder``; its file must lie below ``path``."""
+    named = Path(image.name)
+    if named.is_absolute() or ".." in named.parts:
+        raise InputError(f"{folder}: the image name {image.name} leads out of {path}; COLMAP names lie below images.")
     file = next((f for where in IMAGE_FOLDERS if (f := path / where / image.name).is_file()), None)
     if file is None:
         raise MissingFileError(f"{path / 'images' / image.name} is missing; the COLMAP model names it.")
