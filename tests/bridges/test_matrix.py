@@ -39,6 +39,8 @@ def refused(method, kind):
     """The reason with which a method that finds its way refuses the scene itself; None where it runs."""
     if method == "immpi" and kind in SATELLITES:
         return "with a pinhole camera"
+    if (method, kind) == ("immpi", "posed"):
+        return "cannot determine a depth range"
     return "anything to start from" if (method, kind) == ("diffrender", "posed") else None
 
 

@@ -69,7 +69,7 @@ def write_colmap(folder):
         rows, cols = view.image.shape
         # COLMAP's origin is the corner of the first pixel, half a pixel before its centre.
         cameras.append(f"{number} PINHOLE {cols} {rows} {K[0, 0]} {K[1, 1]} {K[0, 2] + 0.5} {K[1, 2] + 0.5}")
-        col, row = np.moveaxis(np.asarray(view.camera.project(xyz)), -1, 0)[:2] + 0.5
+        col, row = np.asarray(view.camera.project(xyz)[:2]) + 0.5
         pose = " ".join(map(repr, map(float, (*_quaternion(R), *(t + R @ origin)))))
         marks = " ".join(f"{float(c)!r} {float(r)!r} {i}" for i, (c, r) in enumerate(zip(col, row, strict=True)))
         poses += [f"{number} {pose} {number} {name}.png", marks]

@@ -120,9 +120,9 @@ def _patch(
 
 def _stable(reference: DSM, masks: Sequence[Mask]) -> tuple[Bools, tuple[Floats, Floats]]:
     """Return where samples may lie, bool [rows, cols], and the slopes down and right, metres a pixel."""
-    truth = reference.heights.astype(np.float64)
-    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(truth))
-    stable = np.isfinite(truth) & np.isfinite(down) & np.isfinite(right)
+    heights = reference.heights.astype(np.float64)
+    down, right = (np.asarray(slope, np.float64) for slope in np.gradient(heights))
+    stable = np.isfinite(heights) & np.isfinite(down) & np.isfinite(right)
     for mask in masks:
         stable &= ~mask.is_class
     return stable, (down, right)

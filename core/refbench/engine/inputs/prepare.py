@@ -37,12 +37,13 @@ class Preparation:
 def _needed(scene: Scene, record: MethodRecord, gsd: float | None, without: Collection[str]) -> tuple[Bridge, ...]:
     """Return the bridges to what a method needs, with the initial DSM and a grid where there is a way to them."""
     needs, wanted = set(record.needs), [set(record.needs)]
-    # Close images have depth maps to give; satellite images and plain DSMs have nothing without a grid.
+    # What gives nothing but a DSM must have a grid to give it on; others have depth maps to give of close images, but
+    # nothing of satellite images.
+    gives_no_more = record.gives == (Gives.DSM,)
     is_close = any(view.camera.is_perspective for view in scene.views.values())
-    if Gives.DSM in record.gives and (scene.has(Need.GRID) or gsd is not None or not is_close):
+    if Gives.DSM in record.gives and (scene.has(Need.GRID) or gsd is not None or gives_no_more or not is_close):
         wanted = [needs | {Need.GRID, Need.DSM}, needs | {Need.GRID}]
-        # What gives nothing but a DSM must have a grid to give it on.
-        wanted += [needs] * (record.gives != (Gives.DSM,) and gsd is None)
+        wanted += [needs] * (not gives_no_more and gsd is None)
     for some in wanted[:-1]:
         with contextlib.suppress(UnsupportedError):
             return plan_bridges(scene, some, gsd, without=without)
