@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LEAST_SIGMA_M = 0.01
+"""No height is known better, metres: a smaller standard deviation would outweigh all others."""
 MEMBERS = ("resdepth", "diffrender")
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refbench_fusion.config import LEAST_SIGMA_M
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     F4 = NDArray[np.float32]
-
-LEAST_SIGMA_M = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)

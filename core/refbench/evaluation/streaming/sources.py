@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -33,12 +33,11 @@ _BORDER_POINTS = 17
 
 
 @dataclass(frozen=True)
-class Resampled:
-    """A DSM on another grid, window by window; see ``geometry.warp``."""
+class _OnGrid(Generic[T]):
+    """What rasters on another grid share: its size, and the files of their source."""
 
-    source: RasterSource[DSM]
+    source: RasterSource[T]
     grid: Grid
-    kernel: str
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,6 +48,13 @@ class Resampled:
     def files(self) -> tuple[Path, ...]:
         """The files behind it."""
         return self.source.files
+
+
+@dataclass(frozen=True)
+class Resampled(_OnGrid[DSM]):
+    """A DSM on another grid, window by window; see ``geometry.warp``."""
+
+    kernel: str
 
     def read(self, window: Window | None = None) -> DSM:
         """Return the DSM, or a window of it."""
@@ -62,21 +68,8 @@ class Resampled:
 
 
 @dataclass(frozen=True)
-class ResampledMask:
+class ResampledMask(_OnGrid[Mask]):
     """A mask on another grid by its nearest pixels, window by window; unknown outside."""
-
-    source: RasterSource[Mask]
-    grid: Grid
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, cols) of the grid."""
-        return self.grid.shape
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files behind it."""
-        return self.source.files
 
     def read(self, window: Window | None = None) -> Mask:
         """Return the mask, or a window of it."""
